@@ -1,0 +1,1 @@
+//! The node: what Landfall runs on a device and at the centre.

@@ -1,0 +1,3 @@
+//! What a node stores.
+#![no_std]
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! What two nodes say and decide.
+#![no_std]
+#![forbid(unsafe_code)]

@@ -1,0 +1,1 @@
+//! Worlds, media and helpers for the whole-system tests.
