@@ -1,1 +1,11 @@
 //! The node: what Landfall runs on a device and at the centre.
+
+pub mod clock;
+pub mod config;
+pub mod coordinates;
+pub mod entropy;
+pub mod event_json;
+pub mod logging;
+pub mod nearest;
+pub mod quantity;
+pub mod time_text;
