@@ -1,5 +1,6 @@
 //! The node: what Landfall runs on a device and at the centre.
 
+pub mod api;
 pub mod clock;
 pub mod config;
 pub mod coordinates;
