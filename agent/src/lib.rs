@@ -1,6 +1,7 @@
 //! The node: what Landfall runs on a device and at the centre.
 
 pub mod api;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod coordinates;

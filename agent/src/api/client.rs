@@ -1,13 +1,12 @@
 //! The other end of the API, for the command line and for programs in Rust.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use http_body_util::combinators::BoxBody;
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Empty, Full, Limited};
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1;
@@ -67,10 +66,12 @@ impl Client {
     /// When the first lines are refused, or nothing answers.
     pub async fn append<B>(&self, topic: &str, query: &str, body: B) -> Result<Lines, ClientError>
     where
-        B: Body<Data = Bytes, Error = Infallible> + Send + Sync + 'static,
+        B: Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
     {
         let path = with_query(format!("/v1/topics/{}/records", encoded(topic)), query);
-        self.call(Method::POST, &path, &[], body.boxed()).await.map(Lines::new)
+        let body = body.map_err(Into::into).boxed_unsync();
+        self.call(Method::POST, &path, &[], body).await.map(Lines::new)
     }
 
     /// Reads a topic to its end, or to `max`.
@@ -118,7 +119,10 @@ impl Client {
         body: Option<&serde_json::Value>,
     ) -> Result<AdminReply, ClientError> {
         let body = match body {
-            Some(body) => Full::new(Bytes::from(body.to_string())).boxed(),
+            Some(body) => {
+                let body = Full::new(Bytes::from(body.to_string()));
+                body.map_err(Into::into).boxed_unsync()
+            }
             None => nothing(),
         };
         self.json(method, path, body).await
@@ -170,7 +174,8 @@ impl Client {
     }
 }
 
-type RequestBody = BoxBody<Bytes, Infallible>;
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+type RequestBody = UnsyncBoxBody<Bytes, BoxError>;
 
 /// Bytes of an answer that is one JSON object: ten thousand sites fit.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
@@ -178,7 +183,7 @@ const ANSWER_BYTES_MAX: usize = 16 << 20;
 const LINE_BYTES_MAX: usize = 2 << 20;
 
 fn nothing() -> RequestBody {
-    Empty::new().boxed()
+    Empty::new().map_err(Into::into).boxed_unsync()
 }
 
 async fn send<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(

@@ -38,4 +38,4 @@ pub use status::{
 };
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

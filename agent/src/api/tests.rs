@@ -1,15 +1,15 @@
 //! The API over real sockets, with a node that lives in memory.
 
 mod limits;
-mod memory;
+pub(crate) mod memory;
 mod routes;
 mod sockets;
 
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http_body_util::Full;
 use http_body_util::channel::{Channel, Sender};
-use http_body_util::{BodyExt as _, Full};
 use memory::Memory;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;

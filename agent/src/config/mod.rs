@@ -28,7 +28,7 @@ pub use sections::{
     TrimAt, Upstream,
 };
 pub use setting::Setting;
-pub use value::HostPort;
+pub use value::{HostPort, listen_address};
 
 /// Name of the file in the data directory.
 pub const FILE_NAME: &str = "landfall.toml";

@@ -117,9 +117,15 @@ impl Value for PathBuf {
 impl Value for SocketAddr {
     fn from_raw(raw: &Raw, _: &Allowed) -> Option<Self> {
         let Raw::Text(text) = raw else { return None };
-        let bare = without_brackets(text);
-        text.parse().ok().or_else(|| Some(Self::new(bare.parse().ok()?, PORT)))
+        listen_address(text)
     }
+}
+
+/// An IP address with an optional port, such as `[::]:4520` or `0.0.0.0`.
+#[must_use]
+pub fn listen_address(text: &str) -> Option<SocketAddr> {
+    let bare = without_brackets(text);
+    text.parse().ok().or_else(|| Some(SocketAddr::new(bare.parse().ok()?, PORT)))
 }
 
 /// `none` leaves a setting out where its type allows that.

@@ -47,9 +47,9 @@ pub struct Header {
 /// ```
 ///
 /// The timestamp is RFC 3339 in UTC with milliseconds. A value that is JSON stands there as it is;
-/// other text is a JSON string, other bytes `{"base64":"…"}`, a tombstone `null` with
-/// `"tombstone":true` behind it. Keys and header values are text or bytes, never JSON, so that `7`
-/// and `"7"` do not look alike.
+/// other text is a JSON string with `"form":"text"` behind it, other bytes are `{"base64":"…"}` with
+/// `"form":"bytes"`, a tombstone is `null` with `"form":"tombstone"`; so a JSON value that looks like
+/// one of them is not mistaken for it. Keys and header values are text or bytes, never JSON.
 pub fn write_record(line: &mut String, record: &Record) {
     let Coordinates { stream, offset, epoch } = &record.coordinates;
     line.push_str("{\"topic\":");
@@ -68,7 +68,7 @@ pub fn write_record(line: &mut String, record: &Record) {
     line.push_str(",\"value\":");
     match &record.value {
         Some(value) => write_value(line, value),
-        None => line.push_str("null,\"tombstone\":true"),
+        None => line.push_str("null,\"form\":\"tombstone\""),
     }
     line.push_str(",\"headers\":[");
     for (index, header) in record.headers.iter().enumerate() {
@@ -88,7 +88,11 @@ fn write_value(line: &mut String, value: &[u8]) {
     match json {
         Some(json) if json.contains(['\n', '\r']) => write_on_one_line(line, json),
         Some(json) => line.push_str(json.trim()),
-        None => write_bytes(line, Some(value)),
+        None => {
+            write_bytes(line, Some(value));
+            let form = if text.is_some() { "text" } else { "bytes" };
+            let _ = write!(line, ",\"form\":\"{form}\"");
+        }
     }
 }
 
@@ -161,11 +165,11 @@ mod tests {
     fn any_bytes_make_a_line_of_json() {
         let values: [(&'static [u8], &str); 6] = [
             (b"{\n\"a\":\r\n1}", "{ \"a\":  1}"),
-            (b"say \"hi\"\n\x01", "\"say \\\"hi\\\"\\n\\u0001\""),
-            (b"\xff\x00", "{\"base64\":\"/wA=\"}"),
-            (b"", "\"\""),
+            (b"say \"hi\"\n\x01", "\"say \\\"hi\\\"\\n\\u0001\",\"form\":\"text\""),
+            (b"\xff\x00", "{\"base64\":\"/wA=\"},\"form\":\"bytes\""),
+            (b"", "\"\",\"form\":\"text\""),
             (b"\"a\\nb\"", "\"a\\nb\""),
-            (b"007", "\"007\""),
+            (b"007", "\"007\",\"form\":\"text\""),
         ];
         for (value, expected) in values {
             let line = line(Some(value), Some(value));
@@ -173,6 +177,6 @@ mod tests {
             assert!(line.contains(&format!("\"value\":{expected},\"headers\"")), "{line}");
             serde_json::from_str::<IgnoredAny>(&line).unwrap();
         }
-        assert!(line(None, None).contains("\"key\":null,\"value\":null,\"tombstone\":true"));
+        assert!(line(None, None).contains("\"key\":null,\"value\":null,\"form\":\"tombstone\""));
     }
 }

@@ -9,10 +9,10 @@ use crate::coordinates::{Coordinates, Position, StreamName};
 use crate::event_json::Record;
 
 /// The epoch of everything it writes.
-pub(super) const EPOCH: u64 = 0x1f00_ba5e;
+pub(crate) const EPOCH: u64 = 0x1f00_ba5e;
 
 #[derive(Clone)]
-pub(super) struct Memory {
+pub(crate) struct Memory {
     state: Arc<Mutex<State>>,
     /// Number of records; followers wait for it to grow.
     count: watch::Sender<u64>,
@@ -43,32 +43,32 @@ impl Memory {
         self.state.lock().unwrap()
     }
 
-    pub(super) fn values(&self) -> Vec<bytes::Bytes> {
+    pub(crate) fn values(&self) -> Vec<bytes::Bytes> {
         self.state().records.iter().map(|record| record.value.clone().unwrap()).collect()
     }
 
-    pub(super) fn keys(&self) -> Vec<Option<bytes::Bytes>> {
+    pub(crate) fn keys(&self) -> Vec<Option<bytes::Bytes>> {
         self.state().records.iter().map(|record| record.key.clone()).collect()
     }
 
     /// Refuses records beyond this number.
-    pub(super) fn set_room(&self, records: usize) {
+    pub(crate) fn set_room(&self, records: usize) {
         self.state().room = Some(records);
     }
 
-    pub(super) fn set_synced(&self, synced: bool) {
+    pub(crate) fn set_synced(&self, synced: bool) {
         self.synced.send_replace(synced);
     }
 
-    pub(super) fn appends_waiting_max(&self) -> usize {
+    pub(crate) fn appends_waiting_max(&self) -> usize {
         self.state().appends_waiting_max
     }
 
-    pub(super) fn reads(&self) -> usize {
+    pub(crate) fn reads(&self) -> usize {
         self.state().reads
     }
 
-    pub(super) fn commands(&self) -> Vec<AdminCommand> {
+    pub(crate) fn commands(&self) -> Vec<AdminCommand> {
         self.state().commands.clone()
     }
 

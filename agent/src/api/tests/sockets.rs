@@ -63,8 +63,7 @@ async fn a_node_in_the_same_process_needs_no_socket() {
     };
     let client = Client::new(Target::InProcess(Arc::new(connect)));
     let body = Full::new(Bytes::from(lines(3_000)));
-    let (_, done) =
-        rest(client.append("ais", "", body.map_err(|never| match never {})).await.unwrap()).await;
+    let (_, done) = rest(client.append("ais", "", body).await.unwrap()).await;
     assert_eq!(done.unwrap().records, 3_000);
     let missing = Client::new(Target::Unix("/nonexistent/landfall.sock".into()));
     let error = missing.status().await.unwrap_err();
