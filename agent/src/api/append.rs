@@ -11,16 +11,18 @@
 //! {"done":{"records":5000,"duplicates":0,"skipped":0,"lines":5000}}     or     {"error":{…}}
 //! ```
 //!
-//! What a receipt names is durable, also if an error follows. Nothing behind the error was written.
+//! What receipts name is durable, also if an error follows; nothing else was written. Without a
+//! producer, an append behind a refused one may still succeed: it has its receipt before the error.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::Body;
 use serde::{Deserialize, Serialize};
 
-use super::backend::{AppendRequest, Backend, ProducerName, Ticket};
+use super::backend::{AppendReceipt, AppendRequest, Backend, ProducerName, Ticket};
 use super::error::{ApiError, ErrorCode};
 use super::limits::{APPEND_BYTES_MAX, APPEND_RECORDS_MAX, APPENDS_IN_FLIGHT_MAX, DRAIN_TIMEOUT};
 use crate::event_json::{BadLine, Event, LineProblem, LineReader, LineShape};
@@ -79,9 +81,18 @@ pub(super) struct Appending<N, B> {
     options: AppendOptions,
     lines: LineReader,
     ready: VecDeque<Vec<Event>>,
-    in_flight: VecDeque<(Ticket, u64)>,
+    in_flight: VecDeque<InFlight>,
+    through_line: u64,
     done: AppendDone,
     input: Input,
+    refused: bool,
+}
+
+/// An append that waits to be durable.
+struct InFlight {
+    ticket: Ticket,
+    first_line: u64,
+    last_line: u64,
 }
 
 /// How far the body is.
@@ -102,8 +113,10 @@ impl<N: Backend, B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin> Append
             lines,
             ready: VecDeque::new(),
             in_flight: VecDeque::new(),
+            through_line: 0,
             done: AppendDone::default(),
             input: Input::Open,
+            refused: false,
         }
     }
 
@@ -121,8 +134,11 @@ impl<N: Backend, B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin> Append
             }
             tokio::select! {
                 biased;
-                outcome = front(&mut self.in_flight), if !self.in_flight.is_empty() => {
-                    return Some(self.settle(outcome));
+                settled = front(&mut self.in_flight), if !self.in_flight.is_empty() => {
+                    match settled {
+                        (Ok(receipt), lines) => return Some(Ok(self.settle(&receipt, &lines))),
+                        (Err(error), lines) => self.refuse(error, lines.start),
+                    }
                 }
                 frame = self.body.frame(), if reads => match frame {
                     Some(Ok(frame)) => self.take(frame.into_data().unwrap_or_default()),
@@ -150,32 +166,32 @@ impl<N: Backend, B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin> Append
         let _ = tokio::time::timeout(DRAIN_TIMEOUT, rest).await;
     }
 
-    fn settle(
-        &mut self,
-        outcome: (Result<super::AppendReceipt, ApiError>, u64),
-    ) -> Result<ReceiptLine, ApiError> {
-        let (outcome, through_line) = outcome;
-        let receipt = match outcome {
-            Ok(receipt) => receipt,
-            Err(error) => {
-                // What is in flight behind it may be written; the first error is the one to tell.
-                self.ready.clear();
-                self.in_flight.clear();
-                self.input = Input::Failed(None);
-                return Err(error);
-            }
-        };
+    fn settle(&mut self, receipt: &AppendReceipt, lines: &Range<u64>) -> ReceiptLine {
+        if !self.refused {
+            self.through_line = lines.end.saturating_sub(1);
+        }
         let written = receipt.written.iter();
         self.done.records += written.clone().map(|span| span.count).sum::<u64>();
         self.done.duplicates += receipt.duplicates;
         let written = written
             .map(|span| SpanText { first: span.first.to_string(), count: span.count })
             .collect();
-        Ok(ReceiptLine { written, duplicates: receipt.duplicates, through_line })
+        ReceiptLine { written, duplicates: receipt.duplicates, through_line: self.through_line }
+    }
+
+    /// The first refusal is the one to tell: it stands before a bad line that was read since.
+    fn refuse(&mut self, error: ApiError, line: u64) {
+        if !self.refused {
+            self.refused = true;
+            self.ready.clear();
+            let line = error.line.unwrap_or(line);
+            self.fail(error.at_line(line));
+        }
     }
 
     async fn append(&mut self, events: Vec<Event>) {
-        let through_line = events.last().map_or(0, |event| event.line);
+        let line = |event: Option<&Event>| event.map_or(0, |event| event.line);
+        let (first_line, last_line) = (line(events.first()), line(events.last()));
         let request = AppendRequest {
             topic: self.options.topic.clone(),
             partition: self.options.partition,
@@ -183,11 +199,8 @@ impl<N: Backend, B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin> Append
             events,
         };
         match self.backend.append(request).await {
-            Ok(ticket) => self.in_flight.push_back((ticket, through_line)),
-            Err(error) => {
-                self.ready.clear();
-                self.fail(error);
-            }
+            Ok(ticket) => self.in_flight.push_back(InFlight { ticket, first_line, last_line }),
+            Err(error) => self.refuse(error, first_line),
         }
     }
 
@@ -239,12 +252,13 @@ impl<N: Backend, B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin> Append
     }
 }
 
+/// The outcome of the oldest append, and its lines.
 async fn front(
-    in_flight: &mut VecDeque<(Ticket, u64)>,
-) -> (Result<super::AppendReceipt, ApiError>, u64) {
+    in_flight: &mut VecDeque<InFlight>,
+) -> (Result<AppendReceipt, ApiError>, Range<u64>) {
     match in_flight.front_mut() {
-        Some((ticket, through_line)) => {
-            let settled = (ticket.await, *through_line);
+        Some(InFlight { ticket, first_line, last_line }) => {
+            let settled = (ticket.await, *first_line..*last_line + 1);
             in_flight.pop_front();
             settled
         }

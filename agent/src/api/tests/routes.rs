@@ -83,6 +83,8 @@ async fn a_full_lane_is_refused_with_what_to_do_and_nothing_is_lost() {
     let (receipts, error) = world.append("", &lines(50_000)).await;
     let error = error.unwrap_err();
     assert_eq!(error.code, ErrorCode::LaneFull);
+    let through = receipts.last().map_or(0, |line| receipt(line).through_line);
+    assert!(error.line.unwrap() > through, "{error:?} behind line {through}");
     assert!(error.hint.unwrap().contains("`lane.budget_bytes`"));
     let written: u64 = receipts.iter().map(|line| receipt(line).written[0].count).sum();
     assert_eq!(written, world.node.values().len() as u64);
