@@ -14,12 +14,13 @@ use hyper::header::{ACCEPT, AUTHORIZATION, HOST};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
-use tokio::io::{AsyncRead, AsyncWrite, DuplexStream};
+use tokio::io::DuplexStream;
 use tokio::net::{TcpStream, UnixStream};
 
 use super::backend::AdminReply;
 use super::error::{ApiError, ErrorBody, ErrorCode};
 use super::status::Status;
+use super::stream::AnyStream;
 
 /// Where a node's API is.
 #[derive(Clone)]
@@ -152,21 +153,10 @@ impl Client {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let response = match &self.target {
-            Target::Unix(path) => {
-                let stream = UnixStream::connect(path).await;
-                let stream = stream
-                    .map_err(|error| ClientError::Unreachable(path.display().to_string(), error))?;
-                send(stream, request, body).await?
-            }
-            Target::Tcp(address, token) => {
-                let stream = TcpStream::connect(address).await;
-                let stream =
-                    stream.map_err(|error| ClientError::Unreachable(address.to_string(), error))?;
-                send(stream, request.header(AUTHORIZATION, format!("Bearer {token}")), body).await?
-            }
-            Target::InProcess(connect) => send(connect(), request, body).await?,
-        };
+        if let Target::Tcp(_, token) = &self.target {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let response = send(self.target.connect().await?, request, body).await?;
         if response.status() == StatusCode::OK || response.status() == StatusCode::CREATED {
             return Ok(response);
         }
@@ -186,15 +176,33 @@ fn nothing() -> RequestBody {
     Empty::new().map_err(Into::into).boxed_unsync()
 }
 
-async fn send<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
-    stream: S,
+impl Target {
+    async fn connect(&self) -> Result<AnyStream, ClientError> {
+        let unreachable = |place: String| |error| ClientError::Unreachable(place, error);
+        Ok(AnyStream(match self {
+            Self::Unix(path) => {
+                let failed = unreachable(path.display().to_string());
+                Box::new(UnixStream::connect(path).await.map_err(failed)?)
+            }
+            Self::Tcp(address, _) => {
+                let failed = unreachable(address.to_string());
+                Box::new(TcpStream::connect(address).await.map_err(failed)?)
+            }
+            Self::InProcess(connect) => Box::new(connect()),
+        }))
+    }
+}
+
+async fn send(
+    stream: AnyStream,
     request: hyper::http::request::Builder,
     body: RequestBody,
 ) -> Result<Response<Incoming>, ClientError> {
     let broken = |error: hyper::Error| ClientError::Broken(error.to_string());
     let request =
         request.body(body).map_err(|error| ClientError::NotUnderstood(error.to_string()))?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(stream.0)).await.map_err(broken)?;
     // It ends with the answer's body; what goes wrong on it the body tells.
     tokio::spawn(connection);
     sender.send_request(request).await.map_err(broken)

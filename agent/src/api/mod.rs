@@ -21,6 +21,8 @@ mod routes;
 mod server;
 mod sse;
 mod status;
+mod stream;
+mod token_file;
 
 pub use append::{AppendDone, ReceiptLine, SpanText};
 pub use backend::{
@@ -36,6 +38,8 @@ pub use status::{
     Alarm, ForkStatus, GapStatus, LaneStatus, LinkState, LinkStatus, SiteStatus, Status,
     StreamsSummary, TokenGrant,
 };
+
+pub use token_file::TokenFileError;
 
 #[cfg(test)]
 pub(crate) mod tests;

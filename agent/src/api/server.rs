@@ -21,6 +21,7 @@ use super::backend::Backend;
 use super::error::{ApiError, ErrorCode};
 use super::limits::{HEAD_TIMEOUT, HEADERS_MAX, READ_BUFFER_BYTES, STOP_TIMEOUT};
 use super::routes::{Router, refusal};
+use super::stream::AnyStream;
 
 /// Who is let in.
 #[derive(Clone)]
@@ -170,14 +171,11 @@ pub async fn serve_connection<S: AsyncRead + AsyncWrite + Send + Unpin + 'static
     record_bytes_max: usize,
     stop: watch::Receiver<bool>,
 ) {
-    connection(stream, Access::Everyone, Router { backend, record_bytes_max, stop }).await;
+    let router = Router { backend, record_bytes_max, stop };
+    connection(AnyStream(Box::new(stream)), Access::Everyone, router).await;
 }
 
-async fn connection<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
-    stream: S,
-    access: Access,
-    router: Router<impl Backend>,
-) {
+async fn connection(stream: AnyStream, access: Access, router: Router<impl Backend>) {
     let mut stop = router.stop.clone();
     let service = service_fn(|request: Request<Incoming>| {
         let (access, router) = (access.clone(), router.clone());
@@ -195,7 +193,7 @@ async fn connection<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
         .max_buf_size(READ_BUFFER_BYTES)
         .max_headers(HEADERS_MAX)
         .half_close(true)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(stream.0), service);
     let mut served = std::pin::pin!(served);
     let outcome = tokio::select! {
         outcome = served.as_mut() => outcome,
@@ -233,18 +231,14 @@ fn equal(left: &[u8], right: &[u8]) -> bool {
     left.len() == right.len() && differing == 0
 }
 
-/// A connection of either kind.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
-
-async fn accept(listener: &Listener) -> std::io::Result<Box<dyn Stream>> {
+async fn accept(listener: &Listener) -> std::io::Result<AnyStream> {
     Ok(match listener {
-        Listener::Unix(listener, _) => Box::new(listener.accept().await?.0),
-        Listener::Tcp(listener) => Box::new(listener.accept().await?.0),
+        Listener::Unix(listener, _) => AnyStream(Box::new(listener.accept().await?.0)),
+        Listener::Tcp(listener) => AnyStream(Box::new(listener.accept().await?.0)),
     })
 }
 
-async fn refuse(mut stream: Box<dyn Stream>) {
+async fn refuse(mut stream: AnyStream) {
     let error = ApiError::new(ErrorCode::Busy, "too many connections to the API")
         .with_hint("end some, or raise `api.connections_max`");
     let body = error.to_json();
@@ -254,7 +248,7 @@ async fn refuse(mut stream: Box<dyn Stream>) {
         body.len()
     );
     // It fits into the socket's buffer; a client that is gone needs no answer.
-    let _ = stream.write_all(text.as_bytes()).await;
+    let _ = stream.0.write_all(text.as_bytes()).await;
 }
 
 impl fmt::Display for ListenError {
