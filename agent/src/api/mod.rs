@@ -12,6 +12,7 @@
 
 mod append;
 mod backend;
+mod body;
 mod client;
 mod cursor;
 mod error;

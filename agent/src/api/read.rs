@@ -6,11 +6,9 @@
 //! {"end":{"cursor":"…","records":5000}}     or     {"error":{…}}
 //! ```
 
-use std::convert::Infallible;
-
 use bytes::Bytes;
-use http_body_util::channel::Sender;
 use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc::Sender;
 
 use super::backend::{Backend, Gap, ReadFrom, ReadItem, ReadQuery};
 use super::error::ApiError;
@@ -34,7 +32,7 @@ pub(super) async fn send_pages(
     mut query: ReadQuery,
     mut page: super::ReadPage,
     mut records_left: u64,
-    mut body: Sender<Bytes, Infallible>,
+    body: Sender<Bytes>,
 ) {
     let mut records = 0;
     loop {
@@ -50,14 +48,14 @@ pub(super) async fn send_pages(
             text.push_str(&named("end", &end));
             text.push('\n');
         }
-        if body.send_data(Bytes::from(text)).await.is_err() || last {
+        if body.send(Bytes::from(text)).await.is_err() || last {
             return;
         }
         query.from = ReadFrom::After(page.cursor);
         query.records_max = page_records(records_left);
         page = match backend.read(query.clone()).await {
             Ok(page) => page,
-            Err(error) => return send_error(&mut body, &error).await,
+            Err(error) => return send_error(&body, &error).await,
         };
     }
 }
@@ -89,7 +87,7 @@ pub(super) fn gap_json(gap: &Gap) -> String {
     named("gap", &GapStatus { stream, from: gap.from, to: gap.to, why })
 }
 
-async fn send_error(body: &mut Sender<Bytes, Infallible>, error: &ApiError) {
+async fn send_error(body: &Sender<Bytes>, error: &ApiError) {
     // A client that is gone needs no error.
-    let _ = body.send_data(Bytes::from(format!("{}\n", error.to_json()))).await;
+    let _ = body.send(Bytes::from(format!("{}\n", error.to_json()))).await;
 }

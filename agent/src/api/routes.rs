@@ -5,7 +5,6 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::channel::Channel;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
@@ -16,8 +15,9 @@ use tokio::sync::watch;
 
 use super::append::{AppendOptions, Appending};
 use super::backend::{AdminCommand, AdminReply, Backend, ProducerName, ReadFrom, ReadQuery};
+use super::body::{Pieces, pieces};
 use super::error::{ApiError, ErrorCode};
-use super::limits::{JSON_BODY_BYTES_MAX, PAGE_BYTES_MAX, PAGES_QUEUED_MAX};
+use super::limits::{JSON_BODY_BYTES_MAX, PAGE_BYTES_MAX};
 use super::read::{page_records, send_pages};
 use super::sse::send_events;
 use crate::coordinates::{Position, check_site, check_topic};
@@ -101,7 +101,7 @@ impl<N: Backend> Router<N> {
             Some(Ok(receipt)) => Some(receipt),
             None => None,
         };
-        let (mut sender, body) = Channel::new(PAGES_QUEUED_MAX);
+        let (sender, body) = pieces();
         tokio::spawn(async move {
             loop {
                 let done = line.is_none();
@@ -109,7 +109,7 @@ impl<N: Backend> Router<N> {
                     Some(receipt) => json_text(receipt),
                     None => named("done", &appending.done()),
                 };
-                if sender.send_data(Bytes::from(format!("{text}\n"))).await.is_err() || done {
+                if sender.send(Bytes::from(format!("{text}\n"))).await.is_err() || done {
                     return;
                 }
                 line = match appending.next().await {
@@ -118,7 +118,7 @@ impl<N: Backend> Router<N> {
                     Some(Err(error)) => {
                         // If the client is gone, nobody is left to tell.
                         let text = format!("{}\n", error.to_json());
-                        let _ = sender.send_data(Bytes::from(text)).await;
+                        let _ = sender.send(Bytes::from(text)).await;
                         drop(sender);
                         return appending.drain().await;
                     }
@@ -162,7 +162,7 @@ impl<N: Backend> Router<N> {
             return Err(bad("`max` must be at least 1"));
         }
         let page = self.backend.read(query.clone()).await?;
-        let (sender, body) = Channel::new(PAGES_QUEUED_MAX);
+        let (sender, body) = pieces();
         let (backend, stop) = (self.backend.clone(), self.stop.clone());
         if follow {
             tokio::spawn(send_events(backend, query, page, records_left, sender, stop));
@@ -302,7 +302,7 @@ fn json_text(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
-fn stream(kind: &'static str, body: Channel<Bytes, Infallible>) -> Response<ReplyBody> {
+fn stream(kind: &'static str, body: Pieces) -> Response<ReplyBody> {
     with_type(StatusCode::OK, kind, body.boxed())
 }
 

@@ -192,7 +192,6 @@ async fn connection(stream: AnyStream, access: Access, router: Router<impl Backe
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(READ_BUFFER_BYTES)
         .max_headers(HEADERS_MAX)
-        .half_close(true)
         .serve_connection(TokioIo::new(stream.0), service);
     let mut served = std::pin::pin!(served);
     let outcome = tokio::select! {

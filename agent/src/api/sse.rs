@@ -8,11 +8,10 @@
 //! Gaps come as `event: gap`; an error that ends the stream as `event: error`. Silence is broken by
 //! comments, so that both ends notice when the other is gone.
 
-use std::convert::Infallible;
 use std::fmt::Write as _;
 
 use bytes::Bytes;
-use http_body_util::channel::Sender;
+use tokio::sync::mpsc::Sender;
 use tokio::sync::watch;
 
 use super::backend::{Backend, ReadFrom, ReadItem, ReadPage, ReadQuery};
@@ -28,12 +27,12 @@ pub(super) async fn send_events(
     mut query: ReadQuery,
     mut page: ReadPage,
     mut records_left: u64,
-    mut body: Sender<Bytes, Infallible>,
+    body: Sender<Bytes>,
     mut stop: watch::Receiver<bool>,
 ) {
     loop {
         let text = events(&page);
-        if !text.is_empty() && body.send_data(Bytes::from(text)).await.is_err() {
+        if !text.is_empty() && body.send(Bytes::from(text)).await.is_err() {
             return;
         }
         let sent = u64::try_from(page.items.len()).unwrap_or(u64::MAX);
@@ -44,13 +43,14 @@ pub(super) async fn send_events(
         if page.end {
             tokio::select! {
                 () = backend.wait(page.cursor) => {}
+                () = body.closed() => return,
                 () = stopped(&mut stop) => {
                     let error = ApiError::new(ErrorCode::Stopping, "the node is stopping")
                         .with_hint("connect again with Last-Event-ID when it runs");
-                    return send_error(&mut body, &error).await;
+                    return send_error(&body, &error).await;
                 }
                 () = tokio::time::sleep(FOLLOW_COMMENT_AFTER) => {
-                    if body.send_data(Bytes::from_static(b": nothing new\n\n")).await.is_err() {
+                    if body.send(Bytes::from_static(b": nothing new\n\n")).await.is_err() {
                         return;
                     }
                 }
@@ -60,7 +60,7 @@ pub(super) async fn send_events(
         query.records_max = page_records(records_left);
         page = match backend.read(query.clone()).await {
             Ok(page) => page,
-            Err(error) => return send_error(&mut body, &error).await,
+            Err(error) => return send_error(&body, &error).await,
         };
     }
 }
@@ -83,8 +83,8 @@ fn events(page: &ReadPage) -> String {
     text
 }
 
-async fn send_error(body: &mut Sender<Bytes, Infallible>, error: &ApiError) {
+async fn send_error(body: &Sender<Bytes>, error: &ApiError) {
     let text = format!("event: error\ndata: {}\n\n", error.to_json());
     // A client that is gone needs no error.
-    let _ = body.send_data(Bytes::from(text)).await;
+    let _ = body.send(Bytes::from(text)).await;
 }

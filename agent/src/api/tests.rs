@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use http_body_util::channel::{Channel, Sender};
 use memory::Memory;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
@@ -98,11 +97,6 @@ fn refusal(error: ClientError) -> ApiError {
         ClientError::Refused(error) => error,
         other => panic!("no refusal: {other}"),
     }
-}
-
-/// A body that is sent piece by piece.
-fn pieces() -> (Sender<Bytes, std::convert::Infallible>, Channel<Bytes, std::convert::Infallible>) {
-    Channel::new(1)
 }
 
 /// `count` lines with some padding.

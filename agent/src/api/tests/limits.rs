@@ -24,16 +24,19 @@ async fn a_line_over_the_limit_names_its_line_and_the_limit() {
 async fn appends_in_flight_are_bounded_while_the_disk_is_slow() {
     let world = World::new().await;
     world.node.set_synced(false);
-    let (mut body, channel) = pieces();
+    let (body, channel) = body::pieces();
     let client = world.client.clone();
     let answer = tokio::spawn(async move { client.append("ais", "", channel).await });
     let piece = Bytes::from(lines(1_000));
     // The body is taken until the node has enough in flight and the buffers between are full.
     let mut sent = 0;
-    while let Ok(taken) =
-        tokio::time::timeout(Duration::from_millis(300), body.send_data(piece.clone())).await
-    {
-        taken.unwrap();
+    loop {
+        let taken = tokio::time::timeout(Duration::from_millis(100), body.send(piece.clone()));
+        match taken.await {
+            Ok(taken) => taken.unwrap(),
+            Err(_) if world.node.appends_waiting_max() < APPENDS_IN_FLIGHT_MAX => continue,
+            Err(_) => break,
+        }
         sent += 1;
         assert!(sent < 10_000, "the body is taken without end");
     }

@@ -72,6 +72,18 @@ impl Memory {
         self.state().commands.clone()
     }
 
+    /// Resolves when somebody waits for records.
+    pub(crate) async fn somebody_waits(&self) {
+        while self.count.receiver_count() == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Resolves when nobody waits for records.
+    pub(crate) async fn nobody_waits(&self) {
+        self.count.closed().await;
+    }
+
     fn write(&self, request: &AppendRequest) -> Result<AppendReceipt, ApiError> {
         let mut state = self.state();
         if state.room.is_some_and(|room| state.records.len() + request.events.len() > room) {

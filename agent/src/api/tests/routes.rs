@@ -29,12 +29,12 @@ async fn lines_appended_are_read_back_in_order() {
 #[tokio::test]
 async fn a_receipt_comes_while_the_body_is_still_being_sent() {
     let world = World::new().await;
-    let (mut body, channel) = pieces();
-    body.send_data(Bytes::from_static(b"1\n2\n3")).await.unwrap();
+    let (body, channel) = body::pieces();
+    body.send(Bytes::from_static(b"1\n2\n3")).await.unwrap();
     let mut answer = world.client.append("ais", "", channel).await.unwrap();
     let receipt = answer.next().await.unwrap().unwrap();
     assert!(receipt.ends_with(b"\"through_line\":2}"), "{receipt:?}");
-    body.send_data(Bytes::from_static(b"4\n")).await.unwrap();
+    body.send(Bytes::from_static(b"4\n")).await.unwrap();
     let receipt = answer.next().await.unwrap().unwrap();
     assert!(receipt.ends_with(b"\"through_line\":3}"), "{receipt:?}");
     drop(body);
@@ -130,6 +130,18 @@ async fn followers_are_told_when_the_node_stops() {
     drop(follow);
     tokio::time::timeout(Duration::from_secs(5), world.served).await.unwrap().unwrap();
     assert!(!world.folder.path().join("landfall.sock").exists());
+}
+
+#[tokio::test]
+async fn a_follower_that_goes_away_is_forgotten_at_once() {
+    let world = World::new().await;
+    let mut follow = world.client.follow("ais", "", None).await.unwrap();
+    world.append("", "1\n").await.1.unwrap();
+    follow.next().await.unwrap().unwrap();
+    world.node.somebody_waits().await;
+    drop(follow);
+    let forgotten = tokio::time::timeout(Duration::from_secs(5), world.node.nobody_waits()).await;
+    assert!(forgotten.is_ok(), "somebody waits still");
 }
 
 #[tokio::test]
