@@ -48,7 +48,7 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
         println!("{} packages: licences and versions are allowed", graph.packages().len());
         return Ok(());
     }
-    Err(Failure::Check(format!("{} dependencies break a rule", offences.len())))
+    Err(Failure::Check(format!("dependencies that break a rule: {}", offences.len())))
 }
 
 fn licence_offences(graph: &Graph) -> Vec<String> {

@@ -67,7 +67,7 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
         println!("{} Rust files are tidy", sources.len());
         return Ok(());
     }
-    Err(Failure::Check(format!("{} places break a rule", offences.len())))
+    Err(Failure::Check(format!("places that break a rule: {}", offences.len())))
 }
 
 /// Finds every text that people write: Rust, Markdown, TOML and shell.
