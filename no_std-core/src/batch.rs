@@ -20,6 +20,7 @@
 
 use crate::checksum::Checksum;
 use crate::codec::{Malformed, NoRoom, Reader, Writer};
+use crate::frontier::Extent;
 use crate::hash::StreamHash;
 use crate::limits::{COUNTER_MAX, ENTRY_BYTES_MAX, SITE_BYTES_MAX, TOPIC_BYTES_MAX};
 use crate::name::StreamId;
@@ -96,6 +97,12 @@ pub struct PlacedRecord<'a> {
 }
 
 impl<'a> BatchHead<'a> {
+    /// What it covers of its stream.
+    pub fn extent(&self) -> Extent {
+        let (epoch, base, end) = (self.epoch, self.base, self.end());
+        Extent { epoch, base, end, before: self.before, after: self.after }
+    }
+
     /// The offset after the last one it covers.
     pub fn end(&self) -> Offset {
         self.base.plus(u64::from(self.span))

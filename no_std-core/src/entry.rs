@@ -68,14 +68,8 @@ pub enum Kind {
     /// The end of what a power cut tore: what stands before it in this segment with the same
     /// commit or a later one is void.
     Cut,
-    /// A new opening of the journal.
-    Opening,
     /// A part of a checkpoint.
     Checkpoint,
-    /// Segments were dropped.
-    Floor,
-    /// Something stored here was lost.
-    Loss,
     /// A kind of a later version that may be skipped.
     Unknown(u8),
 }
@@ -182,8 +176,7 @@ impl EntryHeader {
     pub fn seal(&self, entry: &mut [u8], standing: Standing, checksum: Checksum) -> u32 {
         let path_end = ENTRY_HEADER_BYTES + usize::from(self.path_len);
         assert!(entry.len() >= path_end, "an entry has room for its header and path");
-        let written = self.encode(entry);
-        assert!(written.is_ok(), "a header has the length it has");
+        self.put(entry);
         let crc = standing.seed(checksum);
         let crc = checksum.on(crc, entry.get(..CRC_AT).unwrap_or_default());
         let path = entry.get(ENTRY_HEADER_BYTES..path_end).unwrap_or_default();
@@ -214,6 +207,12 @@ impl EntryHeader {
         self.seq.plus(u64::from(self.records))
     }
 
+    /// Writes the fixed part, without a checksum, over the first bytes of `entry`.
+    pub(crate) fn put(&self, entry: &mut [u8]) {
+        let written = self.encode(entry);
+        assert!(written.is_ok(), "an entry has room for its header");
+    }
+
     fn encode(&self, entry: &mut [u8]) -> Result<(), NoRoom> {
         let mut writer = Writer::new(entry);
         writer.bytes(&ENTRY_MAGIC)?;
@@ -232,17 +231,14 @@ impl EntryHeader {
 }
 
 impl Kind {
-    const KNOWN: [(u8, Self); 10] = [
+    const KNOWN: [(u8, Self); 7] = [
         (MUST_UNDERSTAND | 1, Self::Data),
         (MUST_UNDERSTAND | 2, Self::Snapshot),
         (MUST_UNDERSTAND | 3, Self::Gap),
         (MUST_UNDERSTAND | 4, Self::Branch),
         (5, Self::Footer),
         (MUST_UNDERSTAND | 6, Self::Cut),
-        (MUST_UNDERSTAND | 7, Self::Opening),
-        (MUST_UNDERSTAND | 8, Self::Checkpoint),
-        (MUST_UNDERSTAND | 9, Self::Floor),
-        (MUST_UNDERSTAND | 10, Self::Loss),
+        (MUST_UNDERSTAND | 7, Self::Checkpoint),
     ];
 
     /// The number that stands for it in a format. The highest bit says that a reader who does not
