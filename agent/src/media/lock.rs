@@ -18,7 +18,7 @@ const PID_BYTES: usize = 11;
 /// The lock of a data directory, held until it is dropped.
 #[derive(Debug)]
 pub struct DirLock {
-    _file: File,
+    pub(super) file: File,
 }
 
 impl DirLock {
@@ -46,7 +46,15 @@ impl DirLock {
         // must a failure here: the number only helps who finds the directory locked.
         let pid = format!("{:>10}\n", std::process::id());
         let _: io::Result<()> = file.write_all_at(pid.as_bytes(), 0);
-        Ok(Self { _file: file })
+        Ok(Self { file })
+    }
+}
+
+impl Drop for DirLock {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a child that another thread is starting has a copy of
+        // it until it runs its own program. If this fails, the lock ends with that copy.
+        let _ = flock(&self.file, FlockOperation::Unlock);
     }
 }
 

@@ -143,3 +143,12 @@ fn zeros_stand_in_for_allocation_and_keep_what_is_there() {
     assert_eq!(bytes[..10], [5; 10]);
     assert!(bytes[10..].iter().all(|byte| *byte == 0));
 }
+
+#[test]
+fn a_copy_of_the_locked_file_in_a_starting_child_keeps_nothing_locked() {
+    let dir = tempfile::tempdir().unwrap();
+    let lock = DirLock::take(dir.path()).unwrap();
+    let _copy = lock.file.try_clone().unwrap();
+    drop(lock);
+    DirLock::take(dir.path()).unwrap();
+}
