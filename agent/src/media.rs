@@ -73,7 +73,8 @@ pub struct FileMedia {
     shape: Geometry,
     reader: FileReader,
     /// The kernel reports a failed write-back only to those who had the file open. So what was
-    /// written is synced through the handle that wrote it, which must not be closed before.
+    /// written is synced through the handle that wrote it, which must not be closed before. One
+    /// for each slot that the journal is writing to.
     unsynced: BTreeMap<SlotIx, Arc<File>>,
     directory: File,
     directory_unsynced: bool,

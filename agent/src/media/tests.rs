@@ -4,7 +4,7 @@ use std::thread;
 use landfall_core::media::{Media, MediaError, Place, SlotIx};
 
 use super::handles::OPEN_MAX;
-use super::{DirLock, FileMedia, FileShape, OpenError, space};
+use super::{DirLock, FileMedia, FileShape, OpenError, space, while_reading, while_writing};
 
 const SHAPE: FileShape = FileShape { slots: 200, slot_bytes: 16_384, powersafe: false };
 
@@ -151,4 +151,20 @@ fn a_copy_of_the_locked_file_in_a_starting_child_keeps_nothing_locked() {
     let _copy = lock.file.try_clone().unwrap();
     drop(lock);
     DirLock::take(dir.path()).unwrap();
+}
+
+#[test]
+fn only_lost_bytes_are_unreadable_and_only_lack_of_space_is_no_space() {
+    use rustix::io::Errno;
+    for (errno, reading, writing) in [
+        (Errno::IO, MediaError::Unreadable, MediaError::Failed),
+        (Errno::BADMSG, MediaError::Unreadable, MediaError::Failed),
+        (Errno::MFILE, MediaError::Failed, MediaError::Failed),
+        (Errno::NOSPC, MediaError::Failed, MediaError::NoSpace),
+        (Errno::DQUOT, MediaError::Failed, MediaError::NoSpace),
+        (Errno::ROFS, MediaError::Failed, MediaError::Failed),
+    ] {
+        assert_eq!(while_reading(&errno.into()), reading, "{errno}");
+        assert_eq!(while_writing(&errno.into()), writing, "{errno}");
+    }
 }

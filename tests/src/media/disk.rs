@@ -8,6 +8,7 @@
 //!   that is a defect of the journal.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -24,7 +25,9 @@ mod cut;
 mod platter;
 
 /// How many synced programs a lying card may lose at most.
-pub const LOSE_MAX: usize = 256;
+pub const LOSE_MAX: usize = 64;
+/// How many bytes of them, unless the last one alone has more.
+pub const LOSE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// A handle on a simulated disk.
 #[derive(Clone)]
@@ -167,8 +170,8 @@ impl SimDisk {
     }
 
     /// Takes back the last synced programs, as a card does that lied about them. Returns how many:
-    /// fewer than asked for if there were not that many, and [`LOSE_MAX`] at most. Of two programs
-    /// of one unit without a sync between them, only both can be taken back.
+    /// fewer than asked for if there were not that many, and [`LOSE_MAX`] and [`LOSE_BYTES_MAX`] at
+    /// most. Of two programs of one unit without a sync between them, only both can be taken back.
     pub fn lose_synced(&self, programs: usize) -> usize {
         let mut disk = self.disk();
         let lost = programs.min(disk.history.len());
@@ -250,9 +253,15 @@ impl Disk {
             return Err(MediaError::Failed);
         }
         self.history.extend(found.sync().into_iter().map(|undo| (slot, undo)));
-        let excess = self.history.len().saturating_sub(LOSE_MAX);
-        self.history.drain(..excess);
+        self.bound_history();
         Ok(())
+    }
+
+    fn bound_history(&mut self) {
+        let mut bytes: usize = self.history.iter().map(|(_, undo)| undo.bytes()).sum();
+        while self.history.len() > LOSE_MAX || (bytes > LOSE_BYTES_MAX && self.history.len() > 1) {
+            bytes -= self.history.pop_front().map_or(0, |(_, undo)| undo.bytes());
+        }
     }
 
     fn erase(&mut self, slot: SlotIx) -> Result<(), MediaError> {
@@ -327,6 +336,12 @@ impl Media for SimDisk {
 
     fn free(&mut self, slot: SlotIx) -> Result<(), MediaError> {
         self.disk().free(slot)
+    }
+}
+
+impl fmt::Debug for SimDisk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimDisk").finish_non_exhaustive()
     }
 }
 

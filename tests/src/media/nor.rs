@@ -6,6 +6,7 @@
 //!   and still needs the erase. A new chip reads blank and needs it too.
 //! - After a power cut all calls fail until [`SimNor::restart`].
 
+use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -206,6 +207,12 @@ impl Media for SimNor {
         chip.power.check()?;
         chip.counters.frees += 1;
         Ok(())
+    }
+}
+
+impl fmt::Debug for SimNor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimNor").finish_non_exhaustive()
     }
 }
 

@@ -26,6 +26,12 @@ pub(super) struct Slot {
 /// A synced program, as what the platter held before it.
 pub(super) struct Undo(Vec<(Unit, Vec<u8>)>);
 
+impl Undo {
+    pub(super) fn bytes(&self) -> usize {
+        self.0.iter().map(|(_, before)| before.len()).sum()
+    }
+}
+
 impl Slot {
     pub(super) fn new(bytes: Vec<u8>, unit_bytes: u32, lasting: bool) -> Self {
         Self {

@@ -273,6 +273,17 @@ fn a_lying_card_loses_its_last_synced_programs() {
 }
 
 #[test]
+fn what_a_card_can_lose_is_bounded() {
+    let mut disk = with_old_content(DamageModel::KeepAll);
+    for _ in 0..LOSE_MAX {
+        write(&mut disk, 0, &[b'n'; UNIT as usize]);
+        disk.sync(SLOT).unwrap();
+    }
+    assert_eq!(disk.lose_synced(LOSE_MAX + 10), LOSE_MAX);
+    assert_eq!(read(&disk, 0, 1), [b'o'; UNIT as usize]);
+}
+
+#[test]
 fn what_was_not_synced_yet_hides_what_a_card_loses() {
     let mut disk = with_old_content(DamageModel::DropAll);
     write(&mut disk, 0, &[b'n'; UNIT as usize]);
@@ -294,7 +305,7 @@ fn an_image_restores_and_clones() {
     assert_eq!(read(&clone, 0, 8), [b'o'; UNIT as usize * 8]);
     assert_eq!(read(&disk, 0, 1), [b'n'; UNIT as usize], "a clone is apart");
     disk.restore(&image);
-    assert!(disk.image() == image);
+    assert_eq!(disk.image(), image);
 }
 
 #[test]
@@ -313,8 +324,8 @@ fn the_same_seed_does_the_same_damage() {
         disk.program(place(0), &[b'n'; UNIT as usize * 8]).unwrap_err();
         (disk.image(), disk.counters())
     };
-    assert!(run(1) == run(1));
-    assert!(run(1) != run(2));
+    assert_eq!(run(1), run(1));
+    assert_ne!(run(1), run(2));
 }
 
 #[test]
