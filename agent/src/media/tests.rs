@@ -1,3 +1,5 @@
+//! Files as a medium: the lock, the space, the bounded handles, and readers beside the writer.
+
 use std::fs;
 use std::thread;
 

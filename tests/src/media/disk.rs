@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use landfall_core::media::{Geometry, Media, MediaError, Place, SlotIx};
 
-use self::platter::{Slot, Undo, Unit};
+use self::platter::{Slot, Undo};
 use super::counters::Counters;
 use super::damage::{DamageModel, Fate};
 use super::image::Image;
@@ -229,7 +229,7 @@ impl Disk {
                 return Err(MediaError::Failed);
             }
         }
-        self.slot(place.slot).end_program(first..first + reached as Unit);
+        self.slot(place.slot).end_program(first..first + reached as u32);
         if fails_after.is_some() { Err(MediaError::Failed) } else { Ok(()) }
     }
 
@@ -359,7 +359,7 @@ pub(super) fn within(shape: Geometry, place: Place, len: usize) -> Range<usize> 
 }
 
 /// The first unit of a program; a journal that programs parts of units is defective.
-pub(super) fn whole_units(shape: Geometry, place: Place, len: usize) -> Unit {
+pub(super) fn whole_units(shape: Geometry, place: Place, len: usize) -> u32 {
     within(shape, place, len);
     let whole = |count: u64| count.is_multiple_of(u64::from(shape.unit_bytes));
     assert!(

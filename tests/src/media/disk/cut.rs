@@ -2,12 +2,11 @@
 
 use landfall_core::media::SlotIx;
 
-use super::platter::Unit;
 use super::{DamageModel, Disk, Fate};
 
 impl Disk {
     /// Cuts the power, in the middle of a unit or between two calls.
-    pub(super) fn cut(&mut self, torn: Option<(SlotIx, Unit)>) {
+    pub(super) fn cut(&mut self, torn: Option<(SlotIx, u32)>) {
         self.power.cut();
         self.counters.cuts += 1;
         for slot in (0..self.shape.slots).map(SlotIx) {
@@ -31,7 +30,7 @@ impl Disk {
 
     /// Puts units into the cache that a program had not reached when the power went: they may
     /// survive where the ones before them don't.
-    pub(super) fn hand_over(&mut self, slot: SlotIx, first: Unit, units: &[&[u8]]) {
+    pub(super) fn hand_over(&mut self, slot: SlotIx, first: u32, units: &[&[u8]]) {
         if self.damage == DamageModel::Random {
             for (unit, bytes) in (first..).zip(units) {
                 self.slot(slot).program(unit, bytes);
@@ -39,7 +38,7 @@ impl Disk {
         }
     }
 
-    fn decide(&mut self, slot: SlotIx, unit: Unit) {
+    fn decide(&mut self, slot: SlotIx, unit: u32) {
         let fate = self.damage.fate(&mut self.rng);
         fate.count(&mut self.counters);
         let stale = if fate == Fate::Stale { self.stray(slot, unit) } else { Vec::new() };
@@ -51,7 +50,7 @@ impl Disk {
         });
     }
 
-    fn tear(&mut self, slot: SlotIx, unit: Unit) {
+    fn tear(&mut self, slot: SlotIx, unit: u32) {
         self.counters.torn += 1;
         let kept = self.rng.below(self.shape.unit_bytes.into()) as usize;
         let zeroed = self.damage.fate(&mut self.rng) == Fate::Zeroed;
@@ -64,7 +63,7 @@ impl Disk {
 
     /// Bytes that a unit may be found with and that are not its own: of an older version if there
     /// is one, or of another unit.
-    fn stray(&mut self, slot: SlotIx, unit: Unit) -> Vec<u8> {
+    fn stray(&mut self, slot: SlotIx, unit: u32) -> Vec<u8> {
         let of_others = self.rng.chance(1, 2);
         match self.slot(slot).older(unit) {
             Some(older) if !of_others => return older.clone(),
@@ -74,7 +73,7 @@ impl Disk {
         let in_use: Vec<u32> = self.slots.iter().enumerate().filter_map(in_use).collect();
         let from = SlotIx(*self.rng.pick(&in_use));
         let units = self.shape.slot_bytes / self.shape.unit_bytes;
-        let other = self.rng.below(units.into()) as Unit;
+        let other = self.rng.below(units.into()) as u32;
         self.slot(from).unit(other).to_vec()
     }
 }

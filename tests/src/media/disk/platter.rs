@@ -1,30 +1,28 @@
-//! One slot of a simulated disk: what a read sees, and what would be left of it.
+//! One slot of a simulated disk: what a read sees, and what would be left of it. Its write units
+//! are counted from its start.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-
-/// A write unit, counted from the start of its slot.
-pub(super) type Unit = u32;
 
 pub(super) struct Slot {
     unit_bytes: usize,
     /// What a read sees.
     bytes: Vec<u8>,
     /// The platter's content of the units that were programmed since the last sync.
-    unsynced: BTreeMap<Unit, Vec<u8>>,
+    unsynced: BTreeMap<u32, Vec<u8>>,
     /// The same of units whose sync failed: cached, never to be written.
-    phantom: BTreeMap<Unit, Vec<u8>>,
+    phantom: BTreeMap<u32, Vec<u8>>,
     /// What the platter held before it held what it holds.
-    older: BTreeMap<Unit, Vec<u8>>,
+    older: BTreeMap<u32, Vec<u8>>,
     /// The programs since the last sync.
-    programs: Vec<Range<Unit>>,
-    unreadable: BTreeSet<Unit>,
+    programs: Vec<Range<u32>>,
+    unreadable: BTreeSet<u32>,
     /// Whether the slot's own existence would survive a power cut.
     pub(super) lasting: bool,
 }
 
 /// A synced program, as what the platter held before it.
-pub(super) struct Undo(Vec<(Unit, Vec<u8>)>);
+pub(super) struct Undo(Vec<(u32, Vec<u8>)>);
 
 impl Undo {
     pub(super) fn bytes(&self) -> usize {
@@ -50,15 +48,15 @@ impl Slot {
         &self.bytes
     }
 
-    pub(super) fn unit(&self, unit: Unit) -> &[u8] {
+    pub(super) fn unit(&self, unit: u32) -> &[u8] {
         &self.bytes[self.range(unit)]
     }
 
-    pub(super) fn older(&self, unit: Unit) -> Option<&Vec<u8>> {
+    pub(super) fn older(&self, unit: u32) -> Option<&Vec<u8>> {
         self.older.get(&unit)
     }
 
-    pub(super) fn unsynced(&self) -> Vec<Unit> {
+    pub(super) fn unsynced(&self) -> Vec<u32> {
         self.unsynced.keys().copied().collect()
     }
 
@@ -71,7 +69,7 @@ impl Slot {
     }
 
     /// Writes a unit into the cache. A device replaces a sector that it could not read.
-    pub(super) fn program(&mut self, unit: Unit, bytes: &[u8]) {
+    pub(super) fn program(&mut self, unit: u32, bytes: &[u8]) {
         let cached = self.unit(unit).to_vec();
         let platter = self.phantom.remove(&unit).unwrap_or(cached);
         self.unsynced.entry(unit).or_insert(platter);
@@ -80,7 +78,7 @@ impl Slot {
     }
 
     /// Notes which units one call of program has written.
-    pub(super) fn end_program(&mut self, units: Range<Unit>) {
+    pub(super) fn end_program(&mut self, units: Range<u32>) {
         self.programs.push(units);
     }
 
@@ -91,14 +89,14 @@ impl Slot {
             self.older.insert(*unit, platter.clone());
         }
         let mut unsynced = std::mem::take(&mut self.unsynced);
-        let mut undo = |units: Range<Unit>| {
+        let mut undo = |units: Range<u32>| {
             Undo(units.filter_map(|unit| unsynced.remove_entry(&unit)).collect())
         };
         std::mem::take(&mut self.programs).into_iter().map(&mut undo).collect()
     }
 
     /// Fails a sync: the units that `is_lost` names stay in the cache only, the others are synced.
-    pub(super) fn fail_sync(&mut self, mut is_lost: impl FnMut(Unit) -> bool) {
+    pub(super) fn fail_sync(&mut self, mut is_lost: impl FnMut(u32) -> bool) {
         self.programs.clear();
         for (unit, platter) in std::mem::take(&mut self.unsynced) {
             let kept = if is_lost(unit) { &mut self.phantom } else { &mut self.older };
@@ -115,7 +113,7 @@ impl Slot {
 
     /// Ends the doubt about a unit that was not synced: its content after the power cut, from what
     /// it would have been and what the platter had.
-    pub(super) fn settle(&mut self, unit: Unit, end: impl FnOnce(&[u8], &[u8]) -> Vec<u8>) {
+    pub(super) fn settle(&mut self, unit: u32, end: impl FnOnce(&[u8], &[u8]) -> Vec<u8>) {
         if let Some(platter) = self.unsynced.remove(&unit) {
             let settled = end(self.unit(unit), &platter);
             self.set(unit, &settled);
@@ -138,17 +136,17 @@ impl Slot {
         self.bytes[(bit / 8) as usize] ^= 1 << (bit % 8);
     }
 
-    fn set(&mut self, unit: Unit, bytes: &[u8]) {
+    fn set(&mut self, unit: u32, bytes: &[u8]) {
         let range = self.range(unit);
         self.bytes[range].copy_from_slice(bytes);
     }
 
-    fn range(&self, unit: Unit) -> Range<usize> {
+    fn range(&self, unit: u32) -> Range<usize> {
         let start = unit as usize * self.unit_bytes;
         start..start + self.unit_bytes
     }
 
-    fn touched(&self, bytes: Range<usize>) -> Range<Unit> {
+    fn touched(&self, bytes: Range<usize>) -> Range<u32> {
         (bytes.start / self.unit_bytes) as u32..bytes.end.div_ceil(self.unit_bytes) as u32
     }
 }

@@ -1,3 +1,5 @@
+//! Each fault of the simulated disk does what it says.
+
 use super::*;
 
 const UNIT: u32 = 64;

@@ -1,3 +1,5 @@
+//! Each fault of the simulated flash does what it says.
+
 use super::*;
 
 const UNIT: u32 = 16;
