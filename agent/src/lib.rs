@@ -1,1 +1,3 @@
 //! The node: what Landfall runs on a device and at the centre.
+
+pub mod media;
