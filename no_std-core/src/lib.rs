@@ -19,6 +19,7 @@ pub mod batch;
 pub mod checksum;
 pub mod codec;
 pub mod entry;
+pub mod gap;
 pub mod hash;
 pub mod limits;
 pub mod media;
