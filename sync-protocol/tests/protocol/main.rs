@@ -1,0 +1,7 @@
+//! What two nodes say to each other, over byte pipes that cut wherever they like.
+
+mod exchanges;
+mod faults;
+mod frames;
+mod messages;
+mod pair;
