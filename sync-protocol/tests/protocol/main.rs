@@ -4,4 +4,5 @@ mod exchanges;
 mod faults;
 mod frames;
 mod messages;
+mod one_stream;
 mod pair;

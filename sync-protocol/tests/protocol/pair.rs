@@ -92,7 +92,8 @@ impl End {
         self.heard.events.contains(&event)
     }
 
-    fn transmit(&mut self) -> bool {
+    /// Moves what the session has to say into the control pipe, and takes its events.
+    pub(crate) fn transmit(&mut self) -> bool {
         let mut any = false;
         while let Some(transmit) = self.session.poll_transmit() {
             let (channel, len) = (transmit.channel, transmit.bytes.len());
