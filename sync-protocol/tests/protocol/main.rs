@@ -1,5 +1,6 @@
 //! What two nodes say to each other, over byte pipes that cut wherever they like.
 
+mod credit;
 mod exchanges;
 mod faults;
 mod frames;

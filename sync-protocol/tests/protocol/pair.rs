@@ -124,7 +124,12 @@ impl Pair {
 
     /// Two ends that have opened their session.
     pub(crate) fn open(seed: u64) -> Self {
-        let mut pair = Self::standard(seed);
+        Self::standard(seed).opened()
+    }
+
+    /// The pair with its session opened.
+    pub(crate) fn opened(self) -> Self {
+        let mut pair = self;
         pair.settle();
         pair.listener.session.accept("ship", pair.now).unwrap();
         pair.settle();
