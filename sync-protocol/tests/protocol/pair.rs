@@ -92,7 +92,8 @@ impl End {
         self.heard.events.contains(&event)
     }
 
-    fn transmit(&mut self) -> bool {
+    /// Moves what the session has to say into the control pipe, and takes its events.
+    pub(crate) fn transmit(&mut self) -> bool {
         let mut any = false;
         while let Some(transmit) = self.session.poll_transmit() {
             let (channel, len) = (transmit.channel, transmit.bytes.len());
@@ -123,7 +124,12 @@ impl Pair {
 
     /// Two ends that have opened their session.
     pub(crate) fn open(seed: u64) -> Self {
-        let mut pair = Self::standard(seed);
+        Self::standard(seed).opened()
+    }
+
+    /// The pair with its session opened.
+    pub(crate) fn opened(self) -> Self {
+        let mut pair = self;
         pair.settle();
         pair.listener.session.accept("ship", pair.now).unwrap();
         pair.settle();
