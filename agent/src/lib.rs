@@ -1,1 +1,4 @@
 //! The node: what Landfall runs on a device and at the centre.
+
+pub mod identity;
+pub mod transport;
