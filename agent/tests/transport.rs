@@ -328,6 +328,14 @@ async fn a_shutdown_tells_every_peer() {
 }
 
 #[tokio::test]
+async fn a_shutdown_does_not_wait_for_unfinished_handshakes() {
+    let hub = Node::new(Settings { handshake_timeout: 3 * PATIENCE, ..Settings::device() });
+    let _frozen = TcpStream::connect(hub.listen()).await.unwrap();
+    let shutdown = hub.transport.shutdown(CloseCode::SHUTDOWN, "", 3 * PATIENCE);
+    timeout(PATIENCE, shutdown).await.expect("nothing is open");
+}
+
+#[tokio::test]
 async fn a_link_that_falls_silent_times_out() {
     let settings = Settings {
         idle_timeout: Duration::from_millis(400),
@@ -339,6 +347,28 @@ async fn a_link_that_falls_silent_times_out() {
     relay.set_up(false);
     assert_eq!(device.closed(at_device.id()).await, CloseReason::TimedOut);
     assert_eq!(hub.closed(at_hub.id()).await, CloseReason::TimedOut);
+}
+
+#[tokio::test]
+async fn a_restarted_hub_tells_its_old_peers_at_once() {
+    let mut hub = Node::new(Settings::device());
+    let address = hub.listen();
+    let relay = Relay::start(loopback(), address, Shape::default(), 1).unwrap();
+    let mut device = Node::new(Settings { tcp_after: PATIENCE, ..Settings::device() });
+    device.transport.dial(vec![relay.address().to_string()], pin(&[hub.key]));
+    let at_device = device.opened().await.connection;
+    let _at_hub = hub.opened().await;
+
+    // A power cut: the hub goes without a word, and with it what it knew of the connection.
+    relay.set_up(false);
+    hub.transport.shutdown(CloseCode::SHUTDOWN, "", PATIENCE).await;
+    let restarted = Node::new(Settings::device());
+    while restarted.transport.listen(address).is_err() {
+        tokio::task::yield_now().await;
+    }
+    relay.set_up(true);
+    at_device.send(channel(NORMAL), pattern(1, 1000)).unwrap();
+    assert_eq!(device.closed(at_device.id()).await, CloseReason::Reset);
 }
 
 #[tokio::test]

@@ -17,8 +17,8 @@ pub use key::{KeyFault, NodeKey, PublicKey, PublicKeyFault};
 pub use key_file::KeyFileFault;
 pub use registry::{Admission, Enrolment, Registry, RegistryFault, SiteRecord, SiteState};
 pub use rights::{PatternFault, Rights, SitePattern, TopicPattern};
-pub use token::{Token, TokenFault, TokenId, TokenSecret};
-pub use token_record::{TokenBook, TokenRecord, TokenUse, TokenVerdict};
+pub use token::{Token, TokenFault, TokenId, TokenOverflow, TokenSecret};
+pub use token_record::{SecretHash, TokenBook, TokenRecord, TokenUse, TokenVerdict};
 
 /// Seconds since 1970-01-01 UTC, as far as the node's clock can be trusted.
 #[derive(

@@ -134,44 +134,62 @@ pub enum TokenFault {
     Malformed(&'static str),
 }
 
-impl fmt::Display for Token {
-    /// The whole token *with its secret*, for the person who carries it.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{PREFIX}{}", base32::encode(&self.encode()))
-    }
-}
+/// What does not fit into a token.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("a token names 1 to 8 hub keys and 1 to 8 addresses, each of 1 to 255 printable bytes")]
+pub struct TokenOverflow;
 
 impl Token {
-    /// # Panics
-    /// If a list is empty or too long, or an address longer than 255 bytes: the maker of a token checks that before.
-    fn encode(&self) -> Vec<u8> {
+    /// The line for the person who carries it, *with the secret*. There is no `Display`, lest it gets into a log.
+    ///
+    /// # Errors
+    /// [`TokenOverflow`] if a list or an address has an impossible length.
+    pub fn to_text(&self) -> Result<String, TokenOverflow> {
+        Ok(format!("{PREFIX}{}", base32::encode(&self.encode()?)))
+    }
+
+    fn encode(&self) -> Result<Vec<u8>, TokenOverflow> {
         let mut bytes = vec![FORMAT];
         bytes.extend_from_slice(&self.id.0);
         bytes.extend_from_slice(&self.secret.0);
         bytes.extend_from_slice(&self.expires.0.to_le_bytes());
-        bytes.push(count(self.hub_keys.len()));
+        bytes.push(count(self.hub_keys.len())?);
         for key in &self.hub_keys {
             bytes.extend_from_slice(key.as_bytes());
         }
-        bytes.push(count(self.addresses.len()));
+        bytes.push(count(self.addresses.len())?);
         for address in &self.addresses {
-            push_text(&mut bytes, address);
+            push_text(&mut bytes, address)?;
         }
-        push_text(&mut bytes, &self.site.to_string());
+        push_text(&mut bytes, &self.site.to_string())?;
         let sum = checksum(&bytes);
         bytes.extend_from_slice(&sum);
-        bytes
+        Ok(bytes)
     }
 }
 
-fn count(items: usize) -> u8 {
-    assert!((1..=TOKEN_ITEMS_MAX).contains(&items), "a token names 1 to 8 keys and addresses");
-    items as u8
+fn count(items: usize) -> Result<u8, TokenOverflow> {
+    match u8::try_from(items) {
+        Ok(count) if is_count(count) => Ok(count),
+        _ => Err(TokenOverflow),
+    }
 }
 
-fn push_text(bytes: &mut Vec<u8>, text: &str) {
-    bytes.push(u8::try_from(text.len()).expect("addresses and patterns have at most 255 bytes"));
+fn is_count(items: u8) -> bool {
+    (1..=TOKEN_ITEMS_MAX).contains(&usize::from(items))
+}
+
+fn push_text(bytes: &mut Vec<u8>, text: &str) -> Result<(), TokenOverflow> {
+    if !is_printable(text) {
+        return Err(TokenOverflow);
+    }
+    bytes.push(u8::try_from(text.len()).map_err(|_| TokenOverflow)?);
     bytes.extend_from_slice(text.as_bytes());
+    Ok(())
+}
+
+fn is_printable(text: &str) -> bool {
+    !text.is_empty() && !text.chars().any(|c| c.is_control() || c.is_whitespace())
 }
 
 fn checksum(bytes: &[u8]) -> [u8; CHECKSUM_LENGTH] {
@@ -236,7 +254,7 @@ impl Fields<'_> {
         mut item: impl FnMut(&mut Self) -> Result<T, TokenFault>,
     ) -> Result<Vec<T>, TokenFault> {
         let [count] = self.array()?;
-        if !(1..=TOKEN_ITEMS_MAX).contains(&usize::from(count)) {
+        if !is_count(count) {
             return Err(TokenFault::Malformed("it names no hub, or too many"));
         }
         (0..count).map(|_| item(self)).collect()
@@ -250,8 +268,8 @@ impl Fields<'_> {
             .ok_or(TokenFault::Malformed("a text is cut off"))?;
         self.0 = rest;
         match std::str::from_utf8(text) {
-            Ok(text) => Ok(text.into()),
-            Err(_) => Err(TokenFault::Malformed("a text is not UTF-8")),
+            Ok(text) if is_printable(text) => Ok(text.into()),
+            _ => Err(TokenFault::Malformed("a text is not printable")),
         }
     }
 }
@@ -273,7 +291,7 @@ mod tests {
 
     #[test]
     fn a_token_survives_its_text_form_white_space_around_it_included() {
-        let text = token().to_string();
+        let text = token().to_text().unwrap();
         assert!(text.starts_with("lf1_"));
         assert!(!text.contains(char::is_whitespace));
         assert_eq!(text.parse(), Ok(token()));
@@ -282,7 +300,7 @@ mod tests {
 
     #[test]
     fn every_single_mistyped_character_is_noticed() {
-        let text = token().to_string();
+        let text = token().to_text().unwrap();
         for index in PREFIX.len()..text.len() {
             let mut typed = text.clone().into_bytes();
             typed[index] = if typed[index] == b'a' { b'b' } else { b'a' };
@@ -297,7 +315,7 @@ mod tests {
 
     #[test]
     fn cut_and_foreign_texts_say_what_is_wrong() {
-        let text = token().to_string();
+        let text = token().to_text().unwrap();
         for length in 0..text.len() {
             assert!(text[..length].parse::<Token>().is_err(), "{length} characters");
         }
@@ -313,7 +331,7 @@ mod tests {
             bytes.extend_from_slice(&sum);
             format!("{PREFIX}{}", base32::encode(&bytes)).parse::<Token>()
         };
-        let body = token().encode();
+        let body = token().encode().unwrap();
         let body = &body[..body.len() - CHECKSUM_LENGTH];
         let mut later = body.to_vec();
         later[0] = 2;
@@ -323,6 +341,16 @@ mod tests {
         for length in 1..body.len() {
             assert!(sealed(body[..length].to_vec()).is_err(), "{length} bytes");
         }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_when_the_token_is_made() {
+        let overflow = |token: Token| assert_eq!(token.to_text(), Err(TokenOverflow));
+        overflow(Token { addresses: vec![], ..token() });
+        overflow(Token { addresses: vec!["hub:1".into(); 9], ..token() });
+        overflow(Token { addresses: vec!["x".repeat(256)], ..token() });
+        overflow(Token { addresses: vec!["hub :1".into()], ..token() });
+        overflow(Token { hub_keys: vec![], ..token() });
     }
 
     #[test]

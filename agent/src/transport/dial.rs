@@ -1,6 +1,7 @@
 //! Dialing: every address of a hub in a staggered race, on each QUIC first and TCP as well when that takes long. The first
 //! finished handshake wins and the others are dropped.
 
+use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::pin;
@@ -37,9 +38,8 @@ pub(super) async fn dial(
     addresses: Vec<String>,
     pinned: HubKeys,
 ) {
-    let mut stop = shared.stop.subscribe();
     let reached = tokio::select! {
-        _ = stop.wait_for(Option::is_some) => return,
+        () = shared.stopped() => return,
         reached = reach(&shared, &addresses, &pinned) => reached,
     };
     match reached {
@@ -110,14 +110,15 @@ async fn reach_address(
     address: SocketAddr,
     pinned: HubKeys,
 ) -> Result<Reached, DialFailure> {
+    let target = Target { address, pinned, refused: RefusedKey::default() };
     let quic_failed = Notify::new();
-    let mut quic = pin!(reach_quic(shared, address, &pinned));
+    let mut quic = pin!(target.reach_quic(shared));
     let mut tcp = pin!(async {
         tokio::select! {
             () = sleep(shared.settings.tcp_after) => {}
             () = quic_failed.notified() => {}
         }
-        reach_tcp(shared, address, &pinned).await
+        target.reach_tcp(shared).await
     });
     tokio::select! {
         reached = &mut quic => match reached {
@@ -135,31 +136,69 @@ async fn reach_address(
     }
 }
 
-async fn reach_quic(
-    shared: &Shared,
+/// One address, and whom to expect there.
+struct Target {
     address: SocketAddr,
-    pinned: &HubKeys,
-) -> Result<Reached, DialFailure> {
-    let refused = RefusedKey::default();
-    let failed = |why: String| match refused.get() {
-        Some(seen) => DialFailure::WrongHubKey { address, expected: pinned.clone(), seen: *seen },
-        None => DialFailure::Refused { address, why },
-    };
-    let config = quic::client_config(shared, pinned.clone(), refused.clone())
-        .map_err(|error| failed(error.to_string()))?;
-    let connecting = dialer(shared)
-        .map_err(|error| failed(error.to_string()))?
-        .connect_with(config, address, tls::SERVER_NAME)
-        .map_err(|error| failed(error.to_string()))?;
-    let connection = match timeout(shared.settings.handshake_timeout, connecting).await {
-        Ok(Ok(connection)) => connection,
-        Ok(Err(quinn::ConnectionError::TimedOut)) | Err(_) => {
-            return Err(DialFailure::TimedOut { address });
+    pinned: HubKeys,
+    refused: RefusedKey,
+}
+
+impl Target {
+    async fn reach_quic(&self, shared: &Shared) -> Result<Reached, DialFailure> {
+        let config = quic::client_config(shared, self.pinned.clone(), self.refused.clone())
+            .map_err(|error| self.failure(&error))?;
+        let connecting = dialer(shared)
+            .map_err(|error| self.failure(&error))?
+            .connect_with(config, self.address, tls::SERVER_NAME)
+            .map_err(|error| self.failure(&error))?;
+        let connection = match timeout(shared.settings.handshake_timeout, connecting).await {
+            Ok(Ok(connection)) => connection,
+            Ok(Err(quinn::ConnectionError::TimedOut)) | Err(_) => return Err(self.timed_out()),
+            Ok(Err(error)) => return Err(self.failure(&CloseReason::from(error))),
+        };
+        let peer = quic::peer_key(&connection).ok_or_else(|| self.failure(&"no key was shown"))?;
+        Ok(Reached { stream: Stream::Quic(connection), peer, remote: self.address })
+    }
+
+    async fn reach_tcp(&self, shared: &Shared) -> Result<Reached, DialFailure> {
+        let config = tls::client_config(&shared.key, self.pinned.clone(), self.refused.clone())
+            .map_err(|error| self.failure(&error))?;
+        let name = ServerName::try_from(tls::SERVER_NAME).expect("the constant is a valid name");
+        let handshake = async {
+            let socket = TcpStream::connect(self.address).await?;
+            tcp::prepare(&socket, &shared.settings);
+            TlsConnector::from(Arc::new(config)).connect(name, socket).await
+        };
+        let stream = match timeout(shared.settings.handshake_timeout, handshake).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
+                return Err(self.timed_out());
+            }
+            Ok(Err(error)) => return Err(self.failure(&error)),
+            Err(_) => return Err(self.timed_out()),
+        };
+        let (_, session) = stream.get_ref();
+        let peer = session
+            .peer_certificates()
+            .and_then(tls::peer_key)
+            .ok_or_else(|| self.failure(&"no key was shown"))?;
+        let stream = Stream::Tcp(Box::new(stream.into()));
+        Ok(Reached { stream, peer, remote: self.address })
+    }
+
+    fn timed_out(&self) -> DialFailure {
+        DialFailure::TimedOut { address: self.address }
+    }
+
+    fn failure(&self, why: &dyn fmt::Display) -> DialFailure {
+        let address = self.address;
+        match self.refused.get() {
+            Some(seen) => {
+                DialFailure::WrongHubKey { address, expected: self.pinned.clone(), seen: *seen }
+            }
+            None => DialFailure::Refused { address, why: why.to_string() },
         }
-        Ok(Err(error)) => return Err(failed(CloseReason::from(error).to_string())),
-    };
-    let peer = quic::peer_key(&connection).ok_or_else(|| failed("it showed no key".into()))?;
-    Ok(Reached { stream: Stream::Quic(connection), peer, remote: address })
+    }
 }
 
 fn dialer(shared: &Shared) -> io::Result<quinn::Endpoint> {
@@ -172,38 +211,4 @@ fn dialer(shared: &Shared) -> io::Result<quinn::Endpoint> {
         .or_else(|_| quic::endpoint(shared, (Ipv4Addr::UNSPECIFIED, 0).into(), None))?;
     *dialer = Some(endpoint.clone());
     Ok(endpoint)
-}
-
-async fn reach_tcp(
-    shared: &Shared,
-    address: SocketAddr,
-    pinned: &HubKeys,
-) -> Result<Reached, DialFailure> {
-    let refused = RefusedKey::default();
-    let failed = |why: String| match refused.get() {
-        Some(seen) => DialFailure::WrongHubKey { address, expected: pinned.clone(), seen: *seen },
-        None => DialFailure::Refused { address, why },
-    };
-    let config = tls::client_config(&shared.key, pinned.clone(), refused.clone())
-        .map_err(|error| failed(error.to_string()))?;
-    let name = ServerName::try_from(tls::SERVER_NAME).expect("a constant that is a valid name");
-    let handshake = async {
-        let socket = TcpStream::connect(address).await?;
-        tcp::prepare(&socket, &shared.settings);
-        TlsConnector::from(Arc::new(config)).connect(name, socket).await
-    };
-    let stream = match timeout(shared.settings.handshake_timeout, handshake).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => {
-            return Err(DialFailure::TimedOut { address });
-        }
-        Ok(Err(error)) => return Err(failed(error.to_string())),
-        Err(_) => return Err(DialFailure::TimedOut { address }),
-    };
-    let (_, session) = stream.get_ref();
-    let peer = session
-        .peer_certificates()
-        .and_then(tls::peer_key)
-        .ok_or_else(|| failed("it showed no key".into()))?;
-    Ok(Reached { stream: Stream::Tcp(Box::new(stream.into())), peer, remote: address })
 }

@@ -183,14 +183,7 @@ impl CloseOrder {
     /// Makes an order; a text that is too long is cut, control characters are left out.
     #[must_use]
     pub fn new(code: CloseCode, text: &str) -> Self {
-        let mut cleaned = String::new();
-        for character in text.chars().filter(|c| !c.is_control()) {
-            if cleaned.len() + character.len_utf8() > CLOSE_TEXT_MAX {
-                break;
-            }
-            cleaned.push(character);
-        }
-        Self { code, text: cleaned }
+        Self { code, text: clean(text) }
     }
 
     /// Reads what a peer sent: nothing in it is trusted, and it may go into logs.
@@ -198,6 +191,18 @@ impl CloseOrder {
         let text = &text[..text.len().min(CLOSE_TEXT_MAX)];
         Self::new(CloseCode(code), &String::from_utf8_lossy(text))
     }
+}
+
+/// Makes a text that a peer may have chosen fit for a log: no control characters, at most 256 bytes.
+pub(super) fn clean(text: &str) -> String {
+    let mut cleaned = String::new();
+    for character in text.chars().filter(|c| !c.is_control()) {
+        if cleaned.len() + character.len_utf8() > CLOSE_TEXT_MAX {
+            break;
+        }
+        cleaned.push(character);
+    }
+    cleaned
 }
 
 /// Why a connection ended.

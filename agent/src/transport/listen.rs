@@ -1,5 +1,6 @@
 //! Listening: UDP and TCP on one port, every handshake in a task of its own, with a timeout and a place among the limits.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -55,10 +56,9 @@ fn bind(
 }
 
 async fn accept_quic(shared: Arc<Shared>, endpoint: quinn::Endpoint) {
-    let mut stop = shared.stop.subscribe();
     loop {
         let incoming = tokio::select! {
-            _ = stop.wait_for(Option::is_some) => break,
+            () = shared.stopped() => break,
             incoming = endpoint.accept() => incoming,
         };
         let Some(incoming) = incoming else { break };
@@ -80,12 +80,7 @@ async fn accept_quic(shared: Arc<Shared>, endpoint: quinn::Endpoint) {
 async fn enter_quic(shared: Arc<Shared>, incoming: quinn::Incoming, knock: Knock) {
     let remote = canonical(incoming.remote_address());
     let handshake = async { incoming.accept()?.await };
-    let connection = match tokio::time::timeout(shared.settings.handshake_timeout, handshake).await
-    {
-        Ok(Ok(connection)) => connection,
-        Ok(Err(error)) => return tracing::debug!(%remote, %error, "QUIC handshake failed"),
-        Err(_) => return tracing::debug!(%remote, "QUIC handshake took too long"),
-    };
+    let Some(connection) = shake_hands(&shared, remote, handshake).await else { return };
     let Some(peer) = quic::peer_key(&connection) else {
         return tracing::debug!(%remote, "a peer without a key got through the handshake");
     };
@@ -94,10 +89,9 @@ async fn enter_quic(shared: Arc<Shared>, incoming: quinn::Incoming, knock: Knock
 }
 
 async fn accept_tcp(shared: Arc<Shared>, listener: TcpListener, acceptor: TlsAcceptor) {
-    let mut stop = shared.stop.subscribe();
     loop {
         let accepted = tokio::select! {
-            _ = stop.wait_for(Option::is_some) => return,
+            () = shared.stopped() => return,
             accepted = listener.accept() => accepted,
         };
         match accepted {
@@ -129,12 +123,7 @@ async fn enter_tcp(
     knock: Knock,
 ) {
     tcp::prepare(&socket, &shared.settings);
-    let handshake = acceptor.accept(socket);
-    let stream = match tokio::time::timeout(shared.settings.handshake_timeout, handshake).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return tracing::debug!(%remote, %error, "TLS handshake failed"),
-        Err(_) => return tracing::debug!(%remote, "TLS handshake took too long"),
-    };
+    let Some(stream) = shake_hands(&shared, remote, acceptor.accept(socket)).await else { return };
     let (_, session) = stream.get_ref();
     let Some(peer) = session.peer_certificates().and_then(tls::peer_key) else {
         return tracing::debug!(%remote, "a peer without a key got through the handshake");
@@ -142,6 +131,24 @@ async fn enter_tcp(
     let stream = Stream::Tcp(Box::new(stream.into()));
     let side = Side::Accepted(knock.entered());
     shared.carry(Established { stream, peer, remote, side }).await;
+}
+
+/// Finishes a handshake, unless it fails, takes too long, or the transport shuts down.
+async fn shake_hands<T, E: fmt::Display>(
+    shared: &Shared,
+    remote: SocketAddr,
+    handshake: impl Future<Output = Result<T, E>>,
+) -> Option<T> {
+    let finished = tokio::select! {
+        () = shared.stopped() => return None,
+        finished = tokio::time::timeout(shared.settings.handshake_timeout, handshake) => finished,
+    };
+    match finished {
+        Ok(Ok(connection)) => return Some(connection),
+        Ok(Err(error)) => tracing::debug!(%remote, %error, "handshake failed"),
+        Err(_) => tracing::debug!(%remote, "handshake took too long"),
+    }
+    None
 }
 
 /// An IPv4 peer on a socket for both families is shown as what it is.

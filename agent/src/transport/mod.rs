@@ -70,6 +70,9 @@ struct Shared {
 
 impl Transport {
     /// Makes a transport that reports to `events`. Whoever holds the other end must keep reading it.
+    ///
+    /// # Panics
+    /// If the settings contradict themselves: no budget, no queue, no channel, or a keep-alive beyond the idle timeout.
     #[must_use]
     pub fn new(
         key: NodeKey,
@@ -77,6 +80,7 @@ impl Transport {
         reset_key: ResetKey,
         events: mpsc::Sender<TransportEvent>,
     ) -> Self {
+        settings.check();
         let admission = Arc::new(Admission::new(&settings));
         let shared = Shared {
             key,
@@ -149,6 +153,12 @@ impl Shared {
             while tasks.try_join_next().is_some() {}
             tasks.spawn(task);
         }
+    }
+
+    /// Waits for the shutdown.
+    async fn stopped(&self) {
+        // It cannot fail: the sender is in `self`.
+        let _ = self.stop.subscribe().wait_for(Option::is_some).await;
     }
 
     async fn report(&self, event: TransportEvent) {

@@ -1,6 +1,7 @@
 //! Connections on QUIC: a bidirectional stream per channel, opened by the dialer, whose first byte names the channel.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
@@ -15,6 +16,8 @@ use quinn::{
     ConnectionError, IdleTimeout, ReadError, RecvStream, SendStream, TokioRuntime, TransportConfig,
     VarInt, WriteError,
 };
+use quinn_proto::HashedConnectionIdGenerator;
+use ring::hmac;
 use rustls::pki_types::CertificateDer;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::task::JoinSet;
@@ -22,9 +25,9 @@ use tokio::task::JoinSet;
 use crate::identity::PublicKey;
 use crate::identity::tls::{self, HubKeys, RefusedKey};
 
-use super::event::{Channel, CloseCode, CloseOrder, CloseReason};
+use super::event::{Channel, CloseCode, CloseOrder, CloseReason, clean};
 use super::link::{Link, Orders, reserve};
-use super::{Settings, Shared};
+use super::{ResetKey, Settings, Shared};
 
 /// Bytes handed on at once, in either direction.
 const PIECE_MAX: usize = 64 * 1024;
@@ -43,9 +46,20 @@ pub(super) fn endpoint(
     let _ = socket.set_recv_buffer_size(shared.settings.udp_buffer);
     let _ = socket.set_send_buffer_size(shared.settings.udp_buffer);
     socket.bind(&address.into())?;
-    let reset_key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, &shared.reset_key.0);
-    let config = quinn::EndpointConfig::new(Arc::new(reset_key));
+    let config = endpoint_config(&shared.reset_key);
     quinn::Endpoint::new(config, server, socket.into(), Arc::new(TokioRuntime))
+}
+
+/// Resets need both: the key that makes them, and connection ids that a restarted node knows as its own. By default the
+/// ids are keyed anew at each start, and packets of older connections are dropped without an answer.
+fn endpoint_config(reset_key: &ResetKey) -> quinn::EndpointConfig {
+    let reset_key = hmac::Key::new(hmac::HMAC_SHA256, &reset_key.0);
+    let tag = hmac::sign(&reset_key, b"connection ids");
+    let id_key = tag.as_ref().first_chunk().expect("SHA-256 has 32 bytes");
+    let id_key = u64::from_le_bytes(*id_key);
+    let mut config = quinn::EndpointConfig::new(Arc::new(reset_key));
+    config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(id_key)));
+    config
 }
 
 /// What an accepting endpoint uses for every connection.
@@ -128,17 +142,16 @@ pub(super) async fn carry(
     }
     channels.shutdown().await;
     link.closed(reason).await;
-    // The packet that says why has left when the endpoint's driver has run, which needs no more of this task.
 }
 
 async fn run_channels(
     connection: &quinn::Connection,
     dialed: bool,
     link: &Arc<Link>,
-    channels: &mut JoinSet<Result<Channel, ChannelFault>>,
+    channels: &mut JoinSet<Result<Infallible, ChannelFault>>,
 ) -> CloseReason {
     if dialed {
-        let count = link.settings.priorities.len().min(Channel::COUNT);
+        let count = link.settings.priorities.len();
         for channel in Channel::all().take(count) {
             match connection.open_bi().await {
                 Ok((sender, receiver)) => {
@@ -160,7 +173,9 @@ async fn run_channels(
             },
             Some(ended) = channels.join_next() => match ended {
                 Ok(Err(ChannelFault::Misbehaved(rule))) => return CloseReason::Misbehaved(rule),
-                Ok(Err(ChannelFault::ConnectionLost) | Ok(_)) => {}
+                // The connection's own end is about to be seen above.
+                Ok(Err(ChannelFault::ConnectionLost)) => {}
+                Ok(Ok(never)) => match never {},
                 Err(error) => return CloseReason::Failed(error.to_string()),
             },
         }
@@ -182,7 +197,7 @@ async fn open_channel(
     mut sender: SendStream,
     receiver: RecvStream,
     link: Arc<Link>,
-) -> Result<Channel, ChannelFault> {
+) -> Result<Infallible, ChannelFault> {
     set_priority(&sender, channel, &link)?;
     sender.write_all(&[channel.number()]).await?;
     run_channel(channel, sender, receiver, &link).await
@@ -193,7 +208,7 @@ async fn accept_channel(
     mut receiver: RecvStream,
     link: Arc<Link>,
     named: NamedChannels,
-) -> Result<Channel, ChannelFault> {
+) -> Result<Infallible, ChannelFault> {
     let name = receiver
         .read_chunk(1, true)
         .await?
@@ -218,7 +233,7 @@ async fn run_channel(
     sender: SendStream,
     receiver: RecvStream,
     link: &Link,
-) -> Result<Channel, ChannelFault> {
+) -> Result<Infallible, ChannelFault> {
     tokio::select! {
         ended = send_all(channel, sender, link) => ended,
         ended = receive_all(channel, receiver, link) => ended,
@@ -229,7 +244,7 @@ async fn send_all(
     channel: Channel,
     mut sender: SendStream,
     link: &Link,
-) -> Result<Channel, ChannelFault> {
+) -> Result<Infallible, ChannelFault> {
     loop {
         let piece = link.outbox.take(channel, PIECE_MAX).await;
         let length = piece.len();
@@ -242,7 +257,7 @@ async fn receive_all(
     channel: Channel,
     mut receiver: RecvStream,
     link: &Link,
-) -> Result<Channel, ChannelFault> {
+) -> Result<Infallible, ChannelFault> {
     let budget = link.receive_budget();
     let piece_max = PIECE_MAX.min(link.settings.receive_budget as usize);
     loop {
@@ -309,9 +324,9 @@ impl From<ConnectionError> for CloseReason {
             ConnectionError::TimedOut => Self::TimedOut,
             ConnectionError::Reset => Self::Reset,
             ConnectionError::ConnectionClosed(close) if is_tls(close.error_code) => {
-                Self::Tls(close.to_string())
+                Self::Tls(clean(&close.to_string()))
             }
-            error => Self::Failed(error.to_string()),
+            error => Self::Failed(clean(&error.to_string())),
         }
     }
 }

@@ -95,6 +95,17 @@ impl Settings {
         std::iter::once(i32::MAX).chain(lanes.iter().copied()).collect()
     }
 
+    /// What no configuration may break: without it nothing would ever be received, sent, or kept alive.
+    pub(super) fn check(&self) {
+        assert!(self.receive_budget > 0, "a channel without a budget receives nothing");
+        assert!(self.queue_max > 0, "a channel without a queue sends nothing");
+        assert!(self.keep_alive < self.idle_timeout, "a silent connection would not live");
+        assert!(
+            (1..=Channel::COUNT).contains(&self.priorities.len()),
+            "a connection has one to eight channels"
+        );
+    }
+
     pub(super) fn priority(&self, channel: Channel) -> i32 {
         self.priorities.get(channel.index()).copied().unwrap_or(i32::MIN)
     }
