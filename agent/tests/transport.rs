@@ -209,24 +209,26 @@ async fn an_urgent_lane_overtakes_a_backlog() {
     for carrier in CARRIERS {
         let settings =
             Settings { priorities: Settings::control_then(&[0, 10]), ..Settings::device() };
-        let shape = slow(8_000, Shape { queue: 32 << 10, ..Shape::default() });
-        let Pair { mut hub, at_device, device: _device, relay: _relay, at_hub: _at_hub } =
+        let shape = slow(8_000, Shape { queue: 128 << 10, ..Shape::default() });
+        let Pair { mut hub, at_device, mut device, relay: _relay, at_hub: _at_hub } =
             Pair::shaped(carrier, settings, shape).await;
-        let backlog = 1 << 20;
+        tokio::spawn(async move { while device.events.recv().await.is_some() {} });
+        let (backlog, urgent) = (1 << 20, 100 << 10);
         at_device.send(channel(NORMAL), pattern(1, backlog)).unwrap();
-        let mut before = 0;
-        while before == 0 {
-            before += hub.received().await.1.len();
-        }
-        at_device.send(channel(URGENT), Bytes::from_static(b"urgent")).unwrap();
-        loop {
+        let mut before = hub.received().await.1.len();
+        at_device.send(channel(URGENT), pattern(2, urgent)).unwrap();
+        let mut arrived = 0;
+        let mut between = 0;
+        while arrived < urgent {
             let (channel, bytes) = hub.received().await;
-            if channel.number() == URGENT {
-                break;
+            match channel.number() {
+                URGENT => arrived += bytes.len(),
+                _ if arrived == 0 => before += bytes.len(),
+                _ => between += bytes.len(),
             }
-            before += bytes.len();
         }
         assert!(before < backlog / 2, "{before} bytes of the backlog came first over {carrier}");
+        assert!(between < urgent / 2, "{between} bytes of it squeezed in over {carrier}");
     }
 }
 
