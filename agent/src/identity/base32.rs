@@ -1,5 +1,5 @@
-//! Lower-case base32 without padding: the text form of keys and tokens. Case does not matter when reading, and a double
-//! click selects the whole of it.
+//! Lower-case base32 without padding: the text form of keys and tokens. Case does not matter when
+//! reading, and a double click selects the whole of it.
 
 const ALPHABET: &[u8; 32] = b"abcdefghijklmnopqrstuvwxyz234567";
 

@@ -24,9 +24,11 @@ pub enum KeyFileFault {
         /// What the operating system said.
         error: io::Error,
     },
-    /// The file is there but holds no key: restore it from a copy, or remove it and enrol the site anew.
+    /// The file is there but holds no key: restore it from a copy, or remove it and enrol the site
+    /// anew.
     #[error(
-        "{}: {fault}; put back a copy of it, or remove it and enrol this site again with a new token",
+        "{}: {fault}; put back a copy of it, or remove it and enrol this site again \
+         with a new token",
         path.display()
     )]
     NotAKey {
@@ -62,23 +64,25 @@ impl NodeKey {
         }
     }
 
-    /// Reads the key of the data directory, or makes and stores one. The caller holds the lock of the directory.
+    /// Reads the key of the data directory, or makes one from `seed` ([`NodeKey::from_seed`]) and
+    /// stores it. The caller holds the lock of the directory.
     ///
     /// # Errors
-    /// [`KeyFileFault`]; a damaged file is never replaced by a new key, because the site would lose its identity.
-    pub fn load_or_create(data: &Path) -> Result<Self, KeyFileFault> {
+    /// [`KeyFileFault`]; a damaged file is never replaced by a new key, because the site would lose
+    /// its identity.
+    pub fn load_or_create(data: &Path, seed: [u8; 32]) -> Result<Self, KeyFileFault> {
         if let Some(key) = Self::load(data)? {
             return Ok(key);
         }
         let path = data.join(NAME);
-        let key = Self::generate()
-            .map_err(|fault| KeyFileFault::NotAKey { path: path.clone(), fault })?;
+        let key = Self::from_seed(seed);
         store(data, &path, key.pkcs8()).map_err(|error| KeyFileFault::Io { path, error })?;
         Ok(key)
     }
 }
 
-/// Writes beside the final name, syncs, renames, syncs the directory: a power cut leaves no half key.
+/// Writes beside the final name, syncs, renames, syncs the directory: a power cut leaves no half
+/// key.
 fn store(data: &Path, path: &Path, pkcs8: &[u8]) -> io::Result<()> {
     let draft = path.with_extension("draft");
     match fs::remove_file(&draft) {
@@ -92,7 +96,8 @@ fn store(data: &Path, path: &Path, pkcs8: &[u8]) -> io::Result<()> {
     File::open(data)?.sync_all()
 }
 
-/// A file system without modes (a FAT card) cannot be made private; a node there still has to start.
+/// A file system without modes (a FAT card) cannot be made private; a node there still has to
+/// start.
 fn make_private(file: &File, path: &Path) {
     let Ok(metadata) = file.metadata() else { return };
     if metadata.permissions().mode() & 0o077 == 0 {
@@ -134,8 +139,8 @@ mod tests {
     fn a_key_is_made_once_private_and_found_again() {
         let folder = Folder::new("once");
         assert!(NodeKey::load(&folder.0).unwrap().is_none());
-        let made = NodeKey::load_or_create(&folder.0).unwrap();
-        let found = NodeKey::load_or_create(&folder.0).unwrap();
+        let made = NodeKey::load_or_create(&folder.0, [1; 32]).unwrap();
+        let found = NodeKey::load_or_create(&folder.0, [2; 32]).unwrap();
         assert_eq!(made.public(), found.public());
         let mode = fs::metadata(folder.0.join(NAME)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
@@ -146,7 +151,7 @@ mod tests {
     fn a_draft_left_by_a_power_cut_is_no_obstacle() {
         let folder = Folder::new("draft");
         fs::write(folder.0.join("node.draft"), b"half").unwrap();
-        NodeKey::load_or_create(&folder.0).unwrap();
+        NodeKey::load_or_create(&folder.0, [1; 32]).unwrap();
     }
 
     #[test]
@@ -154,7 +159,7 @@ mod tests {
         let folder = Folder::new("damaged");
         let path = folder.0.join(NAME);
         fs::write(&path, b"not a key").unwrap();
-        let fault = NodeKey::load_or_create(&folder.0).unwrap_err();
+        let fault = NodeKey::load_or_create(&folder.0, [1; 32]).unwrap_err();
         assert!(matches!(fault, KeyFileFault::NotAKey { .. }), "{fault}");
         assert_eq!(fs::read(&path).unwrap(), b"not a key");
     }
@@ -162,7 +167,7 @@ mod tests {
     #[test]
     fn a_key_that_others_may_read_is_made_private() {
         let folder = Folder::new("open");
-        NodeKey::load_or_create(&folder.0).unwrap();
+        NodeKey::load_or_create(&folder.0, [1; 32]).unwrap();
         let path = folder.0.join(NAME);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         NodeKey::load(&folder.0).unwrap().unwrap();

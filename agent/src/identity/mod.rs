@@ -1,8 +1,9 @@
 //! Who a node is, and what a hub lets it do.
 //!
-//! Trust is a registered public key. A node proves that it holds the key in the TLS handshake ([`tls`]); whose key it is
-//! and what it may do is the hub's registry ([`registry`], [`rights`]), asked after every handshake. A key gets into the
-//! registry by an enrolment token ([`token`], [`token_record`]).
+//! Trust is a registered public key. A node proves that it holds the key in the TLS handshake
+//! ([`tls`]); whose key it is and what it may do is the hub's registry ([`registry`], [`rights`]),
+//! asked after every handshake. A key gets into the registry by an enrolment token ([`token`],
+//! [`token_record`]).
 
 mod base32;
 pub mod key;

@@ -1,8 +1,9 @@
 //! The hub's registry of sites: key → site → rights.
 //!
-//! The truth is the compacted topic [`TOPIC`] (key: the site's name, value: a [`SiteRecord`] as JSON); [`Registry`] is its
-//! fold in memory. It fails closed: a record that this version cannot read takes the site's rights away, and a key that
-//! stands under two names opens the door to neither.
+//! The truth is the compacted topic [`TOPIC`] (key: the site's name, value: a [`SiteRecord`] as
+//! JSON); [`Registry`] is its fold in memory. It fails closed: a record that this version cannot
+//! read takes the site's rights away, and a key that stands under two names opens the door to
+//! neither.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -125,7 +126,8 @@ impl Registry {
     /// Applies one record of [`TOPIC`], in log order. `None` is a tombstone.
     ///
     /// # Errors
-    /// [`RegistryFault`] says what is wrong with the record; the registry stays consistent and the fold goes on.
+    /// [`RegistryFault`] says what is wrong with the record; the registry stays consistent and the
+    /// fold goes on.
     pub fn apply(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), RegistryFault> {
         let site = match std::str::from_utf8(key) {
             Ok(site) if !site.is_empty() => site,
@@ -233,9 +235,9 @@ mod tests {
         let mut registry = Registry::default();
         assert_eq!(registry.admit(&KEY), Admission::Unknown);
         put(&mut registry, "ship-17", KEY, SiteState::Active);
-        assert!(
-            matches!(registry.admit(&KEY), Admission::Admitted { site: "ship-17", record } if record.rights == Rights::plain())
-        );
+        let record = record(KEY, SiteState::Active);
+        let admitted = Admission::Admitted { site: "ship-17", record: &record };
+        assert_eq!(registry.admit(&KEY), admitted);
         put(&mut registry, "ship-17", KEY, SiteState::Revoked);
         assert_eq!(registry.admit(&KEY), Admission::Revoked { site: "ship-17" });
         put(&mut registry, "ship-17", KEY, SiteState::Active);

@@ -48,7 +48,8 @@ impl Rights {
     }
 }
 
-/// A topic name, or its beginning followed by `*`. Internal topics (`_…`) match only a pattern that begins with `_`.
+/// A topic name, or its beginning followed by `*`. Internal topics (`_…`) match only a pattern that
+/// begins with `_`.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(transparent)]
 pub struct TopicPattern(Pattern);

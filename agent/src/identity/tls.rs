@@ -1,9 +1,10 @@
 //! TLS of both ends: version 1.3 only, both sides authenticated by raw public keys (RFC 7250).
 //!
-//! There is no certificate: what would be in it (names, dates, an issuer) is what this design does not trust. A verifier
-//! proves one thing, that the peer holds the private half of the key it shows. A dialer also pins the hub's keys; a hub
-//! accepts any key here and asks its registry after the handshake. Sessions are never resumed and nothing is sent
-//! before the handshake is over, so that the registry is asked every time.
+//! There is no certificate: what would be in it (names, dates, an issuer) is what this design does
+//! not trust. A verifier proves one thing, that the peer holds the private half of the key it
+//! shows. A dialer also pins the hub's keys; a hub accepts any key here and asks its registry after
+//! the handshake. Sessions are never resumed and nothing is sent before the handshake is over, so
+//! that the registry is asked every time.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -28,7 +29,8 @@ pub const ALPN: &[u8] = b"landfall/0";
 /// The name a dialer sends; it means nothing, since hubs are known by key.
 pub const SERVER_NAME: &str = "landfall";
 
-/// The keys by which a dialer knows its hub. At least one must be pinned for any handshake to succeed.
+/// The keys by which a dialer knows its hub. At least one must be pinned for any handshake to
+/// succeed.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct HubKeys(pub Vec<PublicKey>);
 
@@ -42,7 +44,8 @@ impl fmt::Display for HubKeys {
     }
 }
 
-/// Where a handshake leaves the key that a refused hub showed, since an error travels through QUIC only as text.
+/// Where a handshake leaves the key that a refused hub showed, since an error travels through QUIC
+/// only as text.
 pub type RefusedKey = Arc<OnceLock<PublicKey>>;
 
 /// What a dialer uses for one attempt.
@@ -251,7 +254,7 @@ mod tests {
     }
 
     fn keys() -> (NodeKey, NodeKey) {
-        (NodeKey::generate().unwrap(), NodeKey::generate().unwrap())
+        (NodeKey::from_seed([1; 32]), NodeKey::from_seed([2; 32]))
     }
 
     fn dialer(key: &NodeKey, pinned: &[PublicKey]) -> (ClientConfig, RefusedKey) {
@@ -263,7 +266,7 @@ mod tests {
     #[test]
     fn both_ends_learn_the_key_of_the_other() {
         let (device, hub) = keys();
-        let retired = NodeKey::generate().unwrap().public();
+        let retired = NodeKey::from_seed([3; 32]).public();
         let (config, _) = dialer(&device, &[retired, hub.public()]);
         let (client, server) = handshake(config, server_config(&hub).unwrap()).unwrap();
         assert_eq!(peer_key(client.peer_certificates().unwrap()), Some(hub.public()));
@@ -289,7 +292,7 @@ mod tests {
     #[test]
     fn showing_a_key_without_holding_it_does_not_help() {
         let (device, hub) = keys();
-        let thief = NodeKey::generate().unwrap();
+        let thief = NodeKey::from_seed([3; 32]);
         let (mut config, _) = dialer(&device, &[hub.public()]);
         let shown = CertificateDer::from(device.public().to_public_key_info());
         let stolen = CertifiedKey::new(vec![shown], thief.signing());

@@ -1,11 +1,13 @@
 //! The enrolment token: one line that a person carries from the hub to a device.
 //!
 //! ```text
-//! lf1_ base32( format 1 | id 8 | secret 16 | expires 8 | count 1, hub key 32 each | count 1, address each
-//!              | site pattern | checksum 4 )          text = length 1, bytes; numbers little-endian
+//! lf1_ base32( format 1 | id 8 | secret 16 | expires 8 | count 1, hub key 32 each
+//!              | count 1, address each | site pattern | checksum 4 )
+//! address, pattern = length 1, bytes                 numbers are little-endian
 //! ```
-//! The checksum (first bytes of SHA-256 over all before it) tells a mistyped token from a refused one. The secret is worth
-//! the enrolment: it is compared at the hub by hash and is never in `Debug` output.
+//! The checksum (first bytes of SHA-256 over all before it) tells a mistyped token from a refused
+//! one. The secret is worth the enrolment: it is compared at the hub by hash and is never in
+//! `Debug` output.
 
 use std::fmt;
 use std::str::FromStr;
@@ -76,7 +78,8 @@ impl TryFrom<String> for TokenId {
     }
 }
 
-/// The secret of a token. It has no `Display`, its `Debug` shows nothing, and it cannot be compared in variable time.
+/// The secret of a token. It has no `Display`, its `Debug` shows nothing, and it cannot be compared
+/// in variable time.
 #[derive(Clone)]
 pub struct TokenSecret([u8; TokenSecret::LENGTH]);
 
@@ -140,7 +143,8 @@ pub enum TokenFault {
 pub struct TokenOverflow;
 
 impl Token {
-    /// The line for the person who carries it, *with the secret*. There is no `Display`, lest it gets into a log.
+    /// The line for the person who carries it, *with the secret*. There is no `Display`, lest it
+    /// gets into a log.
     ///
     /// # Errors
     /// [`TokenOverflow`] if a list or an address has an impossible length.

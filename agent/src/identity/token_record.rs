@@ -1,7 +1,7 @@
 //! The hub's side of enrolment tokens: a hash of each secret, and what may be done with it.
 //!
-//! The truth is the compacted topic [`TOPIC`] (key: the token's id as text, value: a [`TokenRecord`] as JSON);
-//! [`TokenBook`] is its fold in memory.
+//! The truth is the compacted topic [`TOPIC`] (key: the token's id as text, value: a
+//! [`TokenRecord`] as JSON); [`TokenBook`] is its fold in memory.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,8 @@ pub const TOPIC: &str = "_tokens";
 pub struct TokenRecord {
     /// Which token it is.
     pub id: TokenId,
-    /// A hash of the secret. The secret has 128 random bits, so a plain hash does not help a reader of the log.
+    /// A hash of the secret. The secret has 128 random bits, so a plain hash does not help a reader
+    /// of the log.
     pub secret_hash: SecretHash,
     /// The sites it is good for.
     pub site_pattern: SitePattern,
@@ -83,7 +84,8 @@ impl TryFrom<String> for SecretHash {
 /// What the bearer of a token gets to hear.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum TokenVerdict {
-    /// It is good for this site and key; also for the site that used it before, whose answer may have got lost.
+    /// It is good for this site and key; also for the site that used it before, whose answer may
+    /// have got lost.
     #[error("the token is valid")]
     Valid,
     /// The hub has no such token.
@@ -142,7 +144,8 @@ impl TokenRecord {
     }
 }
 
-/// A record of [`TOPIC`] that is not a token record of this id; a token of that id is not known any more.
+/// A record of [`TOPIC`] that is not a token record of this id; a token of that id is not known any
+/// more.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 #[error("a record of _tokens is not readable ({0}); the token is refused")]
 pub struct TokenRecordFault(String);

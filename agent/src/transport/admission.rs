@@ -42,7 +42,8 @@ impl Admission {
         }
     }
 
-    /// Whether a peer should first show that it receives packets at its address, lest forged ones fill the limits.
+    /// Whether a peer should first show that it receives packets at its address, lest forged ones
+    /// fill the limits.
     pub(super) fn wants_validation(&self, address: IpAddr) -> bool {
         let handshakes = lock(&self.handshakes);
         let of_source = handshakes.by_source.get(&source_of(address)).copied().unwrap_or(0);

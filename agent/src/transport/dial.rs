@@ -1,5 +1,5 @@
-//! Dialing: every address of a hub in a staggered race, on each QUIC first and TCP as well when that takes long. The first
-//! finished handshake wins and the others are dropped.
+//! Dialing: every address of a hub in a staggered race, on each QUIC first and TCP as well when
+//! that takes long. The first finished handshake wins and the others are dropped.
 
 use std::fmt;
 use std::io;

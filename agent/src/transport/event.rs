@@ -12,7 +12,8 @@ use crate::identity::tls::HubKeys;
 
 use super::link::Connection;
 
-/// Something happened. For each connection: `Opened`, then any number of `Received` and `Sent`, then `Closed`.
+/// Something happened. For each connection: `Opened`, then any number of `Received` and `Sent`,
+/// then `Closed`.
 #[derive(Debug)]
 pub enum TransportEvent {
     /// A handshake succeeded. Who the peer is, its key says; whether it may stay, the registry.
@@ -42,7 +43,8 @@ pub enum TransportEvent {
         /// Why it ended.
         reason: CloseReason,
     },
-    /// No address could be reached. There is no retry here: when to try again is the node's decision.
+    /// No address could be reached. There is no retry here: when to try again is the node's
+    /// decision.
     DialFailed {
         /// Which attempt.
         attempt: AttemptId,
@@ -129,7 +131,8 @@ impl Channel {
     }
 }
 
-/// Received bytes. They count against their channel's budget until this is dropped: a clone of the bytes escapes it.
+/// Received bytes. They count against their channel's budget until this is dropped: a clone of the
+/// bytes escapes it.
 #[derive(Debug)]
 pub struct ReceivedBytes {
     bytes: Bytes,
@@ -193,7 +196,8 @@ impl CloseOrder {
     }
 }
 
-/// Makes a text that a peer may have chosen fit for a log: no control characters, at most 256 bytes.
+/// Makes a text that a peer may have chosen fit for a log: no control characters, at most 256
+/// bytes.
 pub(super) fn clean(text: &str) -> String {
     let mut cleaned = String::new();
     for character in text.chars().filter(|c| !c.is_control()) {
@@ -246,7 +250,10 @@ pub enum DialFailure {
         why: String,
     },
     /// Nothing answered over UDP or TCP.
-    #[error("{address}: no answer; check the network, and that port {} is open for UDP or TCP", address.port())]
+    #[error(
+        "{address}: no answer; check the network, and that port {} is open for UDP or TCP",
+        address.port()
+    )]
     TimedOut {
         /// Where.
         address: SocketAddr,

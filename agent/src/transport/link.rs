@@ -1,4 +1,5 @@
-//! An open connection, seen from the node ([`Connection`]) and from the task that carries it ([`Link`]).
+//! An open connection, seen from the node ([`Connection`]) and from the task that carries it
+//! ([`Link`]).
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -16,7 +17,8 @@ use super::outbox::{Outbox, SendFault};
 use super::settings::Settings;
 use super::{Shared, lock, quic, tcp};
 
-/// The handle of an open connection. Clones are handles of the same one; dropping the last closes it.
+/// The handle of an open connection. Clones are handles of the same one; dropping the last closes
+/// it.
 #[derive(Clone, Debug)]
 pub struct Connection {
     id: ConnectionId,
@@ -31,16 +33,19 @@ impl Connection {
         self.id
     }
 
-    /// Queues bytes on a channel. Each byte comes back as counted in [`TransportEvent::Sent`], unless the connection ends.
-    /// What is sent on a channel that the dialer has not opened waits for ever.
+    /// Queues bytes on a channel. Each byte comes back as counted in [`TransportEvent::Sent`],
+    /// unless the connection ends. What is sent on a channel that the dialer has not opened waits
+    /// for ever.
     ///
     /// # Errors
-    /// [`SendFault::Full`] if the channel holds `queue_max` bytes, [`SendFault::Closed`] at the end.
+    /// [`SendFault::Full`] if the channel holds `queue_max` bytes, [`SendFault::Closed`] at the
+    /// end.
     pub fn send(&self, channel: Channel, bytes: Bytes) -> Result<(), SendFault> {
         self.outbox.push(channel, bytes)
     }
 
-    /// Ends the connection now and tells the peer why. What is queued is dropped. Closing again changes nothing.
+    /// Ends the connection now and tells the peer why. What is queued is dropped. Closing again
+    /// changes nothing.
     pub fn close(&self, code: CloseCode, text: &str) {
         self.outbox.close();
         if let Some(order) = lock(&self.order).take() {
@@ -169,7 +174,8 @@ impl Link {
     }
 }
 
-/// Takes room for `bytes` from a channel's budget, waiting until the node has dropped enough of what it got.
+/// Takes room for `bytes` from a channel's budget, waiting until the node has dropped enough of
+/// what it got.
 pub(super) async fn reserve(budget: &Arc<Semaphore>, bytes: usize) -> OwnedSemaphorePermit {
     let bytes = u32::try_from(bytes).expect("pieces have at most 64 KiB");
     budget.clone().acquire_many_owned(bytes).await.expect("a budget is never closed")

@@ -1,4 +1,5 @@
-//! Listening: UDP and TCP on one port, every handshake in a task of its own, with a timeout and a place among the limits.
+//! Listening: UDP and TCP on one port, every handshake in a task of its own, with a timeout and a
+//! place among the limits.
 
 use std::fmt;
 use std::io;

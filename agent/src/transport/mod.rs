@@ -1,15 +1,18 @@
-//! Byte channels between nodes: QUIC, and TLS on TCP where UDP is blocked, on one port and behind one interface.
+//! Byte channels between nodes: QUIC, and TLS on TCP where UDP is blocked, on one port and behind
+//! one interface.
 //!
-//! A connection has up to [`Channel::COUNT`] ordered byte channels: control, and one per lane. Nothing here knows what the
-//! bytes mean, and nothing delivered here is durable: a connection that ends may lose what was queued.
+//! A connection has up to [`Channel::COUNT`] ordered byte channels: control, and one per lane.
+//! Nothing here knows what the bytes mean, and nothing delivered here is durable: a connection that
+//! ends may lose what was queued.
 //!
 //! ```text
 //! dial ─┐                                   ┌─ quic: a stream per channel ─┐
 //!       ├─ handshake (identity::tls) ─ link ┤                              ├─▶ TransportEvent
 //! listen┘   under admission's limits        └─ tcp: mux frames ────────────┘
 //! ```
-//! Bounds: handshakes and connections by [`Settings`]; received bytes by a budget per channel that the reader of events
-//! gives back by dropping [`ReceivedBytes`]; queued bytes by the sender, who waits for [`TransportEvent::Sent`].
+//! Bounds: handshakes and connections by [`Settings`]; received bytes by a budget per channel that
+//! the reader of events gives back by dropping [`ReceivedBytes`]; queued bytes by the sender, who
+//! waits for [`TransportEvent::Sent`].
 
 mod admission;
 mod dial;
@@ -45,8 +48,8 @@ pub use link::Connection;
 pub use outbox::SendFault;
 pub use settings::{ResetKey, Settings};
 
-/// The transport of a node: what it listens on, dials and holds open. Dropping it cuts everything off at once;
-/// [`Transport::shutdown`] says goodbye first.
+/// The transport of a node: what it listens on, dials and holds open. Dropping it cuts everything
+/// off at once; [`Transport::shutdown`] says goodbye first.
 #[derive(Debug)]
 pub struct Transport {
     shared: Arc<Shared>,
@@ -69,10 +72,12 @@ struct Shared {
 }
 
 impl Transport {
-    /// Makes a transport that reports to `events`. Whoever holds the other end must keep reading it.
+    /// Makes a transport that reports to `events`. Whoever holds the other end must keep reading
+    /// it.
     ///
     /// # Panics
-    /// If the settings contradict themselves: no budget, no queue, no channel, or a keep-alive beyond the idle timeout.
+    /// If the settings contradict themselves: no budget, no queue, no channel, or a keep-alive
+    /// beyond the idle timeout.
     #[must_use]
     pub fn new(
         key: NodeKey,
@@ -96,8 +101,8 @@ impl Transport {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Listens on UDP and TCP at the same port; port 0 takes one that is free on both. Returns the address listened on.
-    /// Must be called within a tokio runtime.
+    /// Listens on UDP and TCP at the same port; port 0 takes one that is free on both. Returns the
+    /// address listened on. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// What the operating system says if either cannot be bound.
@@ -105,9 +110,9 @@ impl Transport {
         listen::listen(&self.shared, address)
     }
 
-    /// Dials a hub at any of `addresses` (`host:port`), which must show one of the `pinned` keys: QUIC first, TCP too when
-    /// that takes long. Ends in one [`TransportEvent::Opened`] or [`TransportEvent::DialFailed`] with the id returned.
-    /// Must be called within a tokio runtime.
+    /// Dials a hub at any of `addresses` (`host:port`), which must show one of the `pinned` keys:
+    /// QUIC first, TCP too when that takes long. Ends in one [`TransportEvent::Opened`] or
+    /// [`TransportEvent::DialFailed`] with the id returned. Must be called within a tokio runtime.
     pub fn dial(&self, addresses: Vec<String>, pinned: HubKeys) -> AttemptId {
         let attempt = AttemptId(self.shared.next_id());
         let shared = self.shared.clone();
@@ -115,9 +120,11 @@ impl Transport {
         attempt
     }
 
-    /// Closes everything with a reason and waits until the peers had a chance to hear it, for `patience` at most.
+    /// Closes everything with a reason and waits until the peers had a chance to hear it, for
+    /// `patience` at most.
     ///
-    /// Every open connection still reports [`TransportEvent::Closed`], so the events must be read meanwhile.
+    /// Every open connection still reports [`TransportEvent::Closed`], so the events must be read
+    /// meanwhile.
     pub async fn shutdown(self, code: CloseCode, text: &str, patience: Duration) {
         let tasks = lock(&self.shared.tasks).take();
         self.shared.stop.send_replace(Some(CloseOrder::new(code, text)));
@@ -167,7 +174,8 @@ impl Shared {
     }
 }
 
-/// A panic elsewhere in the process must not make the transport panic: what the mutexes guard is valid at any time.
+/// A panic elsewhere in the process must not make the transport panic: what the mutexes guard is
+/// valid at any time.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

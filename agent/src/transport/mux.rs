@@ -11,7 +11,8 @@ use super::event::{CLOSE_TEXT_MAX, Channel, CloseOrder};
 
 pub(super) const HEADER_LENGTH: usize = 4;
 
-/// What a sender puts into a frame: with the header it fills one TLS record. More urgent channels wait for one of them.
+/// What a sender puts into a frame: with the header it fills one TLS record. More urgent channels
+/// wait for one of them.
 pub(super) const SENT_PAYLOAD_MAX: usize = 16 * 1024 - HEADER_LENGTH;
 
 /// What a receiver takes.

@@ -85,7 +85,8 @@ impl Outbox {
         }
     }
 
-    /// Waits for bytes of the channel of highest priority that has any; channels of equal priority take turns.
+    /// Waits for bytes of the channel of highest priority that has any; channels of equal priority
+    /// take turns.
     pub(super) async fn take_first(
         &self,
         priority: impl Fn(Channel) -> i32,

@@ -1,4 +1,5 @@
-//! Connections on QUIC: a bidirectional stream per channel, opened by the dialer, whose first byte names the channel.
+//! Connections on QUIC: a bidirectional stream per channel, opened by the dialer, whose first byte
+//! names the channel.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -50,8 +51,9 @@ pub(super) fn endpoint(
     quinn::Endpoint::new(config, server, socket.into(), Arc::new(TokioRuntime))
 }
 
-/// Resets need both: the key that makes them, and connection ids that a restarted node knows as its own. By default the
-/// ids are keyed anew at each start, and packets of older connections are dropped without an answer.
+/// Resets need both: the key that makes them, and connection ids that a restarted node knows as its
+/// own. By default the ids are keyed anew at each start, and packets of older connections are
+/// dropped without an answer.
 fn endpoint_config(reset_key: &ResetKey) -> quinn::EndpointConfig {
     let reset_key = hmac::Key::new(hmac::HMAC_SHA256, &reset_key.0);
     let tag = hmac::sign(&reset_key, b"connection ids");
@@ -264,14 +266,15 @@ async fn receive_all(
         let bytes = receive_piece(&mut receiver, piece_max)
             .await?
             .ok_or(ChannelFault::Misbehaved("a channel ended before its connection"))?;
-        // The piece is in memory before there is room for it: one per channel, and QUIC stops the peer meanwhile.
+        // The piece is in memory before there is room for it: one per channel, and QUIC stops the
+        // peer meanwhile.
         let room = reserve(&budget, bytes.len()).await;
         link.received(channel, bytes, room).await;
     }
 }
 
-/// Waits for bytes and takes what else has arrived by then, copied together: single packets would cost an event each, and
-/// keep the large buffer alive that they were received in.
+/// Waits for bytes and takes what else has arrived by then, copied together: single packets would
+/// cost an event each, and keep the large buffer alive that they were received in.
 async fn receive_piece(receiver: &mut RecvStream, max: usize) -> Result<Option<Bytes>, ReadError> {
     let Some(first) = receiver.read_chunk(max, true).await? else { return Ok(None) };
     let mut piece = BytesMut::from(first.bytes.as_ref());

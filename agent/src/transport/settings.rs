@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use super::event::Channel;
 
-/// What can be set. [`Settings::device`] and [`Settings::hub`] are the two sensible starting points.
+/// What can be set. [`Settings::device`] and [`Settings::hub`] are the two sensible starting
+/// points.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Handshakes of dialing peers in progress. More are refused; from half of it on, addresses are validated first.
+    /// Handshakes of dialing peers in progress. More are refused; from half of it on, addresses are
+    /// validated first.
     pub handshakes_max: usize,
     /// The same for one IPv4 address or IPv6 /64. A fleet behind one NAT shares it.
     pub handshakes_per_source_max: usize,
@@ -16,23 +18,27 @@ pub struct Settings {
     pub connections_max: usize,
     /// How long a handshake may take.
     pub handshake_timeout: Duration,
-    /// How long a dial waits for QUIC before it tries TCP as well. Too low wastes bytes on slow links.
+    /// How long a dial waits for QUIC before it tries TCP as well. Too low wastes bytes on slow
+    /// links.
     pub tcp_after: Duration,
     /// After how long without a packet a connection counts as dead.
     pub idle_timeout: Duration,
-    /// How often the dialer sends a packet in silence: half the idle timeout at most, or a lost packet ends the
-    /// connection. Each costs about 120 bytes, with its answer and all headers.
+    /// How often the dialer sends a packet in silence: half the idle timeout at most, or a lost
+    /// packet ends the connection. Each costs about 120 bytes, with its answer and all headers.
     pub keep_alive: Duration,
-    /// Bytes that may be on the way on one channel (QUIC). Lower than bandwidth × round trip caps the rate.
+    /// Bytes that may be on the way on one channel (QUIC). Lower than bandwidth × round trip caps
+    /// the rate.
     pub stream_window: u32,
-    /// Bytes that QUIC holds until they are acknowledged, all channels together. The same warning applies.
+    /// Bytes that QUIC holds until they are acknowledged, all channels together. The same warning
+    /// applies.
     pub send_window: u32,
-    /// Bytes of one channel that the node has received and not yet dropped. On TCP a channel over its budget holds up the
-    /// others, so a session grants a lane less credit than this.
+    /// Bytes of one channel that the node has received and not yet dropped. On TCP a channel over
+    /// its budget holds up the others, so a session grants a lane less credit than this.
     pub receive_budget: u32,
     /// Bytes of one channel that may be queued for sending.
     pub queue_max: usize,
-    /// Priority of each channel, highest first served; as many channels as there are entries are opened by a dialer.
+    /// Priority of each channel, highest first served; as many channels as there are entries are
+    /// opened by a dialer.
     pub priorities: Vec<i32>,
     /// Hand the kernel many packets at once. Fast, but some network drivers claim it and fail.
     pub segmentation_offload: bool,
@@ -45,7 +51,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// For a device: little memory, unknown network hardware, one hub, perhaps a few devices behind it.
+    /// For a device: little memory, unknown network hardware, one hub, perhaps a few devices behind
+    /// it.
     #[must_use]
     pub fn device() -> Self {
         Self {
@@ -95,7 +102,8 @@ impl Settings {
         std::iter::once(i32::MAX).chain(lanes.iter().copied()).collect()
     }
 
-    /// What no configuration may break: without it nothing would ever be received, sent, or kept alive.
+    /// What no configuration may break: without it nothing would ever be received, sent, or kept
+    /// alive.
     pub(super) fn check(&self) {
         assert!(self.receive_budget > 0, "a channel without a budget receives nothing");
         assert!(self.queue_max > 0, "a channel without a queue sends nothing");
@@ -116,8 +124,8 @@ impl Settings {
     }
 }
 
-/// 32 random bytes, kept over restarts: a restarted node tells its peers at once that their connections are gone, by
-/// packets that only the holder of this key can make.
+/// 32 random bytes, kept over restarts: a restarted node tells its peers at once that their
+/// connections are gone, by packets that only the holder of this key can make.
 #[derive(Clone)]
 pub struct ResetKey(pub [u8; 32]);
 

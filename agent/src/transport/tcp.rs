@@ -1,4 +1,5 @@
-//! Connections on TLS on TCP, where UDP is blocked: the channels share one byte stream in frames ([`super::mux`]).
+//! Connections on TLS on TCP, where UDP is blocked: the channels share one byte stream in frames
+//! ([`super::mux`]).
 
 use std::io;
 use std::sync::Arc;
@@ -79,7 +80,8 @@ fn reason_of(error: &io::Error) -> CloseReason {
 
 struct FrameSender {
     sender: WriteHalf<Box<TlsStream>>,
-    /// Made, and not yet taken by the stream. It outlives a sending that is given up, so that a closing can follow.
+    /// Made, and not yet taken by the stream. It outlives a sending that is given up, so that a
+    /// closing can follow.
     frames: BytesMut,
 }
 
@@ -166,7 +168,8 @@ impl FrameReceiver {
         Ok(bytes.freeze())
     }
 
-    /// Reads to the end without looking: a socket closed over unread bytes would reset the closing on its way.
+    /// Reads to the end without looking: a socket closed over unread bytes would reset the closing
+    /// on its way.
     async fn drain(&mut self) -> io::Result<()> {
         let mut unread = [0; 4096];
         while self.receiver.read(&mut unread).await? > 0 {}

@@ -1,7 +1,8 @@
 //! A bad link in a box: a relay for UDP and TCP with a rate, a delay, a queue, loss and a switch.
 //!
-//! It stands between a dialer and a hub on one machine, where a real link cannot be had: in the demonstration, in tests
-//! and in benchmarks. Both directions have the same shape, and UDP and TCP share each direction's rate.
+//! It stands between a dialer and a hub on one machine, where a real link cannot be had: in the
+//! demonstration, in tests and in benchmarks. Both directions have the same shape, and UDP and TCP
+//! share each direction's rate.
 
 mod tcp;
 mod udp;
@@ -9,16 +10,13 @@ mod wire;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
-use super::lock;
-use wire::{Fate, Wire};
+use wire::Wire;
 
 /// What the link is like, in each direction.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -27,7 +25,8 @@ pub struct Shape {
     pub rate: Option<BitsPerSecond>,
     /// How long a byte is on the way, once sent.
     pub delay: Duration,
-    /// Bytes that wait to be sent: a datagram over it is dropped, a TCP sender waits. At least one datagram always fits.
+    /// Bytes that wait to be sent: a datagram over it is dropped, a TCP sender waits. At least one
+    /// datagram always fits.
     pub queue: usize,
     /// Datagrams lost of a thousand; TCP loses nothing here.
     pub loss_per_mille: u16,
@@ -56,8 +55,8 @@ pub struct Relay {
 }
 
 impl Relay {
-    /// Relays what arrives at `listen` (port 0 takes a free one) to `target`. `seed` decides which datagrams are lost.
-    /// Must be called within a tokio runtime.
+    /// Relays what arrives at `listen` (port 0 takes a free one) to `target`. `seed` decides which
+    /// datagrams are lost. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// What the operating system says if the address cannot be bound.
@@ -69,12 +68,12 @@ impl Relay {
     ) -> io::Result<Self> {
         let (datagrams, listener) = bind(listen)?;
         let address = listener.local_addr()?;
-        let link = Arc::new(Link {
-            up: watch::Sender::new(true),
-            to_target: Direction::new(shape, seed),
-            to_dialer: Direction::new(shape, !seed),
-        });
+        let (to_target, target_queue) = Wire::new(shape, seed);
+        let (to_dialer, dialer_queue) = Wire::new(shape, !seed);
+        let link = Arc::new(Link { up: watch::Sender::new(true), to_target, to_dialer });
         let mut tasks = JoinSet::new();
+        tasks.spawn(wire::send_queued(target_queue, shape));
+        tasks.spawn(wire::send_queued(dialer_queue, shape));
         tasks.spawn(udp::relay(datagrams, target, link.clone()));
         tasks.spawn(tcp::relay(listener, target, link.clone()));
         Ok(Self { address, link, _tasks: tasks })
@@ -91,23 +90,16 @@ impl Relay {
         self.link.up.send_replace(up);
     }
 
-    /// Changes what the link is like for what comes from here on.
-    pub fn set_shape(&self, shape: Shape) {
-        for direction in [&self.link.to_target, &self.link.to_dialer] {
-            lock(&direction.wire).set_shape(shape);
-        }
-    }
-
     /// Bytes delivered to the target, without the headers of UDP, TCP and IP.
     #[must_use]
     pub fn bytes_to_target(&self) -> u64 {
-        self.link.to_target.delivered.load(Ordering::Relaxed)
+        self.link.to_target.delivered()
     }
 
     /// Bytes delivered to the dialer, without the headers of UDP, TCP and IP.
     #[must_use]
     pub fn bytes_to_dialer(&self) -> u64 {
-        self.link.to_dialer.delivered.load(Ordering::Relaxed)
+        self.link.to_dialer.delivered()
     }
 }
 
@@ -115,8 +107,8 @@ impl Relay {
 #[derive(Debug)]
 struct Link {
     up: watch::Sender<bool>,
-    to_target: Direction,
-    to_dialer: Direction,
+    to_target: Wire,
+    to_dialer: Wire,
 }
 
 #[derive(Clone, Copy)]
@@ -126,7 +118,7 @@ enum Toward {
 }
 
 impl Link {
-    fn direction(&self, toward: Toward) -> &Direction {
+    fn wire(&self, toward: Toward) -> &Wire {
         match toward {
             Toward::Target => &self.to_target,
             Toward::Dialer => &self.to_dialer,
@@ -140,30 +132,6 @@ impl Link {
     async fn until_up(&self) {
         // It cannot fail: the sender is in `self`.
         let _ = self.up.subscribe().wait_for(|up| *up).await;
-    }
-}
-
-#[derive(Debug)]
-struct Direction {
-    wire: Mutex<Wire>,
-    delivered: AtomicU64,
-}
-
-impl Direction {
-    fn new(shape: Shape, seed: u64) -> Self {
-        Self { wire: Mutex::new(Wire::new(shape, seed)), delivered: AtomicU64::new(0) }
-    }
-
-    fn offer_datagram(&self, bytes: usize) -> Fate {
-        lock(&self.wire).offer_datagram(Instant::now(), bytes)
-    }
-
-    fn offer_stream(&self, bytes: usize) -> Fate {
-        lock(&self.wire).offer_stream(Instant::now(), bytes)
-    }
-
-    fn count(&self, bytes: usize) {
-        self.delivered.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 }
 

@@ -9,9 +9,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
 
-use super::wire::Fate;
+use super::wire::Journey;
 use super::{Link, Toward};
 
 /// Bytes that travel together: one segment of an ordinary network.
@@ -62,7 +61,7 @@ async fn pump(
 
 async fn take(
     mut from: impl AsyncRead + Unpin,
-    flying: mpsc::Sender<(Instant, Bytes)>,
+    flying: mpsc::Sender<(Journey, Bytes)>,
     link: &Link,
     toward: Toward,
 ) -> io::Result<()> {
@@ -71,33 +70,28 @@ async fn take(
         if from.read_buf(&mut segment).await? == 0 {
             return Ok(());
         }
-        let arrives_at = loop {
-            link.until_up().await;
-            match link.direction(toward).offer_stream(segment.len()) {
-                Fate::Arrive(at) => break at,
-                Fate::Full(until) => sleep_until(until).await,
-                Fate::Lost => unreachable!("a wire loses datagrams only"),
-            }
+        link.until_up().await;
+        // The place is taken beforehand, so that a receiver that stands still holds up no other.
+        let Ok(place) = flying.clone().reserve_owned().await else { return Ok(()) };
+        let (length, segment) = (segment.len(), segment.freeze());
+        let depart = move |journey| {
+            place.send((journey, segment));
         };
-        if flying.send((arrives_at, segment.freeze())).await.is_err() {
-            return Ok(());
-        }
+        link.wire(toward).offer_stream(length, depart).await;
     }
 }
 
 async fn deliver(
-    mut arriving: mpsc::Receiver<(Instant, Bytes)>,
+    mut arriving: mpsc::Receiver<(Journey, Bytes)>,
     mut to: impl AsyncWrite + Unpin,
     link: &Link,
     toward: Toward,
 ) -> io::Result<()> {
-    while let Some((arrives_at, segment)) = arriving.recv().await {
-        if arrives_at > Instant::now() {
-            sleep_until(arrives_at).await;
-        }
+    while let Some((journey, segment)) = arriving.recv().await {
+        journey.end().await;
         link.until_up().await;
         to.write_all(&segment).await?;
-        link.direction(toward).count(segment.len());
+        link.wire(toward).count_delivered(segment.len());
     }
     to.shutdown().await
 }

@@ -9,9 +9,8 @@ use bytes::Bytes;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
 
-use super::wire::Fate;
+use super::wire::Journey;
 use super::{Link, Toward};
 
 /// Dialers that are remembered; the oldest is forgotten first.
@@ -24,7 +23,7 @@ const DATAGRAM_MAX: usize = 64 * 1024;
 
 /// A datagram on its way.
 struct Flying {
-    arrives_at: Instant,
+    journey: Journey,
     bytes: Bytes,
     socket: Arc<UdpSocket>,
     /// Where to, unless the socket knows.
@@ -124,17 +123,18 @@ fn send(
     if !link.is_up() {
         return;
     }
-    if let Fate::Arrive(arrives_at) = link.direction(toward).offer_datagram(bytes.len()) {
-        // Too many on the way: a network would lose it, too.
-        let _ = flying.try_send(Flying { arrives_at, bytes, socket, to });
-    }
+    // Too many on the way: a network would lose it, too.
+    let Ok(place) = flying.clone().try_reserve_owned() else { return };
+    let length = bytes.len();
+    let depart = move |journey| {
+        place.send(Flying { journey, bytes, socket, to });
+    };
+    link.wire(toward).offer_datagram(length, depart);
 }
 
 async fn deliver(mut flying: mpsc::Receiver<Flying>, link: Arc<Link>, toward: Toward) {
-    while let Some(Flying { arrives_at, bytes, socket, to }) = flying.recv().await {
-        if arrives_at > Instant::now() {
-            sleep_until(arrives_at).await;
-        }
+    while let Some(Flying { journey, bytes, socket, to }) = flying.recv().await {
+        journey.end().await;
         if !link.is_up() {
             continue;
         }
@@ -143,7 +143,7 @@ async fn deliver(mut flying: mpsc::Receiver<Flying>, link: Arc<Link>, toward: To
             None => socket.send(&bytes).await,
         };
         if let Ok(sent) = sent {
-            link.direction(toward).count(sent);
+            link.wire(toward).count_delivered(sent);
         }
     }
 }
