@@ -1,3 +1,5 @@
 //! The node: what Landfall runs on a device and at the centre.
 
 pub mod media;
+pub mod identity;
+pub mod transport;
