@@ -1,1 +1,4 @@
 //! Worlds, media and helpers for the whole-system tests.
+
+pub mod media;
+pub mod rng;

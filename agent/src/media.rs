@@ -1,0 +1,308 @@
+//! The journal's medium as files: a directory with one file per slot.
+//!
+//! ```text
+//! DIR/lock                    held by the process that writes
+//! DIR/segments/00000007.seg   slot 7; absent until it is first erased
+//! ```
+//!
+//! - A slot's space is reserved when it is erased, so that a full disk stops the journal between
+//!   segments and not inside one.
+//! - What the shape of the medium is stands in the headers of the segments, not beside them.
+//! - Readers on other threads share the open files with the one writer; nothing but opening and
+//!   removing a file happens under their common mutex, so a slow sync stalls no read.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use landfall_core::media::{Geometry, Media, MediaError, Place, SlotIx};
+use rustix::io::Errno;
+
+use handles::Handles;
+pub use lock::DirLock;
+
+mod handles;
+mod lock;
+mod space;
+
+const UNIT_BYTES: u32 = 4096;
+const UNIT_BYTES_POWERSAFE: u32 = 512;
+
+/// The shape of a medium of files.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct FileShape {
+    /// How many slots there may be, at least one.
+    pub slots: u32,
+    /// Bytes of a slot; a multiple of 4096.
+    pub slot_bytes: u32,
+    /// Whether the device below keeps the bytes around a write that loses power. Write units are
+    /// then 512 bytes instead of 4096.
+    pub powersafe: bool,
+}
+
+/// Why a directory can't be opened as a medium.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Local misuse: slots of this size don't divide into write units, or there are none.
+    Shape(FileShape),
+    /// Another process writes there.
+    InUse {
+        /// The directory.
+        dir: PathBuf,
+        /// The process, if it left its number.
+        pid: Option<u32>,
+    },
+    /// The system refused a file or directory.
+    System {
+        /// Which one.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+}
+
+/// The writer of a medium of files. Holds the directory's lock until it is dropped.
+#[derive(Debug)]
+pub struct FileMedia {
+    shape: Geometry,
+    reader: FileReader,
+    /// The kernel reports a failed write-back only to those who had the file open. So what was
+    /// written is synced through the handle that wrote it, which must not be closed before. One
+    /// for each slot that the journal is writing to.
+    unsynced: BTreeMap<SlotIx, Arc<File>>,
+    directory: File,
+    directory_unsynced: bool,
+    _lock: DirLock,
+}
+
+/// Reads from a medium of files on any thread while its owner writes.
+#[derive(Clone, Debug)]
+pub struct FileReader(Arc<Handles>);
+
+impl FileMedia {
+    /// Opens the medium in `dir`, making the directory if need be.
+    ///
+    /// # Errors
+    /// See [`OpenError`]. Nothing but the directories and the lock file was touched then.
+    pub fn open(dir: &Path, shape: FileShape) -> Result<Self, OpenError> {
+        let shape = shape.geometry()?;
+        let segments = dir.join("segments");
+        fs::create_dir_all(dir).map_err(OpenError::at(dir))?;
+        let lock = DirLock::take(dir)?;
+        fs::create_dir_all(&segments).map_err(OpenError::at(&segments))?;
+        let directory = File::open(&segments).map_err(OpenError::at(&segments))?;
+        // A process killed between making a file and syncing its name left the rest to the next.
+        directory.sync_all().map_err(OpenError::at(&segments))?;
+        sync_names(dir)?;
+        Ok(Self {
+            shape,
+            reader: FileReader(Arc::new(Handles::new(segments))),
+            unsynced: BTreeMap::new(),
+            directory,
+            directory_unsynced: false,
+            _lock: lock,
+        })
+    }
+
+    /// A reader for other threads. It may outlive the writer.
+    pub fn reader(&self) -> FileReader {
+        self.reader.clone()
+    }
+
+    fn reserve_new(&mut self, slot: SlotIx) -> Result<(), MediaError> {
+        self.directory_unsynced = true;
+        let file = self.reader.0.create(slot).map_err(|fault| while_writing(&fault))?;
+        space::reserve(&file, self.shape.slot_bytes).map_err(|fault| {
+            // If it can't be removed either, it stays as a short file, which reads like none.
+            let _ = self.reader.0.remove(slot);
+            while_writing(&fault)
+        })
+    }
+
+    fn sync_directory(&mut self) -> Result<(), MediaError> {
+        if self.directory_unsynced {
+            self.directory.sync_all().map_err(|_| MediaError::Failed)?;
+            self.directory_unsynced = false;
+        }
+        Ok(())
+    }
+}
+
+impl Media for FileMedia {
+    fn geometry(&self) -> Geometry {
+        self.shape
+    }
+
+    fn read(&self, place: Place, buffer: &mut [u8]) -> Result<(), MediaError> {
+        self.reader.read(place, buffer)
+    }
+
+    fn program(&mut self, place: Place, bytes: &[u8]) -> Result<(), MediaError> {
+        assert!(place.slot.0 < self.shape.slots, "the journal writes to slots that there are");
+        let end = u64::from(place.at) + bytes.len() as u64;
+        assert!(end <= u64::from(self.shape.slot_bytes), "the journal writes within a slot");
+        let file = match self.unsynced.get(&place.slot) {
+            Some(file) => Arc::clone(file),
+            None => self
+                .reader
+                .0
+                .existing(place.slot)
+                .map_err(|fault| while_writing(&fault))?
+                .ok_or(MediaError::Failed)?,
+        };
+        self.unsynced.insert(place.slot, Arc::clone(&file));
+        file.write_all_at(bytes, u64::from(place.at)).map_err(|fault| while_writing(&fault))
+    }
+
+    fn sync(&mut self, slot: SlotIx) -> Result<(), MediaError> {
+        let file = match self.unsynced.remove(&slot) {
+            Some(file) => Some(file),
+            None => self.reader.0.existing(slot).map_err(|fault| while_writing(&fault))?,
+        };
+        match file {
+            Some(file) => file.sync_data().map_err(|fault| while_writing(&fault)),
+            None => Ok(()),
+        }
+    }
+
+    fn erase(&mut self, slot: SlotIx) -> Result<(), MediaError> {
+        assert!(slot.0 < self.shape.slots, "the journal erases slots that there are");
+        match self.reader.0.existing(slot).map_err(|fault| while_writing(&fault))? {
+            // A copied or half-made file may lack some of its space.
+            Some(file) => space::reserve(&file, self.shape.slot_bytes)
+                .map_err(|fault| while_writing(&fault))?,
+            None => self.reserve_new(slot)?,
+        }
+        self.sync_directory()
+    }
+
+    fn free(&mut self, slot: SlotIx) -> Result<(), MediaError> {
+        self.unsynced.remove(&slot);
+        self.directory_unsynced = true;
+        self.reader.0.remove(slot).map_err(|fault| while_writing(&fault))?;
+        self.sync_directory()
+    }
+}
+
+impl FileReader {
+    /// Fills `buffer` from `place` on; with zeros where nothing was ever written.
+    ///
+    /// # Errors
+    /// [`MediaError::Unreadable`] if the device can't read some of the bytes;
+    /// [`MediaError::Failed`] if the system refuses for another reason, such as too many open
+    /// files: that says nothing of the bytes.
+    pub fn read(&self, place: Place, buffer: &mut [u8]) -> Result<(), MediaError> {
+        let file = self.0.existing(place.slot).map_err(|fault| while_reading(&fault))?;
+        let mut filled = 0;
+        while let (Some(file), true) = (&file, filled < buffer.len()) {
+            match file.read_at(&mut buffer[filled..], u64::from(place.at) + filled as u64) {
+                Ok(0) => break,
+                Ok(count) => filled += count,
+                Err(fault) if fault.kind() == io::ErrorKind::Interrupted => {}
+                Err(fault) => return Err(while_reading(&fault)),
+            }
+        }
+        buffer[filled..].fill(0);
+        Ok(())
+    }
+}
+
+impl FileShape {
+    fn geometry(self) -> Result<Geometry, OpenError> {
+        // Whole pages even if units are smaller: the setting may change, the slots may not.
+        if self.slots == 0 || self.slot_bytes == 0 || !self.slot_bytes.is_multiple_of(UNIT_BYTES) {
+            return Err(OpenError::Shape(self));
+        }
+        Ok(Geometry {
+            slots: self.slots,
+            slot_bytes: self.slot_bytes,
+            unit_bytes: if self.powersafe { UNIT_BYTES_POWERSAFE } else { UNIT_BYTES },
+            overwrites: true,
+        })
+    }
+}
+
+impl OpenError {
+    fn at(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_path_buf();
+        |source| Self::System { path, source }
+    }
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Shape(shape) => write!(
+                f,
+                "{} slots of {} bytes can't hold a journal: there must be at least one, of a \
+                 multiple of {UNIT_BYTES} bytes",
+                shape.slots, shape.slot_bytes
+            ),
+            Self::InUse { dir, pid: Some(pid) } => write!(
+                f,
+                "{} is in use by process {pid}: stop it, or choose another directory",
+                dir.display()
+            ),
+            Self::InUse { dir, pid: None } => write!(
+                f,
+                "{} is in use by another process: stop it, or choose another directory",
+                dir.display()
+            ),
+            Self::System { path, source } => write!(f, "can't open {}: {source}", path.display()),
+        }
+    }
+}
+
+impl Error for OpenError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::System { source, .. } => Some(source),
+            Self::Shape(_) | Self::InUse { .. } => None,
+        }
+    }
+}
+
+/// Syncs the names of `dir` and of what stands in it.
+fn sync_names(dir: &Path) -> Result<(), OpenError> {
+    let sync = |path: &Path| File::open(path)?.sync_all();
+    sync(dir).map_err(OpenError::at(dir))?;
+    let above = dir.canonicalize().map_err(OpenError::at(dir))?;
+    let Some(above) = above.parent() else { return Ok(()) };
+    match sync(above) {
+        // Who may not look at it did not make anything in it.
+        Err(fault) if fault.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        other => other.map_err(OpenError::at(above)),
+    }
+}
+
+fn while_writing(fault: &io::Error) -> MediaError {
+    match Errno::from_io_error(fault) {
+        Some(Errno::NOSPC | Errno::DQUOT) => MediaError::NoSpace,
+        _ => MediaError::Failed,
+    }
+}
+
+fn while_reading(fault: &io::Error) -> MediaError {
+    match Errno::from_io_error(fault) {
+        // What drivers and file systems say of bytes that are gone: no other error may become a
+        // gap in the log.
+        Some(
+            Errno::IO
+            | Errno::BADMSG
+            | Errno::NODATA
+            | Errno::ILSEQ
+            | Errno::UCLEAN
+            | Errno::REMOTEIO,
+        ) => MediaError::Unreadable,
+        _ => MediaError::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,84 @@
+//! The open files of the slots: a bounded number, the least recently used closed first.
+//!
+//! Files are opened and removed under the mutex, so that a file removed by the writer never stays
+//! behind in the cache. Reading, writing and syncing happen outside it.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use landfall_core::media::SlotIx;
+use rustix::io::Errno;
+
+/// How many files of slots are kept open.
+pub(super) const OPEN_MAX: usize = 64;
+
+#[derive(Debug)]
+pub(super) struct Handles {
+    directory: PathBuf,
+    /// The most recently used last.
+    open: Mutex<Vec<(SlotIx, Arc<File>)>>,
+}
+
+impl Handles {
+    pub(super) fn new(directory: PathBuf) -> Self {
+        Self { directory, open: Mutex::new(Vec::with_capacity(OPEN_MAX)) }
+    }
+
+    /// The file of a slot, if there is one.
+    pub(super) fn existing(&self, slot: SlotIx) -> io::Result<Option<Arc<File>>> {
+        let mut open = self.open();
+        if let Some(at) = open.iter().position(|(of, _)| *of == slot) {
+            open[at..].rotate_left(1);
+            return Ok(open.last().map(|(_, file)| Arc::clone(file)));
+        }
+        let file = match open_file(&self.path(slot)) {
+            Ok(file) => Arc::new(file),
+            Err(fault) if fault.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(fault) => return Err(fault),
+        };
+        if open.len() == OPEN_MAX {
+            open.remove(0);
+        }
+        open.push((slot, Arc::clone(&file)));
+        Ok(Some(file))
+    }
+
+    /// Makes the file of a slot that has none.
+    pub(super) fn create(&self, slot: SlotIx) -> io::Result<File> {
+        OpenOptions::new().read(true).write(true).create_new(true).open(self.path(slot))
+    }
+
+    /// Removes the file of a slot, if there is one. Who still reads it reads on.
+    pub(super) fn remove(&self, slot: SlotIx) -> io::Result<()> {
+        let mut open = self.open();
+        open.retain(|(of, _)| *of != slot);
+        match std::fs::remove_file(self.path(slot)) {
+            Err(fault) if fault.kind() != io::ErrorKind::NotFound => Err(fault),
+            _ => Ok(()),
+        }
+    }
+
+    fn path(&self, slot: SlotIx) -> PathBuf {
+        self.directory.join(format!("{:08}.seg", slot.0))
+    }
+
+    fn open(&self) -> MutexGuard<'_, Vec<(SlotIx, Arc<File>)>> {
+        // The list is whole between any two of its steps, so a reader's panic spoils nothing.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[cfg(test)]
+    pub(super) fn count(&self) -> usize {
+        self.open().len()
+    }
+}
+
+fn open_file(path: &std::path::Path) -> io::Result<File> {
+    match OpenOptions::new().read(true).write(true).open(path) {
+        // A file system that went read-only still serves reads.
+        Err(fault) if matches!(Errno::from_io_error(&fault), Some(Errno::ROFS)) => File::open(path),
+        other => other,
+    }
+}

@@ -1,0 +1,220 @@
+//! The frontier of a node that holds streams of many origins, with branches and ladders.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::cmp::Ordering;
+
+use super::{
+    Branch, BranchIx, BranchKind, Change, Extent, Frontier, FrontierFault, Ladder, Point, Rung,
+    StreamIx,
+};
+use crate::name::StreamId;
+use crate::num::{Epoch, Offset, Partition, SegmentNo};
+
+/// Any number of streams up to a limit, each with up to 1,024 branches.
+#[derive(Clone, Debug)]
+pub struct HubFrontier {
+    streams: Vec<Stream>,
+    by_name: Vec<u32>,
+    streams_max: usize,
+    /// Streams that the commit being staged has touched, as they were.
+    before: Vec<(StreamIx, Vec<HubBranch>)>,
+}
+
+#[derive(Clone, Debug)]
+struct Stream {
+    origin: Box<str>,
+    topic: Box<str>,
+    partition: Partition,
+    branches: Vec<HubBranch>,
+    touched: bool,
+}
+
+#[derive(Clone, Debug)]
+struct HubBranch {
+    branch: Branch,
+    // Boxed: most streams of most sites are short, and a ladder is a kilobyte.
+    ladder: Option<Box<Ladder>>,
+}
+
+const BRANCHES_MAX: usize = 1_024;
+
+impl HubFrontier {
+    /// Without streams; takes up to `streams_max`.
+    pub fn new(streams_max: usize) -> Self {
+        Self { streams: Vec::new(), by_name: Vec::new(), streams_max, before: Vec::new() }
+    }
+
+    fn search(&self, stream: StreamId<'_>) -> Result<usize, usize> {
+        self.by_name.binary_search_by(|ix| self.name(StreamIx(*ix)).cmp(&stream))
+    }
+
+    fn touch(&mut self, ix: StreamIx) -> Option<&mut Stream> {
+        let stream = self.streams.get_mut(ix.0 as usize)?;
+        if !stream.touched {
+            stream.touched = true;
+            self.before.push((ix, stream.branches.clone()));
+        }
+        Some(stream)
+    }
+}
+
+impl Frontier for HubFrontier {
+    fn find(&self, stream: StreamId<'_>) -> Option<StreamIx> {
+        let at = self.search(stream).ok()?;
+        self.by_name.get(at).map(|ix| StreamIx(*ix))
+    }
+
+    fn add(&mut self, stream: StreamId<'_>) -> Result<StreamIx, FrontierFault> {
+        let place = match self.search(stream) {
+            Ok(at) => {
+                return self.by_name.get(at).map(|ix| StreamIx(*ix)).ok_or(FrontierFault::Full);
+            }
+            Err(place) => place,
+        };
+        if self.streams.len() >= self.streams_max {
+            return Err(FrontierFault::Full);
+        }
+        let ix = u32::try_from(self.streams.len()).map_err(|_| FrontierFault::Full)?;
+        self.streams.push(Stream {
+            origin: stream.origin.into(),
+            topic: stream.topic.into(),
+            partition: stream.partition,
+            branches: Vec::new(),
+            touched: false,
+        });
+        self.by_name.insert(place, ix);
+        Ok(StreamIx(ix))
+    }
+
+    fn streams(&self) -> u32 {
+        self.streams.len() as u32
+    }
+
+    fn name(&self, ix: StreamIx) -> StreamId<'_> {
+        let none = StreamId { origin: "", topic: "", partition: Partition::new(0) };
+        self.streams.get(ix.0 as usize).map_or(none, |stream| StreamId {
+            origin: &stream.origin,
+            topic: &stream.topic,
+            partition: stream.partition,
+        })
+    }
+
+    fn branch(&self, ix: StreamIx, branch: BranchIx) -> Option<Branch> {
+        let stream = self.streams.get(ix.0 as usize)?;
+        stream.branches.get(usize::from(branch.0)).map(|held| held.branch)
+    }
+
+    fn ladder(&self, ix: StreamIx, branch: BranchIx) -> &[Rung] {
+        let stream = self.streams.get(ix.0 as usize);
+        let held = stream.and_then(|stream| stream.branches.get(usize::from(branch.0)));
+        held.and_then(|held| held.ladder.as_ref()).map_or(&[], |ladder| ladder.rungs())
+    }
+
+    fn apply(&mut self, ix: StreamIx, change: Change) -> Result<BranchIx, FrontierFault> {
+        let meeting = match change {
+            Change::Batch(batch, _) => self.meeting(ix, batch.base, batch.before),
+            Change::Gap { branch, to, .. } => {
+                let fits = self.branch(ix, branch).is_some_and(|held| held.tip.next <= to);
+                fits.then_some(branch)
+            }
+            Change::Branch { .. } => None,
+        };
+        let stream = self.touch(ix).ok_or(FrontierFault::Misfit)?;
+        match (change, meeting) {
+            (Change::Batch(batch, segment), Some(at)) => {
+                if let Some(held) = stream.branches.get_mut(usize::from(at.0)) {
+                    held.extend(batch, segment);
+                }
+                Ok(at)
+            }
+            (Change::Batch(batch, segment), None) => {
+                if !stream.branches.is_empty() || !Point::START.meets(batch.base, batch.before) {
+                    return Err(FrontierFault::Misfit);
+                }
+                let mut held = HubBranch::new(BranchKind::Main, batch.epoch, Point::START);
+                held.extend(batch, segment);
+                stream.branches.push(held);
+                Ok(BranchIx::MAIN)
+            }
+            (Change::Gap { to, after, .. }, Some(at)) => {
+                if let Some(held) = stream.branches.get_mut(usize::from(at.0)) {
+                    held.branch.skip(to, after);
+                }
+                Ok(at)
+            }
+            (Change::Gap { .. }, None) => Err(FrontierFault::Misfit),
+            (Change::Branch { kind, first, at }, _) => {
+                stream.begin(HubBranch::new(kind, first, at))
+            }
+        }
+    }
+
+    fn promise(&mut self, ix: StreamIx, branch: BranchIx, hop: Offset, root: Offset) {
+        let promise = |held: &mut HubBranch| {
+            held.branch.hop = held.branch.hop.max(hop);
+            held.branch.root = held.branch.root.max(root);
+        };
+        let at = usize::from(branch.0);
+        let stream = self.streams.get_mut(ix.0 as usize);
+        stream.and_then(|stream| stream.branches.get_mut(at)).map(promise);
+        // A promise is not part of a commit: taking the commit back must not take it back too.
+        let before = self.before.iter_mut().find(|(touched, _)| *touched == ix);
+        before.and_then(|(_, branches)| branches.get_mut(at)).map(promise);
+    }
+
+    fn restore(&mut self, ix: StreamIx, branch: Branch) -> Result<(), FrontierFault> {
+        let stream = self.streams.get_mut(ix.0 as usize).ok_or(FrontierFault::Full)?;
+        stream.begin(HubBranch { branch, ladder: None }).map(|_| ())
+    }
+
+    fn climb(&mut self, ix: StreamIx, rung: Rung) {
+        let stream = self.streams.get_mut(ix.0 as usize);
+        if let Some(held) = stream.and_then(|stream| stream.branches.last_mut()) {
+            held.ladder.get_or_insert_with(|| Box::new(Ladder::EMPTY)).push(rung);
+        }
+    }
+
+    fn settle(&mut self) {
+        for (ix, _) in self.before.drain(..) {
+            if let Some(stream) = self.streams.get_mut(ix.0 as usize) {
+                stream.touched = false;
+            }
+        }
+    }
+
+    fn revert(&mut self) {
+        for (ix, branches) in self.before.drain(..) {
+            if let Some(stream) = self.streams.get_mut(ix.0 as usize) {
+                stream.touched = false;
+                stream.branches = branches;
+            }
+        }
+    }
+}
+
+impl Stream {
+    fn begin(&mut self, held: HubBranch) -> Result<BranchIx, FrontierFault> {
+        if self.branches.len() >= BRANCHES_MAX {
+            return Err(FrontierFault::Full);
+        }
+        let at = u16::try_from(self.branches.len()).map_err(|_| FrontierFault::Full)?;
+        self.branches.push(held);
+        Ok(BranchIx(at))
+    }
+}
+
+impl HubBranch {
+    fn new(kind: BranchKind, first: Epoch, at: Point) -> Self {
+        Self { branch: Branch::new(kind, first, at), ladder: None }
+    }
+
+    fn extend(&mut self, batch: Extent, segment: SegmentNo) {
+        let before = self.branch.tip;
+        if let (Some(hash), Ordering::Greater) = (before.hash, before.next.cmp(&self.branch.from)) {
+            let rung = Rung { epoch: before.epoch, next: before.next, hash };
+            self.ladder.get_or_insert_with(|| Box::new(Ladder::EMPTY)).push(rung);
+        }
+        self.branch.extend(batch, segment);
+    }
+}

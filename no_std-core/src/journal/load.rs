@@ -1,0 +1,77 @@
+//! Loading a checkpoint into the tables.
+
+use super::items::{Item, LaneItem, LossItem};
+use super::replay::Replay;
+use crate::codec::{Malformed, Reader};
+use crate::frontier::{Frontier, StreamIx};
+use crate::num::{Opening, SegmentNo};
+use crate::tables::{Loss, SlotState, Tables};
+
+/// How far a checkpoint has been loaded, and what it says of the node.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Loading {
+    pub(crate) clean: bool,
+    pub(crate) next_segment: SegmentNo,
+    pub(crate) opening: Opening,
+    stream: Option<StreamIx>,
+}
+
+impl<T: Tables> Replay<'_, T> {
+    /// Takes the body of a checkpoint's entry into the tables.
+    pub(crate) fn load(&mut self, body: &[u8], state: &mut Loading) -> Result<(), Malformed> {
+        let mut reader = Reader::new(body);
+        while !reader.is_empty() {
+            match Item::decode(&mut reader)? {
+                Item::Node(node) => {
+                    state.next_segment = node.next_segment;
+                    state.opening = node.opening;
+                    state.clean = node.clean;
+                }
+                Item::Opening(note) => self.openings.push(note),
+                Item::Lane(lane) => self.load_lane(&lane),
+                Item::Branch(name, branch) => {
+                    let ix = self.frontier.add(name).map_err(|_| Malformed::Limit)?;
+                    self.frontier.restore(ix, branch).map_err(|_| Malformed::Limit)?;
+                    state.stream = Some(ix);
+                }
+                Item::Rung(rung) => {
+                    if let Some(ix) = state.stream {
+                        self.frontier.climb(ix, rung);
+                    }
+                }
+                Item::Producer(producer) => self.producers.found(producer),
+                Item::Loss(loss) => self.load_loss(&loss),
+                Item::End => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn load_lane(&mut self, item: &LaneItem) {
+        let Some(state) = self.lanes.get_mut(usize::from(item.lane.get())) else { return };
+        state.next = item.next;
+        state.first = item.first;
+        state.floor = item.floor;
+        let Some(active) = item.active else { return };
+        state.checkpointed = Some(active.segment);
+        let slots = self.slots.as_mut().iter_mut();
+        let mut held = slots.filter(|slot| slot.state != SlotState::Free && slot.lane == item.lane);
+        if let Some(slot) = held.find(|slot| slot.number == active.segment) {
+            slot.tail = active.tail;
+            slot.last_crc = active.last_crc;
+            slot.last_at = active.last_at;
+            slot.last_seq = active.last_seq;
+            slot.footer_known = active.footer_known;
+        }
+    }
+
+    fn load_loss(&mut self, item: &LossItem<'_>) {
+        let stream = item.stream.and_then(|(name, branch)| {
+            let ix = self.frontier.find(name)?;
+            Some((ix, branch))
+        });
+        let (lane, first, end) = (item.lane, item.first, item.end);
+        let (from, to, after, reason) = (item.from, item.to, item.after, Some(item.reason));
+        self.losses.push(Loss { lane, first, end, stream, from, to, after, reason });
+    }
+}

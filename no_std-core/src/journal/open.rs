@@ -1,0 +1,289 @@
+//! Opening a journal: a checkpoint, what was written behind it, and a new epoch.
+//!
+//! 1. Survey: read the header of every slot.
+//! 2. Load the last complete checkpoint of the control lane.
+//! 3. Scan each lane behind it, first for the last commit that anybody wrote, then to replay.
+//!    That commit alone may be torn: unless it is whole, it is cut. Anything else that is invalid
+//!    is damage and becomes a loss.
+//! 4. Sync what was accepted, close torn ends with a cut, and write a checkpoint that names the new
+//!    epoch.
+
+use super::{CheckpointFault, CommitError, Config, Journal, LaneState};
+use crate::entry::Kind;
+use crate::limits::LANES_MAX;
+use crate::media::{Media, MediaError, SlotIx};
+use crate::num::{BootId, CommitNo, Epoch, Lane, LogId, Opening, SegmentNo, Timestamp};
+use crate::segment::{HeaderFault, SegmentHeader, layout};
+use crate::tables::{OpeningNote, Parts, Slot, SlotState, Tables};
+
+/// Random numbers for an opening, drawn by the caller.
+#[derive(Clone, Copy, Debug)]
+pub struct Fresh {
+    /// The identity of the journal, if there is none yet.
+    pub log: LogId,
+    /// The epoch of this opening.
+    pub epoch: Epoch,
+    /// This start of the machine.
+    pub boot: BootId,
+}
+
+/// What recovery found.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Recovery {
+    /// There was no journal; this is a new one.
+    pub created: bool,
+    /// The journal had been closed.
+    pub clean: bool,
+    /// The commit that a power cut tore. It was never acknowledged.
+    pub torn: Option<Torn>,
+    /// Damaged entries behind the checkpoint. What they held is among the losses.
+    pub damaged: u32,
+    /// Slots that hold segments of other journals. They are written over when they are needed.
+    pub foreign: u32,
+    /// There was no complete checkpoint, so everything was read.
+    pub checkpoint_lost: bool,
+    /// Bytes that were read behind the checkpoint.
+    pub scanned: u64,
+}
+
+/// A commit that was cut.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Torn {
+    /// Its lane.
+    pub lane: Lane,
+    /// Its number.
+    pub commit: CommitNo,
+    /// Bytes of it that were found.
+    pub bytes: u32,
+}
+
+/// Why a journal can't be opened.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// The limits of the configuration do not fit each other or the medium.
+    Config,
+    /// The tables or the commit buffer are too small.
+    Memory,
+    /// A later version of this program wrote the journal, in this format.
+    NewerFormat(u16),
+    /// The journal was written for another size of slots or units.
+    OtherGeometry,
+    /// The journal has more lanes than the configuration.
+    LaneGone(Lane),
+    /// The medium failed.
+    Media(MediaError),
+    /// The opening could not be recorded.
+    Checkpoint(CheckpointFault),
+}
+
+impl From<CheckpointFault> for OpenError {
+    fn from(fault: CheckpointFault) -> Self {
+        Self::Checkpoint(fault)
+    }
+}
+
+impl From<CommitError> for OpenError {
+    fn from(error: CommitError) -> Self {
+        Self::Checkpoint(CheckpointFault::Commit(error))
+    }
+}
+
+impl<M: Media, T: Tables> Journal<M, T> {
+    /// Opens the journal on `media` for writing, or makes one if there is none.
+    ///
+    /// Bad bytes never keep it from opening: what they held becomes a loss.
+    ///
+    /// # Errors
+    /// See [`OpenError`].
+    pub fn open(
+        media: M,
+        config: Config,
+        parts: Parts<T>,
+        fresh: Fresh,
+    ) -> Result<(Self, Recovery), OpenError> {
+        let shape = media.geometry();
+        if !config.fits(shape) {
+            return Err(OpenError::Config);
+        }
+        let buffer = parts.buffer.as_ref().len();
+        let needed = config.entry_max as usize + 2 * shape.units(64) as usize + 768;
+        if parts.slots.as_ref().len() < shape.slots as usize || buffer < needed {
+            return Err(OpenError::Memory);
+        }
+        let mut journal = Self {
+            media,
+            config,
+            shape,
+            parts,
+            log: fresh.log,
+            epoch: fresh.epoch,
+            opening: Opening::new(0),
+            next_commit: CommitNo::new(1),
+            next_segment: SegmentNo::new(1),
+            lanes: [LaneState::default(); LANES_MAX],
+            control: None,
+            staging: super::stage::Staging::default(),
+            checkpoint_due: false,
+            poisoned: 0,
+            failed: false,
+        };
+        let mut recovery = Recovery { created: true, ..Recovery::default() };
+        if journal.survey(&mut recovery)? {
+            recovery.created = false;
+            journal.recover(&mut recovery);
+        }
+        journal.start(fresh, &recovery)?;
+        Ok((journal, recovery))
+    }
+
+    /// Reads the headers of all slots. Returns whether there is a journal.
+    fn survey(&mut self, recovery: &mut Recovery) -> Result<bool, OpenError> {
+        let mut newest: Option<SegmentHeader> = None;
+        for ix in (0..self.shape.slots).map(SlotIx) {
+            let header = self.read_header(ix).map_err(OpenError::from)?;
+            newest = newest.into_iter().chain(header).max_by_key(|header| header.number);
+        }
+        let Some(newest) = newest else { return Ok(false) };
+        self.log = newest.log;
+        self.next_segment = newest.number.plus(1);
+        for ix in (0..self.shape.slots).map(SlotIx) {
+            let Some(header) = self.read_header(ix).map_err(OpenError::from)? else { continue };
+            if header.log != self.log {
+                recovery.foreign += 1;
+                continue;
+            }
+            let control = header.lane == Lane::CONTROL;
+            if !control && header.lane.get() >= self.config.lanes {
+                return Err(OpenError::LaneGone(header.lane));
+            }
+            self.take_slot(ix, &header);
+        }
+        for lane in self.all_lanes() {
+            self.activate_newest(lane);
+        }
+        Ok(true)
+    }
+
+    fn take_slot(&mut self, ix: SlotIx, header: &SegmentHeader) {
+        let tail = self.shape.slot_bytes;
+        self.opening = self.opening.max(header.opening);
+        self.next_commit = self.next_commit.max(header.base_commit);
+        if let Some(slot) = self.slot_mut(ix) {
+            *slot = Slot {
+                state: SlotState::Sealed,
+                lane: header.lane,
+                number: header.number,
+                base_seq: header.base_seq,
+                base_commit: header.base_commit,
+                tail,
+                last_crc: 0,
+                last_at: 0,
+                last_seq: header.base_seq,
+                footer_bytes: 0,
+                footer_known: false,
+                newest: Timestamp::new(i64::MIN),
+            };
+        }
+    }
+
+    /// The newest segment of a lane is the one that is appended to.
+    fn activate_newest(&mut self, lane: Lane) {
+        let slots = self.parts.slots.as_mut().iter_mut().enumerate();
+        let held = slots.filter(|(_, slot)| slot.state != SlotState::Free && slot.lane == lane);
+        let Some((ix, slot)) = held.max_by_key(|(_, slot)| slot.number) else { return };
+        slot.state = SlotState::Active;
+        slot.tail = layout(self.shape).1;
+        let active = Some(SlotIx(ix as u32));
+        if lane == Lane::CONTROL {
+            self.control = active;
+        } else if let Some(state) = self.lanes.get_mut(usize::from(lane.get())) {
+            state.active = active;
+        }
+    }
+
+    /// Begins to write under a new epoch.
+    fn start(&mut self, fresh: Fresh, recovery: &Recovery) -> Result<(), OpenError> {
+        let parent = self.parts.openings.all().last().map_or(Epoch::new(0), |note| note.epoch);
+        self.opening = self.opening.next();
+        let first_commit = self.next_commit;
+        for lane in self.all_lanes() {
+            if let Some(active) = self.active(lane) {
+                self.media.sync(active).map_err(OpenError::Media)?;
+            }
+        }
+        for lane in self.all_lanes().filter(|lane| *lane != Lane::CONTROL) {
+            if recovery.torn.is_some_and(|torn| torn.lane == lane) {
+                self.cut(lane);
+            }
+        }
+        if self.control.is_none() {
+            self.reserve_control()?;
+        }
+        self.parts.openings.push(OpeningNote {
+            opening: self.opening,
+            epoch: fresh.epoch,
+            parent,
+            first_commit,
+            boot: fresh.boot,
+        });
+        self.checkpoint(false)?;
+        Ok(())
+    }
+
+    /// Says in a lane that what stands before it with the same commit number is void. Where there
+    /// is no room for it, the opening that is about to be recorded says so too.
+    fn cut(&mut self, lane: Lane) {
+        if !self.has_room(lane, 0) && self.rotate(lane).is_err() {
+            return;
+        }
+        self.begin_control_entry(lane);
+        self.end_entry(Kind::Cut);
+        if self.commit_staged().is_err() {
+            self.abandon();
+        }
+    }
+
+    /// Takes the control lane's slots, so that a full medium can still be opened and drained.
+    fn reserve_control(&mut self) -> Result<(), OpenError> {
+        self.begin_segment(Lane::CONTROL)?;
+        for ix in (0..super::CONTROL_SLOTS).map(SlotIx) {
+            if Some(ix) != self.control {
+                self.media.erase(ix).map_err(OpenError::Media)?;
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn all_lanes(&self) -> impl Iterator<Item = Lane> + use<M, T> {
+        (0..self.config.lanes).map(Lane::new).chain([Lane::CONTROL])
+    }
+}
+
+impl From<HeaderFault> for OpenError {
+    fn from(fault: HeaderFault) -> Self {
+        match fault {
+            HeaderFault::NewerFormat(format) => Self::NewerFormat(format),
+            HeaderFault::OtherGeometry | HeaderFault::None(_) => Self::OtherGeometry,
+        }
+    }
+}
+
+impl core::fmt::Display for OpenError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::Config => f.write_str("its limits do not fit each other or the medium"),
+            Self::Memory => f.write_str("its tables or its commit buffer are too small"),
+            Self::NewerFormat(format) => write!(f, "it has format {format}, which is newer"),
+            Self::OtherGeometry => f.write_str("it has slots or write units of another size"),
+            Self::LaneGone(lane) => write!(f, "it has lane {lane}, which is not configured"),
+            Self::Media(error) => error.fmt(f),
+            Self::Checkpoint(CheckpointFault::TooLarge) => {
+                f.write_str("its checkpoint does not fit a slot")
+            }
+            Self::Checkpoint(CheckpointFault::Commit(error)) => error.fmt(f),
+        }
+    }
+}
+
+impl core::error::Error for OpenError {}

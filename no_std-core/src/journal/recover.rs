@@ -1,0 +1,383 @@
+//! Recovery: from the last checkpoint, and what was written behind it, to where the node was.
+//!
+//! Only the last commit that anybody wrote can be torn. Unless it is whole it is cut; anything else
+//! that is invalid is damage. Entries that are intact count, damaged ones become losses.
+
+use super::items::{END_ITEM, NODE_TAG};
+use super::load::Loading;
+use super::open::{Recovery, Torn};
+use super::replay::Replay;
+use super::scan::{Found, Scan, Span, find};
+use super::window::Window;
+use super::{CONTROL_SLOTS, Journal};
+use crate::entry::{ENTRY_ALIGN, Kind, Trailer};
+use crate::frontier::Frontier;
+use crate::media::{Media, Place, SlotIx};
+use crate::num::{CommitNo, Lane, Opening, SegmentNo, Seq};
+use crate::segment::layout;
+use crate::tables::{SlotState, Tables};
+
+/// The last commit that anybody wrote.
+#[derive(Clone, Copy, Debug, Default)]
+struct Top {
+    seen: (Opening, CommitNo),
+    whole: Option<Trailer>,
+}
+
+impl Top {
+    fn see(&mut self, span: &Span) {
+        let seen = (span.opening, span.commit);
+        if seen > self.seen {
+            *self = Self { seen, whole: span.whole };
+        }
+    }
+
+    /// The number of the commit that will be written next. A torn commit's number is used again.
+    fn next_commit(&self) -> CommitNo {
+        if self.whole.is_some() { self.seen.1.plus(1) } else { self.seen.1 }
+    }
+
+    fn tore(&self, span: &Span) -> bool {
+        self.whole.is_none() && (span.opening, span.commit) == self.seen
+    }
+}
+
+/// Takes an entry and its body, unless that is damaged, and says whether to go on.
+type SeeEntry<'a, T> = &'a mut dyn FnMut(&mut Replay<'_, T>, &Found, Option<&[u8]>) -> bool;
+
+/// How far the replay of a lane has come.
+#[derive(Clone, Copy, Debug)]
+struct Progress {
+    lane: Lane,
+    slot: SlotIx,
+    /// Behind the last entry that was accepted.
+    end: u32,
+}
+
+impl<M: Media, T: Tables> Journal<M, T> {
+    /// Brings the tables to where the node was.
+    pub(crate) fn recover(&mut self, recovery: &mut Recovery) {
+        let checkpoint = self.load_checkpoint();
+        recovery.checkpoint_lost = checkpoint.is_none();
+        let mut top = Top::default();
+        for lane in self.all_lanes() {
+            self.prepare_lane(lane);
+            self.each_span(lane, &mut |_, _, span| top.see(span));
+        }
+        recovery.clean = checkpoint == Some((true, top.seen));
+        self.next_commit = self.next_commit.max(top.next_commit());
+        self.opening = self.opening.max(top.seen.0);
+        for lane in self.all_lanes() {
+            self.replay_lane(lane, &top, recovery);
+        }
+        self.parts.frontier.settle();
+        self.parts.producers.settle();
+        for lane in (0..self.config.lanes).map(Lane::new) {
+            if let Some(active) = self.active(lane) {
+                self.count_footer(active);
+                recovery.damaged += self.check_last(lane, active);
+            }
+        }
+    }
+
+    /// Looks once more at the last commit of a lane, which the checkpoint has taken in: nothing
+    /// later would show that it is gone. Returns how many damaged commits there are.
+    fn check_last(&mut self, lane: Lane, ix: SlotIx) -> u32 {
+        let slot = self.slot(ix);
+        if slot.last_at == 0 {
+            return 0;
+        }
+        let mut whole = false;
+        self.scan_slot(ix, slot.last_at, &mut |_, _, span| {
+            whole |= span.at == slot.last_at && span.whole.is_some();
+        });
+        if whole {
+            return 0;
+        }
+        self.note_missing(lane, (slot.last_seq, self.seqs(lane).1));
+        1
+    }
+
+    /// Loads the last complete checkpoint. Returns whether it ended its opening, and its commit.
+    fn load_checkpoint(&mut self) -> Option<(bool, (Opening, CommitNo))> {
+        let (mut begin, mut complete) = (None, None);
+        let mut slot = self.next_slot(Lane::CONTROL, SegmentNo::ZERO);
+        while let Some(ix) = slot {
+            self.scan_slot(ix, layout(self.shape).1, &mut |journal, ix, span| {
+                if span.whole.is_none() {
+                    return;
+                }
+                let (begins, ends) = journal.checkpoint_edges(ix, span);
+                if begins {
+                    begin = Some(span.at);
+                }
+                if let (true, Some(from)) = (ends, begin) {
+                    complete = Some((ix, from, *span));
+                }
+            });
+            slot = self.next_slot(Lane::CONTROL, self.slot(ix).number.plus(1));
+        }
+        let (ix, from, last) = complete?;
+        let mut loading = Loading::default();
+        self.each_entry(ix, (from, last.end), &mut |replay, _, body| {
+            // What can't be taken in is missing from the tables and shows as a loss or a misfit.
+            replay.load(body.unwrap_or_default(), &mut loading).is_ok()
+        });
+        self.next_segment = self.next_segment.max(loading.next_segment);
+        self.opening = self.opening.max(loading.opening);
+        Some((loading.clean, (last.opening, last.commit)))
+    }
+
+    fn checkpoint_edges(&mut self, ix: SlotIx, span: &Span) -> (bool, bool) {
+        let (mut begins, mut ends) = (false, false);
+        self.each_entry(ix, (span.at, span.end), &mut |_, found, body| {
+            let body = body.filter(|_| found.header.kind == Kind::Checkpoint).unwrap_or_default();
+            begins |= body.first() == Some(&NODE_TAG);
+            ends |= body.ends_with(&END_ITEM);
+            true
+        });
+        (begins, ends)
+    }
+
+    /// Frees segments that were dropped, and finds where the lane begins.
+    fn prepare_lane(&mut self, lane: Lane) {
+        let Some(state) = self.lane(lane).copied() else { return };
+        for ix in (CONTROL_SLOTS..self.shape.slots).map(SlotIx) {
+            let slot = self.slot(ix);
+            if slot.state != SlotState::Free && slot.lane == lane && slot.number < state.floor {
+                self.clear_slot(ix);
+            }
+        }
+        let base = self.next_slot(lane, SegmentNo::ZERO).map(|ix| self.slot(ix).base_seq);
+        let active = self.active(lane).filter(|ix| self.slot(*ix).state != SlotState::Free);
+        let Some(state) = self.lane_mut(lane) else { return };
+        state.active = active;
+        state.first = base.unwrap_or(state.next);
+        // Without a checkpoint the lane begins where its first segment does.
+        state.next = state.next.max(state.first);
+    }
+
+    /// Goes through the spans of a lane behind the checkpoint.
+    fn each_span(&mut self, lane: Lane, see: &mut dyn FnMut(&mut Self, SlotIx, &Span)) {
+        let start = layout(self.shape).1;
+        let checkpointed = self.lane(lane).and_then(|state| state.checkpointed);
+        let mut from = checkpointed.unwrap_or(SegmentNo::ZERO);
+        while let Some(ix) = self.next_slot(lane, from) {
+            let slot = self.slot(ix);
+            let mut at = slot.tail;
+            if Some(slot.number) != checkpointed {
+                // Read from its start, all that it holds leaves its mark on the frontier.
+                at = start;
+                self.mark_known(ix);
+            }
+            self.scan_slot(ix, at, see);
+            from = slot.number.plus(1);
+        }
+    }
+
+    fn mark_known(&mut self, ix: SlotIx) {
+        if let Some(slot) = self.slot_mut(ix) {
+            slot.footer_known = true;
+        }
+    }
+
+    /// Goes through the spans of a slot from `at` on.
+    fn scan_slot(&mut self, ix: SlotIx, at: u32, see: &mut dyn FnMut(&mut Self, SlotIx, &Span)) {
+        let frame = self.frame(ix);
+        let (mut from, mut newest) = (at, (Opening::new(0), CommitNo::ZERO));
+        loop {
+            let buffer = self.parts.buffer.as_mut();
+            let window = Window::new(&self.media, ix, self.shape.slot_bytes, buffer);
+            let Some(span) = Scan::new(window, frame, from, newest).next_span() else { return };
+            newest = (span.opening, span.commit);
+            from = span.end;
+            if !self.superseded(&span) {
+                see(self, ix, &span);
+            }
+        }
+    }
+
+    /// Whether a later opening says that it began at this commit or before it.
+    fn superseded(&self, span: &Span) -> bool {
+        let later = |note: &crate::tables::OpeningNote| {
+            note.opening > span.opening && note.first_commit <= span.commit
+        };
+        self.parts.openings.all().iter().any(later)
+    }
+
+    /// Goes through the entries between two places of a slot, as long as `see` says so. Those that
+    /// are damaged have no body.
+    fn each_entry(&mut self, ix: SlotIx, (from, to): (u32, u32), see: SeeEntry<'_, T>) {
+        let frame = self.frame(ix);
+        let end = self.shape.slot_bytes;
+        let parts = &mut self.parts;
+        let mut window = Window::new(&self.media, ix, end, parts.buffer.as_mut());
+        let mut replay = Replay::<T> {
+            frontier: &mut parts.frontier,
+            slots: &mut parts.slots,
+            producers: &mut parts.producers,
+            losses: &mut parts.losses,
+            openings: &mut parts.openings,
+            lanes: &mut self.lanes,
+            checksum: self.config.checksum,
+        };
+        let mut at = from;
+        while at < to {
+            let Ok(found) = find(&mut window, &frame, at) else {
+                at += ENTRY_ALIGN as u32;
+                continue;
+            };
+            let body_at = at + found.header.body_at() as u32;
+            let body = window.get(body_at, found.header.body_len as usize).ok();
+            if !see(&mut replay, &found, body.filter(|_| found.intact)) {
+                return;
+            }
+            at = found.next;
+        }
+    }
+
+    fn replay_lane(&mut self, lane: Lane, top: &Top, recovery: &mut Recovery) {
+        let mut progress: Option<Progress> = None;
+        let mut torn = None;
+        let checkpointed = self.lane(lane).and_then(|state| state.checkpointed);
+        if let Some(ix) = checkpointed.and_then(|number| self.next_slot(lane, number)) {
+            progress = Some(Progress { lane, slot: ix, end: self.slot(ix).tail });
+        }
+        self.each_span(lane, &mut |journal, ix, span| {
+            recovery.scanned += u64::from(span.end - span.at);
+            if top.tore(span) {
+                torn = Some(Torn { lane, commit: span.commit, bytes: span.end - span.at });
+                return;
+            }
+            let begin = layout(journal.shape).1;
+            let before = progress.filter(|before| before.slot == ix);
+            let end = before.map_or(begin, |before| before.end);
+            if let (None, Some(old)) = (before, progress) {
+                let base = journal.slot(ix).base_seq;
+                journal.lose_up_to(old, base, journal.shape.slot_bytes);
+            }
+            let mut at = Progress { lane, slot: ix, end };
+            recovery.damaged += journal.replay_span(&mut at, span);
+            progress = Some(at);
+        });
+        self.end_lane(lane, progress, top);
+        recovery.torn = torn.or(recovery.torn);
+        if torn.is_some() || !recovery.clean {
+            self.skip_unclean(lane);
+        }
+    }
+
+    /// Takes what is intact of a span, and notes what is not. Returns how many entries were
+    /// damaged.
+    fn replay_span(&mut self, at: &mut Progress, span: &Span) -> u32 {
+        let (lane, ix) = (at.lane, at.slot);
+        let segment = self.slot(ix).number;
+        self.lose_up_to(*at, span.first.seq, span.at);
+        let mut damaged = 0;
+        let mut from = span.at;
+        while from < span.end {
+            let mut next = None;
+            // One entry at a time: losses read through the same buffer.
+            self.each_entry(ix, (from, span.end), &mut |replay, found, body| {
+                let expected = replay.lane_next(lane);
+                let fits = found.header.seq == expected || lane == Lane::CONTROL;
+                if let (Some(body), true) = (body, fits) {
+                    replay.replay(lane, segment, found, body);
+                    replay.advance(lane, found.header.end_seq());
+                }
+                next = Some((*found, body.is_some(), fits));
+                false
+            });
+            let Some((found, intact, fits)) = next else { break };
+            if intact && !fits && found.header.seq > self.seqs(lane).1 {
+                self.lose_up_to(Progress { end: from, ..*at }, found.header.seq, found.at);
+                from = found.at;
+                continue;
+            }
+            damaged += u32::from(!intact);
+            from = found.next;
+            if intact {
+                at.end = from;
+                self.accept(ix, from, found.crc);
+            }
+        }
+        let end = span.whole.and_then(|trailer| trailer.next.get(usize::from(lane.get())).copied());
+        if let Some(end) = end {
+            self.lose_up_to(*at, end, span.end);
+        }
+        self.accept(ix, span.end, span.last_crc);
+        if let Some(slot) = self.slot_mut(ix) {
+            (slot.last_at, slot.last_seq) = (span.at, span.first.seq);
+        }
+        at.end = span.end;
+        damaged
+    }
+
+    fn accept(&mut self, ix: SlotIx, tail: u32, last_crc: u32) {
+        if let Some(slot) = self.slot_mut(ix) {
+            (slot.tail, slot.last_crc) = (tail, last_crc);
+        }
+    }
+
+    /// What is missing between what was accepted and `seq` is lost.
+    fn lose_up_to(&mut self, at: Progress, seq: Seq, until: u32) {
+        let next = self.seqs(at.lane).1;
+        if at.lane == Lane::CONTROL || seq <= next {
+            return;
+        }
+        self.lose(at.lane, (next, seq), at.slot, (at.end, until));
+        if let Some(state) = self.lane_mut(at.lane) {
+            state.next = seq;
+        }
+    }
+
+    /// The last commit tells where each lane must have come to.
+    fn end_lane(&mut self, lane: Lane, progress: Option<Progress>, top: &Top) {
+        let told = top.whole.and_then(|trailer| {
+            let lanes = usize::from(trailer.lanes);
+            trailer.next.get(..lanes)?.get(usize::from(lane.get())).copied()
+        });
+        if let (Some(at), Some(told)) = (progress, told) {
+            self.lose_up_to(at, told, self.shape.slot_bytes);
+        }
+    }
+
+    /// On a medium that writes each unit once, what is behind the last entry may have been
+    /// programmed even where it reads blank: appending goes on a unit behind all that does not.
+    fn skip_unclean(&mut self, lane: Lane) {
+        let Some(ix) = self.active(lane).filter(|_| !self.shape.overwrites) else { return };
+        let tail = self.slot(ix).tail;
+        let mut used = tail;
+        let mut at = tail;
+        while at < self.shape.slot_bytes {
+            let mut unit = [0; 64];
+            let len = self.shape.slot_bytes.saturating_sub(at).min(64) as usize;
+            let Some(unit) = unit.get_mut(..len) else { break };
+            let read = self.media.read(Place { slot: ix, at }, unit);
+            at += len as u32;
+            if read.is_err() || unit.iter().any(|byte| *byte != BLANK) {
+                used = at;
+            }
+        }
+        let unit = self.shape.unit_bytes;
+        let clean = self.shape.units(used).saturating_add(unit).min(self.shape.slot_bytes);
+        if let Some(slot) = self.slot_mut(ix) {
+            slot.tail = clean;
+        }
+    }
+}
+
+impl<T: Tables> Replay<'_, T> {
+    fn lane_next(&self, lane: Lane) -> Seq {
+        self.lanes.get(usize::from(lane.get())).map(|state| state.next).unwrap_or_default()
+    }
+
+    fn advance(&mut self, lane: Lane, next: Seq) {
+        if let Some(state) = self.lanes.get_mut(usize::from(lane.get())) {
+            state.next = next;
+        }
+    }
+}
+
+/// What an erased byte of flash reads as.
+const BLANK: u8 = 0xFF;

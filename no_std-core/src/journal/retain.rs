@@ -1,0 +1,214 @@
+//! Retention: dropping the oldest segments of a lane.
+//!
+//! What only a dropped segment said is in the checkpoint that is written before it is erased.
+
+use super::scan::{Found, find};
+use super::window::Window;
+use super::{CheckpointFault, Journal, footer};
+use crate::batch::batches;
+use crate::entry::{ENTRY_ALIGN, Kind};
+use crate::frontier::{BranchIx, BranchName, Frontier, Point};
+use crate::gap::GapReason;
+use crate::media::{Media, SlotIx};
+use crate::name::StreamId;
+use crate::num::{Lane, Offset, SegmentNo, Seq, Timestamp};
+use crate::segment::layout;
+use crate::tables::{Loss, SlotState, Tables};
+
+/// What a segment holds of a stream.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct StreamSpan<'a> {
+    /// The stream.
+    pub stream: StreamId<'a>,
+    /// The branch, if the segment's footer tells.
+    pub branch: Option<BranchName>,
+    /// The first offset.
+    pub from: Offset,
+    /// Behind the last one.
+    pub to: Point,
+}
+
+/// A segment that could be dropped.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Oldest {
+    /// Its number.
+    pub segment: SegmentNo,
+    /// The seqs it holds.
+    pub seqs: (Seq, Seq),
+    /// The newest record timestamp, if this opening wrote it.
+    pub newest: Option<Timestamp>,
+    /// Bytes of it.
+    pub bytes: u32,
+}
+
+/// Why a segment was not dropped.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum DropError {
+    /// The lane has only the segment that is appended to.
+    None,
+    /// The checkpoint could not be written; nothing was erased.
+    Checkpoint(CheckpointFault),
+}
+
+impl<M: Media, T: Tables> Journal<M, T> {
+    /// The oldest segment of a lane that is appended to no more.
+    pub fn oldest(&self, lane: Lane) -> Option<Oldest> {
+        let ix = self.next_slot(lane, SegmentNo::ZERO)?;
+        let slot = self.slot(ix);
+        if slot.state != SlotState::Sealed {
+            return None;
+        }
+        let after = self.next_slot(lane, slot.number.plus(1)).map(|ix| self.slot(ix).base_seq);
+        let newest = (slot.newest != Timestamp::new(i64::MIN)).then_some(slot.newest);
+        let seqs = (slot.base_seq, after.unwrap_or(slot.base_seq));
+        Some(Oldest { segment: slot.number, seqs, newest, bytes: slot.tail })
+    }
+
+    /// Calls `tell` with what the oldest segment of a lane holds of each stream: from its footer,
+    /// or batch by batch if that is missing or damaged. `buffer` must hold the largest entry.
+    pub fn tell_oldest(&self, lane: Lane, buffer: &mut [u8], tell: &mut dyn FnMut(StreamSpan<'_>)) {
+        let Some(ix) = self.next_slot(lane, SegmentNo::ZERO) else { return };
+        let mut footed = false;
+        self.walk(ix, buffer, &mut |found, body| {
+            if found.header.kind == Kind::Footer {
+                footed = true;
+                footer::spans(body).map_while(Result::ok).for_each(&mut *tell);
+            }
+        });
+        if footed {
+            return;
+        }
+        self.walk(ix, buffer, &mut |found, body| {
+            let data = found.header.kind == Kind::Data;
+            let batches = batches(body, self.config.checksum).map_while(Result::ok);
+            for batch in batches.filter(|_| data) {
+                let head = batch.head;
+                let hash = Some(head.after);
+                let to = Point { epoch: head.epoch, next: head.end(), hash };
+                tell(StreamSpan { stream: head.stream, branch: None, from: head.base, to });
+            }
+        });
+    }
+
+    /// Whether all that the oldest segment of a lane holds is durable at the root, or at the next
+    /// node if `hop`.
+    pub fn oldest_is_durable(&self, lane: Lane, hop: bool, buffer: &mut [u8]) -> bool {
+        let mut durable = true;
+        self.tell_oldest(lane, buffer, &mut |span| {
+            let held = self.parts.frontier.find(span.stream).is_some_and(|ix| {
+                let mut branches = self.parts.frontier.branches(ix);
+                branches.any(|(_, branch)| {
+                    let named = span.branch.is_none_or(|name| name == (branch.first, branch.from));
+                    let promised = if hop { branch.hop } else { branch.root };
+                    named && span.to.next <= promised
+                })
+            });
+            durable &= held;
+        });
+        durable
+    }
+
+    /// Drops the oldest segment of a lane. If its records are not durable elsewhere, `reason` says
+    /// why they go all the same, and a loss tells which.
+    ///
+    /// # Errors
+    /// See [`DropError`].
+    pub fn drop_oldest(
+        &mut self,
+        lane: Lane,
+        reason: Option<GapReason>,
+        buffer: &mut [u8],
+    ) -> Result<(), DropError> {
+        assert!(self.staging.entries == 0, "segments are dropped between commits");
+        let oldest = self.oldest(lane).ok_or(DropError::None)?;
+        let ix = self.next_slot(lane, SegmentNo::ZERO).ok_or(DropError::None)?;
+        if let Some(reason) = reason {
+            self.lose_oldest(lane, &oldest, reason, buffer);
+        }
+        let slot = self.slot(ix);
+        self.clear_slot(ix);
+        if let Some(state) = self.lane_mut(lane) {
+            state.floor = slot.number.plus(1);
+            state.first = oldest.seqs.1;
+        }
+        if let Err(fault) = self.checkpoint(false) {
+            if let Some(place) = self.slot_mut(ix) {
+                *place = slot;
+            }
+            return Err(DropError::Checkpoint(fault));
+        }
+        // If the space can't be given back now, the slot is written over when it is needed.
+        let _ = self.media.free(ix);
+        Ok(())
+    }
+
+    fn lose_oldest(&mut self, lane: Lane, oldest: &Oldest, reason: GapReason, buffer: &mut [u8]) {
+        let mut losses = crate::tables::Ring::new([Loss::default(); LOSSES_AT_ONCE]);
+        self.tell_oldest(lane, buffer, &mut |span| {
+            let Some(ix) = self.parts.frontier.find(span.stream) else { return };
+            let named = span.branch.and_then(|name| self.parts.frontier.named(ix, name));
+            let branch = named.unwrap_or(BranchIx::MAIN);
+            let held = self.parts.frontier.branch(ix, branch);
+            let root = held.map(|held| held.root).unwrap_or_default();
+            if span.to.next > root {
+                losses.push(Loss {
+                    lane,
+                    first: oldest.seqs.0,
+                    end: oldest.seqs.1,
+                    stream: Some((ix, branch)),
+                    from: span.from.max(root),
+                    to: span.to.next,
+                    after: span.to.hash,
+                    reason: Some(reason),
+                });
+            }
+        });
+        for loss in losses.all() {
+            self.join_loss(*loss);
+        }
+        if losses.forgotten() > 0 {
+            let (first, end) = oldest.seqs;
+            let reason = Some(reason);
+            self.parts.losses.push(Loss { lane, first, end, reason, ..Loss::default() });
+        }
+    }
+
+    /// Adds a loss, or lets one that it goes on from grow.
+    fn join_loss(&mut self, loss: Loss) {
+        let meets = |known: &&mut Loss| {
+            known.stream == loss.stream && known.reason == loss.reason && known.to == loss.from
+        };
+        match self.parts.losses.all_mut().iter_mut().find(meets) {
+            Some(known) => {
+                (known.end, known.to, known.after) = (loss.end, loss.to, loss.after);
+            }
+            None => self.parts.losses.push(loss),
+        }
+    }
+
+    /// Goes through the intact entries of a slot.
+    fn walk(&self, ix: SlotIx, buffer: &mut [u8], see: &mut dyn FnMut(&Found, &[u8])) {
+        let frame = self.frame(ix);
+        let tail = self.slot(ix).tail;
+        let mut window = Window::new(&self.media, ix, tail, buffer);
+        let mut at = layout(self.shape).1;
+        while at < tail {
+            let found = find(&mut window, &frame, at).ok().filter(|found| found.intact);
+            let Some(found) = found else {
+                at += ENTRY_ALIGN as u32;
+                continue;
+            };
+            let body_at = at + found.header.body_at() as u32;
+            let void = frame.void_from.is_some_and(|from| found.header.commit >= from);
+            let body = window.get(body_at, found.header.body_len as usize);
+            if let (Ok(body), false) = (body, void) {
+                see(&found, body);
+            }
+            at = found.next;
+        }
+    }
+}
+
+/// Streams of a dropped segment that are told one by one; of more, only the seqs are told.
+const LOSSES_AT_ONCE: usize = 64;

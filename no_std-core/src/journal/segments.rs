@@ -1,0 +1,166 @@
+//! The segments of a lane: finding room, beginning a segment, sealing one.
+
+use super::scan::Frame;
+use super::{CONTROL_SLOTS, CommitError, Journal};
+use crate::codec::Writer;
+use crate::media::{Media, MediaError, Place, SlotIx};
+use crate::num::{Lane, SegmentNo};
+use crate::segment::{
+    ERASE_MARK_BYTES, HeaderFault, SEGMENT_HEADER_BYTES, SegmentHeader, erase_mark, layout,
+};
+use crate::tables::{Slot, SlotState, Tables};
+
+impl<M: Media, T: Tables> Journal<M, T> {
+    /// How many slots of a lane are in use.
+    pub(crate) fn slots_used(&self, lane: Lane) -> u32 {
+        let held = |slot: &&Slot| slot.state != SlotState::Free && slot.lane == lane;
+        self.parts.slots.as_ref().iter().filter(held).count() as u32
+    }
+
+    /// The segments of a lane in their order, beginning with the first whose number is not below
+    /// `from`.
+    pub(crate) fn next_slot(&self, lane: Lane, from: SegmentNo) -> Option<SlotIx> {
+        let slots = self.parts.slots.as_ref().iter().enumerate();
+        let held = |slot: &Slot| slot.state != SlotState::Free && slot.lane == lane;
+        slots
+            .filter(|(_, slot)| held(slot) && slot.number >= from)
+            .min_by_key(|(_, slot)| slot.number)
+            .map(|(ix, _)| SlotIx(ix as u32))
+    }
+
+    /// What tells the entries of a slot's segment from other bytes.
+    pub(crate) fn frame(&self, ix: SlotIx) -> Frame {
+        let slot = self.slot(ix);
+        let after = self.next_slot(slot.lane, slot.number.plus(1));
+        Frame {
+            log: self.log,
+            segment: slot.number,
+            shape: self.shape,
+            checksum: self.config.checksum,
+            void_from: after.map(|next| self.slot(next).base_commit),
+        }
+    }
+
+    /// Begins a segment of a lane and makes it the one that is appended to.
+    pub(crate) fn begin_segment(&mut self, lane: Lane) -> Result<SlotIx, CommitError> {
+        let ix = self.free_slot(lane).ok_or(CommitError::LaneFull)?;
+        let number = self.next_segment;
+        let header = SegmentHeader {
+            lane,
+            log: self.log,
+            number,
+            base_seq: self.lane(lane).map(|state| state.next).unwrap_or_default(),
+            base_commit: self.next_commit,
+            opening: self.opening,
+            entry_max: self.config.entry_max,
+        };
+        self.next_segment = number.plus(1);
+        self.write_header(ix, &header)?;
+        let (_, tail) = layout(self.shape);
+        let begun = Slot {
+            state: SlotState::Active,
+            lane,
+            number,
+            base_seq: header.base_seq,
+            base_commit: header.base_commit,
+            tail,
+            last_crc: 0,
+            last_at: 0,
+            last_seq: header.base_seq,
+            footer_bytes: 0,
+            footer_known: true,
+            newest: crate::num::Timestamp::new(i64::MIN),
+        };
+        self.retire(lane);
+        if let Some(slot) = self.slot_mut(ix) {
+            *slot = begun;
+        }
+        if lane == Lane::CONTROL {
+            self.control = Some(ix);
+        } else if let Some(state) = self.lane_mut(lane) {
+            state.active = Some(ix);
+        }
+        Ok(ix)
+    }
+
+    /// The lane's active segment is appended to no more.
+    fn retire(&mut self, lane: Lane) {
+        let Some(active) = self.active(lane) else { return };
+        if let Some(slot) = self.slot_mut(active) {
+            slot.state = SlotState::Sealed;
+        }
+    }
+
+    /// A slot that a lane may begin a segment in.
+    fn free_slot(&self, lane: Lane) -> Option<SlotIx> {
+        if lane == Lane::CONTROL {
+            let other = |ix: &SlotIx| Some(*ix) != self.control;
+            return (0..CONTROL_SLOTS).map(SlotIx).find(other);
+        }
+        let allowed = *self.config.slots.get(usize::from(lane.get()))?;
+        if self.slots_used(lane) >= allowed {
+            return None;
+        }
+        // The slot after the newest segment, so that flash wears evenly.
+        let slots = self.parts.slots.as_ref();
+        let newest = slots.iter().enumerate().skip(CONTROL_SLOTS as usize);
+        let newest = newest.max_by_key(|(_, slot)| slot.number).map_or(0, |(ix, _)| ix);
+        let behind = (newest + 1..slots.len()).chain(CONTROL_SLOTS as usize..=newest);
+        let free = |ix: &usize| slots.get(*ix).is_some_and(|slot| slot.state == SlotState::Free);
+        behind.filter(|ix| *ix >= CONTROL_SLOTS as usize).find(free).map(|ix| SlotIx(ix as u32))
+    }
+
+    fn write_header(&mut self, ix: SlotIx, header: &SegmentHeader) -> Result<(), MediaError> {
+        let (header_at, _) = layout(self.shape);
+        self.media.erase(ix)?;
+        if header_at > 0 {
+            let mark = erase_mark(self.config.checksum);
+            self.program_padded(Place { slot: ix, at: 0 }, &mark)?;
+        }
+        let mut bytes = [0; SEGMENT_HEADER_BYTES];
+        let encoded = header.encode(&mut Writer::new(&mut bytes), self.shape, self.config.checksum);
+        assert!(encoded.is_ok(), "a header fits its own length");
+        self.program_padded(Place { slot: ix, at: header_at }, &bytes)
+    }
+
+    /// Programs a few bytes, padded to whole units through the end of the commit buffer.
+    fn program_padded(&mut self, place: Place, bytes: &[u8]) -> Result<(), MediaError> {
+        let len = self.shape.units(bytes.len() as u32) as usize;
+        let staged = self.staging.len;
+        let room = self.parts.buffer.as_mut().get_mut(staged..).unwrap_or_default();
+        let Some(room) = room.get_mut(..len) else { return Err(MediaError::NoSpace) };
+        room.fill(0);
+        room.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+        self.media.program(place, room)
+    }
+
+    /// Reads the header of a slot.
+    pub(crate) fn read_header(&self, ix: SlotIx) -> Result<Option<SegmentHeader>, HeaderFault> {
+        let (at, _) = layout(self.shape);
+        let checksum = self.config.checksum;
+        if at > 0 {
+            let mut mark = [0; ERASE_MARK_BYTES];
+            let read = self.media.read(Place { slot: ix, at: 0 }, &mut mark);
+            if read.is_err() || mark != erase_mark(checksum) {
+                return Ok(None);
+            }
+        }
+        let mut bytes = [0; SEGMENT_HEADER_BYTES];
+        if self.media.read(Place { slot: ix, at }, &mut bytes).is_err() {
+            return Ok(None);
+        }
+        match SegmentHeader::decode(&bytes, self.shape, checksum) {
+            Ok(header) => Ok(Some(header)),
+            Err(HeaderFault::None(_)) => Ok(None),
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// Forgets a slot's segment.
+    pub(crate) fn clear_slot(&mut self, ix: SlotIx) {
+        if let Some(slot) = self.slot_mut(ix) {
+            // The number stays: it tells which slot was used last.
+            *slot = Slot { number: slot.number, ..Slot::default() };
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Reading a slot through a buffer: large reads while all is well, exact ones around bytes that
+//! the medium can't give.
+
+use crate::media::{Media, MediaError, Place, SlotIx};
+
+/// A part of a slot, loaded as it is needed.
+pub(crate) struct Window<'a, M> {
+    media: &'a M,
+    slot: SlotIx,
+    buffer: &'a mut [u8],
+    at: u32,
+    len: usize,
+    end: u32,
+}
+
+impl<'a, M: Media> Window<'a, M> {
+    /// Reads `slot` up to `end` through `buffer`.
+    pub(crate) fn new(media: &'a M, slot: SlotIx, end: u32, buffer: &'a mut [u8]) -> Self {
+        Self { media, slot, buffer, at: 0, len: 0, end }
+    }
+
+    /// Where the part of the slot that may be read ends.
+    pub(crate) fn end(&self) -> u32 {
+        self.end
+    }
+
+    /// How many bytes are best asked for at once.
+    pub(crate) fn step(&self) -> u32 {
+        self.buffer.len().min(AHEAD_BYTES) as u32
+    }
+
+    /// `len` bytes from `at` on.
+    ///
+    /// # Errors
+    /// They can't be read, lie behind the end, or are more than the buffer holds.
+    pub(crate) fn get(&mut self, at: u32, len: usize) -> Result<&[u8], MediaError> {
+        if !self.holds(at, len) {
+            self.load(at, len)?;
+        }
+        let from = (at - self.at) as usize;
+        self.buffer.get(from..from + len).ok_or(MediaError::Unreadable)
+    }
+
+    fn holds(&self, at: u32, len: usize) -> bool {
+        at >= self.at && (at - self.at) as usize + len <= self.len
+    }
+
+    fn load(&mut self, at: u32, len: usize) -> Result<(), MediaError> {
+        let left = self.end.saturating_sub(at) as usize;
+        if len > left || len > self.buffer.len() {
+            return Err(MediaError::Unreadable);
+        }
+        let ahead = left.min(self.buffer.len()).min(AHEAD_BYTES.max(len));
+        self.len = 0;
+        for len in [ahead, len] {
+            let place = Place { slot: self.slot, at };
+            let Some(target) = self.buffer.get_mut(..len) else { break };
+            if self.media.read(place, target).is_ok() {
+                (self.at, self.len) = (at, len);
+                return Ok(());
+            }
+        }
+        Err(MediaError::Unreadable)
+    }
+}
+
+/// What is read at once. More saves calls while scanning and costs when only headers are wanted.
+const AHEAD_BYTES: usize = 64 * 1024;

@@ -1,0 +1,154 @@
+//! A segment: one activation of a slot for one lane. It begins with this header.
+//!
+//! ```text
+//!  0  magic        8   "LANDFALL"
+//!  8  format       u16 0
+//! 10  unit_log2    u8  write unit, as a power of two
+//! 11  lane         u8
+//! 12  slot_bytes   u32
+//! 16  log          u64
+//! 24  number       u64 of this activation, never used twice
+//! 32  base_seq     u64 the next seq of the lane when it began
+//! 40  base_commit  u64 the first commit that may be in it; entries of earlier segments of this
+//!                      lane with this commit or a later one are void
+//! 48  opening      u32
+//! 52  entry_max    u32 the longest body that was allowed
+//! 56  reserved     u32 0
+//! 60  crc          u32 CRC-32C of the 60 bytes before
+//! ```
+//!
+//! On a medium that must erase, the first unit after an erase is the mark that it was completed:
+//! an interrupted erase can leave bits that read one way now and another later.
+
+use crate::checksum::Checksum;
+use crate::codec::{Malformed, NoRoom, Reader, Writer};
+use crate::media::Geometry;
+use crate::num::{CommitNo, Lane, LogId, Opening, SegmentNo, Seq};
+
+/// Bytes of a segment's header.
+pub const SEGMENT_HEADER_BYTES: usize = 64;
+/// Bytes of an erase mark.
+pub const ERASE_MARK_BYTES: usize = 16;
+/// The version of the format that this code writes.
+pub const FORMAT: u16 = 0;
+
+const SEGMENT_MAGIC: [u8; 8] = *b"LANDFALL";
+const ERASE_MAGIC: [u8; 4] = *b"LFER";
+
+/// What a segment says of itself.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct SegmentHeader {
+    /// The lane whose entries it holds.
+    pub lane: Lane,
+    /// The journal it belongs to.
+    pub log: LogId,
+    /// The number of this activation.
+    pub number: SegmentNo,
+    /// The next seq of the lane when it began.
+    pub base_seq: Seq,
+    /// The first commit that may be in it.
+    pub base_commit: CommitNo,
+    /// The opening that began it.
+    pub opening: Opening,
+    /// The longest body that was allowed.
+    pub entry_max: u32,
+}
+
+/// Why a slot's header is not one that can be used.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum HeaderFault {
+    /// It is none, or a damaged one.
+    None(Malformed),
+    /// It was written by a later version of this program.
+    NewerFormat(u16),
+    /// It was written for another shape of medium.
+    OtherGeometry,
+}
+
+impl SegmentHeader {
+    /// Reads a header.
+    ///
+    /// # Errors
+    /// See [`HeaderFault`]; only a header with a valid checksum can be of a newer format.
+    pub fn decode(bytes: &[u8], shape: Geometry, checksum: Checksum) -> Result<Self, HeaderFault> {
+        let (header, unit_log2, slot_bytes) = parse(bytes, checksum)?;
+        if slot_bytes != shape.slot_bytes || 1_u32.checked_shl(unit_log2) != Some(shape.unit_bytes)
+        {
+            return Err(HeaderFault::OtherGeometry);
+        }
+        Ok(header)
+    }
+
+    /// Writes the header.
+    pub fn encode(
+        &self,
+        writer: &mut Writer<'_>,
+        shape: Geometry,
+        checksum: Checksum,
+    ) -> Result<(), NoRoom> {
+        let mut scratch = [0; SEGMENT_HEADER_BYTES];
+        let mut header = Writer::new(&mut scratch);
+        header.bytes(&SEGMENT_MAGIC)?;
+        header.u16(FORMAT)?;
+        header.u8(shape.unit_bytes.trailing_zeros() as u8)?;
+        header.u8(self.lane.get())?;
+        header.u32(shape.slot_bytes)?;
+        header.u64(self.log.get())?;
+        header.u64(self.number.get())?;
+        header.u64(self.base_seq.get())?;
+        header.u64(self.base_commit.get())?;
+        header.u32(self.opening.get())?;
+        header.u32(self.entry_max)?;
+        header.u32(0)?;
+        let crc = checksum.of(header.written());
+        header.u32(crc)?;
+        writer.bytes(&scratch)
+    }
+}
+
+/// The mark of a completed erase.
+pub fn erase_mark(checksum: Checksum) -> [u8; ERASE_MARK_BYTES] {
+    let mut mark = [0; ERASE_MARK_BYTES];
+    let (text, crc) = mark.split_at_mut(4);
+    text.copy_from_slice(&ERASE_MAGIC);
+    let sum = checksum.of(&ERASE_MAGIC).to_le_bytes();
+    crc.iter_mut().zip(sum).for_each(|(to, from)| *to = from);
+    mark
+}
+
+/// Where the header of a segment begins, and where its entries do.
+pub const fn layout(shape: Geometry) -> (u32, u32) {
+    let header = if shape.overwrites { 0 } else { shape.units(ERASE_MARK_BYTES as u32) };
+    (header, shape.units(header + SEGMENT_HEADER_BYTES as u32))
+}
+
+fn parse(bytes: &[u8], checksum: Checksum) -> Result<(SegmentHeader, u32, u32), HeaderFault> {
+    let none = HeaderFault::None;
+    let mut reader = Reader::new(bytes);
+    let summed = Reader::new(bytes).bytes(SEGMENT_HEADER_BYTES - 4).map_err(none)?;
+    if reader.array().map_err(none)? != SEGMENT_MAGIC {
+        return Err(HeaderFault::None(Malformed::Unknown));
+    }
+    let format = reader.u16().map_err(none)?;
+    let mut crc = Reader::new(bytes.get(SEGMENT_HEADER_BYTES - 4..).unwrap_or_default());
+    if crc.u32().map_err(none)? != checksum.of(summed) {
+        return Err(HeaderFault::None(Malformed::Checksum));
+    }
+    if format > FORMAT {
+        return Err(HeaderFault::NewerFormat(format));
+    }
+    let unit_log2 = u32::from(reader.u8().map_err(none)?);
+    let lane = Lane::new(reader.u8().map_err(none)?);
+    let slot_bytes = reader.u32().map_err(none)?;
+    let header = SegmentHeader {
+        lane,
+        log: LogId::new(reader.u64().map_err(none)?),
+        number: SegmentNo::new(reader.u64().map_err(none)?),
+        base_seq: Seq::new(reader.u64().map_err(none)?),
+        base_commit: CommitNo::new(reader.u64().map_err(none)?),
+        opening: Opening::new(reader.u32().map_err(none)?),
+        entry_max: reader.u32().map_err(none)?,
+    };
+    Ok((header, unit_log2, slot_bytes))
+}

@@ -1,0 +1,136 @@
+//! Every medium keeps the contract of the port; files do so on a full disk, too.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+
+use landfall::media::{FileMedia, FileShape};
+use landfall_core::media::{Media, MediaError, Place, SlotIx};
+use landfall_tests::media::contract::{contract, lasts};
+use landfall_tests::media::damage::DamageModel;
+use landfall_tests::media::disk::SimDisk;
+use landfall_tests::media::nor::SimNor;
+
+const SHAPE: FileShape = FileShape { slots: 8, slot_bytes: 65_536, powersafe: false };
+
+#[test]
+fn memory_keeps_the_contract() {
+    contract(&mut SimDisk::memory(4, 16_384));
+}
+
+#[test]
+fn a_simulated_disk_keeps_the_contract() {
+    let disk = SimDisk::new(4, 32_768, 4096, 1);
+    disk.fill_fresh_slots_with_garbage();
+    contract(&mut disk.clone());
+    lasts(disk, |disk| {
+        disk.set_damage(DamageModel::DropAll);
+        disk.cut();
+        disk.restart();
+        disk
+    });
+}
+
+#[test]
+fn simulated_flash_keeps_the_contract() {
+    let chip = SimNor::new(4, 4096, 16, 1);
+    contract(&mut chip.clone());
+    lasts(chip, |chip| {
+        chip.cut();
+        chip.restart();
+        chip
+    });
+}
+
+#[test]
+fn files_keep_the_contract() {
+    for powersafe in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || FileMedia::open(dir.path(), FileShape { powersafe, ..SHAPE }).unwrap();
+        let mut media = open();
+        assert_eq!(media.geometry().unit_bytes, if powersafe { 512 } else { 4096 });
+        contract(&mut media);
+        lasts(media, |media| {
+            drop(media);
+            open()
+        });
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_a_slot_and_serves_what_it_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::mount(dir.path()) else { return };
+    let mut media = FileMedia::open(disk.0, SHAPE).unwrap();
+    media.erase(SlotIx(0)).unwrap();
+    let filler = fill_up(disk.0);
+
+    assert_eq!(media.erase(SlotIx(1)), Err(MediaError::NoSpace));
+    assert!(!disk.0.join("segments/00000001.seg").exists(), "the slot is as it was");
+    for at in (0..SHAPE.slot_bytes).step_by(4096) {
+        media.program(Place { slot: SlotIx(0), at }, &[7; 4096]).unwrap();
+    }
+    media.sync(SlotIx(0)).unwrap();
+    drop(media);
+
+    let mut media = FileMedia::open(disk.0, SHAPE).expect("a node starts on a full disk");
+    let mut byte = [0];
+    media.read(Place { slot: SlotIx(0), at: 65_535 }, &mut byte).unwrap();
+    assert_eq!(byte, [7]);
+    media.erase(SlotIx(0)).expect("a slot that has its space needs none");
+    assert_eq!(media.erase(SlotIx(1)), Err(MediaError::NoSpace));
+
+    fs::remove_file(filler).unwrap();
+    media.erase(SlotIx(1)).expect("space came back");
+}
+
+#[test]
+fn a_freed_slot_gives_its_space_to_another() {
+    let dir = tempfile::tempdir().unwrap();
+    let Some(disk) = SmallDisk::mount(dir.path()) else { return };
+    let mut media = FileMedia::open(disk.0, SHAPE).unwrap();
+    media.erase(SlotIx(0)).unwrap();
+    media.program(Place { slot: SlotIx(0), at: 0 }, &[7; 4096]).unwrap();
+    let _filler = fill_up(disk.0);
+
+    assert_eq!(media.erase(SlotIx(1)), Err(MediaError::NoSpace));
+    media.free(SlotIx(0)).unwrap();
+    media.erase(SlotIx(1)).unwrap();
+    assert_eq!(media.erase(SlotIx(0)), Err(MediaError::NoSpace));
+}
+
+/// A file system of 512 KiB, unmounted when it is dropped.
+struct SmallDisk<'a>(&'a Path);
+
+impl<'a> SmallDisk<'a> {
+    /// None, said loudly, where nobody may mount: the test is then skipped.
+    fn mount(at: &'a Path) -> Option<Self> {
+        let mount = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=512k", "tmpfs"])
+            .arg(at)
+            .output();
+        if mount.is_ok_and(|mount| mount.status.success()) {
+            return Some(Self(at));
+        }
+        // Not eprintln, which the harness swallows when a test passes.
+        let _ = writeln!(std::io::stderr(), "SKIPPED: a full disk: no right to mount a tmpfs");
+        None
+    }
+}
+
+impl Drop for SmallDisk<'_> {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg("--lazy").arg(self.0).status();
+        let unmounted = unmounted.is_ok_and(|status| status.success());
+        assert!(unmounted || std::thread::panicking(), "{:?} stays mounted", self.0);
+    }
+}
+
+/// Another process's file that takes all the space there is.
+fn fill_up(dir: &Path) -> std::path::PathBuf {
+    let path = dir.join("filler");
+    let mut file = fs::File::create(&path).unwrap();
+    while file.write_all(&[1; 4096]).is_ok() {}
+    path
+}

@@ -1,0 +1,80 @@
+//! `cargo xtask ci`: everything that a change must pass, step by step.
+
+use crate::Task;
+use crate::shell::{self, Failure};
+use crate::stopwatch::Stopwatch;
+use crate::{licences, size, test, tidy};
+
+pub(crate) const TASK: Task =
+    Task { name: "ci", about: "run every check and all tests, as before each merge", run };
+
+/// One check: a name for the heading and what it does.
+struct Step {
+    name: &'static str,
+    run: fn() -> Result<(), Failure>,
+}
+
+/// Cheap checks first, so that a slip shows within seconds.
+const STEPS: [Step; 9] = [
+    Step { name: "formatting", run: formatting },
+    Step { name: "tidy", run: || (tidy::TASK.run)(&[]) },
+    Step { name: "licences", run: || (licences::TASK.run)(&[]) },
+    Step { name: "dependencies of core", run: core_without_serde },
+    Step { name: "clippy", run: || clippy(&["--workspace"]) },
+    Step { name: "clippy without alloc", run: clippy_without_alloc },
+    Step { name: "documentation", run: documentation },
+    Step { name: "build without std", run: || (size::TASK.run)(&[]) },
+    Step { name: "tests", run: || (test::TASK.run)(&[]) },
+];
+
+fn run(arguments: &[String]) -> Result<(), Failure> {
+    shell::no_arguments(TASK.name, arguments)?;
+    let whole = Stopwatch::start();
+    for step in &STEPS {
+        println!("==> {}", step.name);
+        let watch = Stopwatch::start();
+        if let Err(failure) = (step.run)() {
+            let text = format!("step `{}` failed after {}: {failure}", step.name, watch.text());
+            return Err(Failure::Check(text));
+        }
+        println!("<== {}: {}", step.name, watch.text());
+    }
+    println!("all {} steps passed in {}", STEPS.len(), whole.text());
+    Ok(())
+}
+
+fn cargo(arguments: &[&str]) -> Result<(), Failure> {
+    shell::run(&mut shell::cargo(arguments))
+}
+
+/// The programs of `cross/size` are a workspace of their own.
+fn formatting() -> Result<(), Failure> {
+    cargo(&["fmt", "--all", "--check"])?;
+    cargo(&["fmt", "--all", "--check", "--manifest-path", "cross/size/Cargo.toml"])
+}
+
+/// Core knows its own bytes; serde belongs to the messages above it.
+fn core_without_serde() -> Result<(), Failure> {
+    let mut tree = shell::cargo(&["tree", "--locked", "--package", "landfall-core"]);
+    let tree = tree.args(["--all-features", "--edges", "normal,build", "--prefix", "none"]);
+    let printed = shell::output(tree)?;
+    match printed.lines().find(|line| line.starts_with("serde")) {
+        None => Ok(()),
+        Some(line) => Err(Failure::Check(format!("landfall-core depends on {line}; take it out"))),
+    }
+}
+
+fn clippy(packages: &[&str]) -> Result<(), Failure> {
+    let (before, after) = (["clippy", "--locked", "--all-targets"], ["--", "-D", "warnings"]);
+    cargo(&[&before, packages, &after].concat())
+}
+
+/// The agent switches core's `alloc` on for the whole workspace; a device leaves it off.
+fn clippy_without_alloc() -> Result<(), Failure> {
+    clippy(&["--package", "landfall-core", "--package", "landfall-protocol"])
+}
+
+fn documentation() -> Result<(), Failure> {
+    let mut command = shell::cargo(&["doc", "--locked", "--workspace", "--no-deps"]);
+    shell::run(command.env("RUSTDOCFLAGS", "-D warnings"))
+}
