@@ -11,6 +11,7 @@ pub mod identity;
 pub mod logging;
 pub mod media;
 pub mod nearest;
+pub mod node;
 pub mod quantity;
 pub mod time_text;
 pub mod transport;
