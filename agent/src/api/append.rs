@@ -14,6 +14,7 @@
 //! What receipts name is durable, also if an error follows; nothing else was written. Without a
 //! producer, an append behind a refused one may still succeed: it has its receipt before the error.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::collections::VecDeque;
 use std::ops::Range;
 
@@ -74,8 +75,12 @@ pub struct AppendDone {
     pub lines: u64,
 }
 
+/// Numbers the requests of this process.
+static REQUESTS: AtomicU64 = AtomicU64::new(1);
+
 /// A request on its way.
 pub(super) struct Appending<N, B> {
+    request: u64,
     backend: N,
     body: B,
     options: AppendOptions,
@@ -107,6 +112,7 @@ impl<N: Backend, B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin> Append
     pub(super) fn new(backend: N, body: B, options: AppendOptions) -> Self {
         let lines = LineReader::new(options.shape.clone(), options.record_bytes_max);
         Self {
+            request: REQUESTS.fetch_add(1, Ordering::Relaxed),
             backend,
             body,
             options,
@@ -193,6 +199,7 @@ impl<N: Backend, B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin> Append
         let line = |event: Option<&Event>| event.map_or(0, |event| event.line);
         let (first_line, last_line) = (line(events.first()), line(events.last()));
         let request = AppendRequest {
+            request: self.request,
             topic: self.options.topic.clone(),
             partition: self.options.partition,
             producer: self.options.producer.clone(),

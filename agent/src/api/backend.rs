@@ -42,6 +42,9 @@ pub trait Backend: Clone + Send + Sync + 'static {
 /// for a receipt's duplicates.
 #[derive(Clone, Debug)]
 pub struct AppendRequest {
+    /// Which request to the API it is a part of. What is refused of a request refuses all of it
+    /// that stands behind.
+    pub request: u64,
     /// Where to.
     pub topic: String,
     /// Which partition; by key, or any, if none.
