@@ -14,9 +14,9 @@
 //! What receipts name is durable, also if an error follows; nothing else was written. Without a
 //! producer, an append behind a refused one may still succeed: it has its receipt before the error.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;

@@ -3,7 +3,9 @@
 use landfall_core::num::Timestamp;
 use landfall_protocol::message::{Enrol, GoodbyeCode};
 
-use crate::identity::registry::{self, Admission as Admitted, Enrolment, Registry, SiteRecord, SiteState};
+use crate::identity::registry::{
+    self, Admission as Admitted, Enrolment, Registry, SiteRecord, SiteState,
+};
 use crate::identity::token::{TokenId, TokenSecret};
 use crate::identity::token_record::{self, TokenBook, TokenUse, TokenVerdict};
 use crate::identity::{PublicKey, UnixSeconds};
@@ -37,12 +39,15 @@ impl SiteGate {
             return Err((GoodbyeCode::NotEnrolled, text));
         };
         let refused = |text: &str| (GoodbyeCode::TokenRefused, text.to_owned());
-        let id: TokenId = enrol.token.parse().map_err(|_| refused("the token has no valid id"))?;
+        let id = TokenId::try_from(enrol.token.to_owned());
+        let id = id.map_err(|_| refused("the token has no valid id"))?;
         let secret = enrol.secret.try_into().map_err(|_| refused("the token has no secret"))?;
         let secret = TokenSecret::from_random(secret);
         match self.tokens.verdict(id, &secret, site, &key, now) {
-            TokenVerdict::Valid(_) => {}
-            verdict => return Err(refused(&format!("{verdict}; ask the hub's operator for a new one"))),
+            TokenVerdict::Valid => {}
+            verdict => {
+                return Err(refused(&format!("{verdict}; ask the hub's operator for a new one")));
+            }
         }
         match self.sites.enrolment(site, &key) {
             Enrolment::Open | Enrolment::Repeated => {}
@@ -57,7 +62,9 @@ impl SiteGate {
                 return Err((GoodbyeCode::Revoked, text));
             }
         }
-        let Some(token) = self.tokens.token(id) else { return Err(refused("the token is unknown")) };
+        let Some(token) = self.tokens.token(id) else {
+            return Err(refused("the token is unknown"));
+        };
         let used_by = Some(TokenUse { site: site.into(), key, at: now });
         let used = token_record::TokenRecord { used_by, ..token.clone() };
         let record = SiteRecord {
@@ -102,10 +109,9 @@ impl Gate for SiteGate {
             Admitted::Admitted { site, .. } => {
                 Admission::Admitted { site: site.into(), records: Vec::new() }
             }
-            Admitted::Revoked { site } => refused(
-                GoodbyeCode::Revoked,
-                format!("{site} was revoked; ask the hub's operator"),
-            ),
+            Admitted::Revoked { site } => {
+                refused(GoodbyeCode::Revoked, format!("{site} was revoked; ask the hub's operator"))
+            }
             Admitted::Ambiguous => refused(
                 GoodbyeCode::NotEnrolled,
                 "this key is registered under two names; ask the hub's operator".into(),

@@ -25,9 +25,7 @@ use crate::media::FileMedia;
 use crate::node::{
     Append, AppendOutcome, Direction, Event, LinkId, Node, Now, PeerKey, Phase, Refusal, Ticket,
 };
-use crate::transport::{
-    Channel, CloseCode, Connection, ConnectionId, Transport, TransportEvent,
-};
+use crate::transport::{Channel, CloseCode, Connection, ConnectionId, Transport, TransportEvent};
 
 /// What can happen to a node.
 #[derive(Debug)]
@@ -42,8 +40,6 @@ pub(super) enum Input {
     Admin(AdminCommand, oneshot::Sender<Result<AdminReply, ApiError>>),
     /// The transport reports.
     Transport(TransportEvent),
-    /// The network has changed.
-    Hurry,
     /// Stop in good order.
     Stop,
 }
@@ -62,6 +58,8 @@ const TURN_INPUTS_MAX: usize = 512;
 pub(super) struct Machine {
     pub(super) node: Node<FileMedia, SiteGate>,
     pub(super) transport: Option<Transport>,
+    /// Where the transport's tasks run; this thread has a runtime without network.
+    pub(super) network: tokio::runtime::Handle,
     pub(super) uplink: Uplink,
     pub(super) links: BTreeMap<LinkId, Peer>,
     pub(super) readers: Readers,
@@ -70,6 +68,7 @@ pub(super) struct Machine {
     pub(super) data: PathBuf,
     pub(super) seen: BTreeMap<String, i64>,
     pub(super) synced: watch::Sender<bool>,
+    enrolling: bool,
     waiting: BTreeMap<Ticket, (Waiting, String)>,
     ids: BTreeMap<ConnectionId, LinkId>,
     next_link: u64,
@@ -110,6 +109,7 @@ impl Machine {
         Self {
             node: opened.node,
             transport,
+            network: tokio::runtime::Handle::current(),
             uplink,
             links: BTreeMap::new(),
             readers: Readers::default(),
@@ -118,6 +118,7 @@ impl Machine {
             data: opened.data,
             seen: BTreeMap::new(),
             synced,
+            enrolling: opened.token.is_some(),
             waiting: BTreeMap::new(),
             ids: BTreeMap::new(),
             next_link: 1,
@@ -165,6 +166,9 @@ impl Machine {
         match input {
             Input::Append(append, waiting) => {
                 self.waiting.insert(append.ticket, (waiting, append.topic.clone()));
+                if self.node.is_urgent(&append.topic) {
+                    self.node.hurry(now());
+                }
                 self.node.handle_append(*append);
             }
             Input::Read(query, answer) => {
@@ -180,7 +184,6 @@ impl Machine {
                 let _ = answer.send(reply);
             }
             Input::Transport(event) => self.on_transport(event),
-            Input::Hurry => self.node.hurry(now()),
             Input::Stop => {}
         }
     }
@@ -189,10 +192,19 @@ impl Machine {
     fn turn_over(&mut self) {
         self.node.commit(now());
         self.follow();
+        self.note_enrolled();
         let commit = self.node.journal().last_commit().get();
         self.commits.send_if_modified(|last| core::mem::replace(last, commit) != commit);
         let synced = self.node.is_synced() && self.is_up_or_root();
         self.synced.send_if_modified(|last| core::mem::replace(last, synced) != synced);
+    }
+
+    /// Forgets the enrolment token once the upstream node has accepted this one.
+    fn note_enrolled(&mut self) {
+        let up = self.node.dial_state().is_some_and(|state| state.phase == Phase::Up);
+        if up && core::mem::take(&mut self.enrolling) {
+            Opened::forget_token(&self.data);
+        }
     }
 
     fn is_up_or_root(&self) -> bool {
@@ -235,6 +247,7 @@ impl Machine {
         };
         tracing::info!(addresses = ?self.uplink.addresses, "dialing the upstream node");
         let keys = HubKeys(self.uplink.keys.clone());
+        let _network = self.network.enter();
         transport.dial(self.uplink.addresses.clone(), keys);
     }
 
@@ -355,7 +368,8 @@ impl Machine {
         self.follow();
         if let Some(transport) = self.transport.take() {
             let patience = std::time::Duration::from_secs(2);
-            let shutdown = transport.shutdown(CloseCode::SHUTDOWN, "the node is stopping", patience);
+            let shutdown =
+                transport.shutdown(CloseCode::SHUTDOWN, "the node is stopping", patience);
             tokio::pin!(shutdown);
             loop {
                 tokio::select! {

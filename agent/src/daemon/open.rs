@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use landfall_core::journal::{CONTROL_SLOTS, Config as JournalConfig, Fresh, Journal, Recovery};
 use landfall_core::limits::{ENTRY_BYTES_MAX, JOINED_BYTES_MAX, LANES_MAX};
 use landfall_core::num::{BootId, Epoch, Lane, LogId};
-use landfall_core::tables::Parts;
+use landfall_core::tables::{Heap, Parts};
 use landfall_protocol::backoff::BackoffConfig;
 use landfall_protocol::time::Duration;
 
@@ -133,14 +133,13 @@ pub fn open(data: &Path, config: Config) -> Result<Opened, StartError> {
     let random = || entropy::number().map_err(StartError::Entropy);
     let boot = BootId::new(entropy::boot_id().map_err(StartError::Entropy)?);
     let fresh = Fresh { log: LogId::new(random()?), epoch: Epoch::new(random()?), boot };
-    let parts = Parts::new(slots, STREAMS_MAX, journal_config.commit_max as usize);
+    let parts = Parts::<Heap>::new(slots, STREAMS_MAX, journal_config.commit_max as usize);
     let (journal, recovery) = Journal::open(media, journal_config, parts, fresh)
         .map_err(|error| StartError::Journal(data.into(), error))?;
     let mut settings = settings;
     let token = stored_token(data)?;
-    settings.enrol = token
-        .as_ref()
-        .map(|token| (token.id.to_string(), token.secret.expose().to_vec()));
+    settings.enrol =
+        token.as_ref().map(|token| (token.id.to_string(), token.secret.expose().to_vec()));
     let seed = random()?;
     let node = Node::new(journal, settings, SiteGate::default(), boot, seed, now());
     Ok(Opened { node, key, config, recovery, data: data.into(), token })
