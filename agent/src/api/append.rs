@@ -1,9 +1,9 @@
 //! Lines in, receipts out: `POST /v1/topics/{topic}/records`.
 //!
-//! The body is cut into appends as it arrives, whatever its length; up to
-//! [`APPENDS_IN_FLIGHT_MAX`] of them wait to be durable while the next are read. The answer begins
-//! with the outcome of the first, so that a request that fails at once gets the right status. It has
-//! one JSON object a line:
+//! The body is cut into appends as it arrives, whatever its length; up to [`APPENDS_IN_FLIGHT_MAX`]
+//! of them wait to be durable while the next are read. The answer begins with the outcome of the
+//! first, so that a request that fails at once gets the right status. It has one JSON object a
+//! line:
 //!
 //! ```text
 //! {"written":[{"first":"ship-17/ais/0@0~1f00ba5e","count":512}],"duplicates":0,"through_line":512}
