@@ -93,7 +93,8 @@ struct LaneState {
     active: Option<SlotIx>,
     /// Segments with a lower number are dropped.
     floor: SegmentNo,
-    /// The segment that was appended to when the checkpoint was written that was loaded.
+    /// The segment that was appended to when the checkpoint was written that was loaded, or the
+    /// number of the next one if there was none.
     checkpointed: Option<SegmentNo>,
 }
 
