@@ -74,6 +74,48 @@ impl<R: Rig, T: Tables> Trial<R, T> {
         self.model.check(&journal);
     }
 
+    /// Does up to that many operations, in which nothing goes wrong but what was armed beforehand.
+    /// Stops where it does.
+    pub fn calm(&mut self, steps: u32) {
+        for _ in 0..steps {
+            if self.journal.is_none() && !self.open() {
+                return;
+            }
+            let after = match self.rng.below(20) {
+                0..13 => self.append(),
+                13..15 => self.checkpoint(),
+                15 => self.close(),
+                _ => self.drop_durable(),
+            };
+            if after == After::Failed {
+                self.journal = None;
+            }
+            if !self.power_is_on() {
+                return;
+            }
+        }
+    }
+
+    /// Opens the journal after a power cut. If another one is to come, in the n-th unit that is
+    /// programmed, opens it once more. Returns how many units the last opening programmed.
+    pub fn recover(&mut self, cut: Option<u64>) -> u64 {
+        self.journal = None;
+        self.rig.power_off();
+        self.rig.power_on();
+        if let Some(units) = cut {
+            self.rig.cut_at_unit(units);
+            self.open();
+            self.journal = None;
+            self.rig.power_off();
+            self.rig.power_on();
+        }
+        let before = self.rig.units();
+        assert!(self.open(), "nothing is wrong with the medium");
+        let units = self.rig.units() - before;
+        self.check();
+        units
+    }
+
     fn journal(&mut self) -> &mut Journal<R, T> {
         self.journal.as_mut().expect("it was opened")
     }
@@ -87,14 +129,8 @@ impl<R: Rig, T: Tables> Trial<R, T> {
     fn step(&mut self) -> After {
         match self.rng.below(100) {
             0..62 => self.append(),
-            62..66 => {
-                let written = self.journal().checkpoint(false);
-                if written.is_ok() { After::GoesOn } else { After::Failed }
-            }
-            66..70 => {
-                let _ = self.journal.take().expect("it was opened").close();
-                After::Failed
-            }
+            62..66 => self.checkpoint(),
+            66..70 => self.close(),
             70..75 => After::Failed,
             75..78 => {
                 self.rig.choose_damage(&mut self.rng);
@@ -129,27 +165,46 @@ impl<R: Rig, T: Tables> Trial<R, T> {
             } else if attempt < 3 && self.rng.chance(1, 10) {
                 self.rig.misbehave(&mut self.rng);
             }
-            let parts = (self.parts)(&self.config, self.rig.geometry().slots);
-            match Journal::open(self.rig.clone(), self.config, parts, fresh(&mut self.rng)) {
-                Ok((journal, recovery)) => {
-                    assert_eq!(recovery.damaged, 0, "nothing was damaged: {recovery:?}");
-                    let lost = recovery.checkpoint_lost && self.opened;
-                    assert!(!lost, "the checkpoint was synced: {recovery:?}");
-                    self.journal = Some(journal);
-                    break;
-                }
-                Err(error) => assert!(attempt < 3, "nothing is wrong with the medium: {error}"),
+            if self.open() {
+                break;
             }
+            assert!(attempt < 3, "nothing is wrong with the medium");
         }
+        self.check();
+        if self.rng.chance(1, 8) {
+            self.reopen();
+        }
+    }
+
+    /// Opens the journal, if the medium lets it.
+    fn open(&mut self) -> bool {
+        let parts = (self.parts)(&self.config, self.rig.geometry().slots);
+        let opened = Journal::open(self.rig.clone(), self.config, parts, fresh(&mut self.rng));
+        let Ok((journal, recovery)) = opened else { return false };
+        assert_eq!(recovery.damaged, 0, "nothing was damaged: {recovery:?}");
+        let lost = recovery.checkpoint_lost && self.opened;
+        assert!(!lost, "the checkpoint was synced: {recovery:?}");
+        self.journal = Some(journal);
         self.opened = true;
+        true
+    }
+
+    fn check(&mut self) {
         let journal = self.journal.as_ref().expect("it was opened");
         self.model.check(journal);
         if self.tells_losses {
             self.model.check_losses(journal);
         }
-        if self.rng.chance(1, 8) {
-            self.reopen();
-        }
+    }
+
+    fn checkpoint(&mut self) -> After {
+        let written = self.journal().checkpoint(false);
+        if written.is_ok() { After::GoesOn } else { After::Failed }
+    }
+
+    fn close(&mut self) -> After {
+        let _ = self.journal.take().expect("it was opened").close();
+        After::Failed
     }
 
     fn append(&mut self) -> After {
