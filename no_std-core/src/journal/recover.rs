@@ -23,6 +23,8 @@ use crate::tables::{Loss, SlotState, Tables};
 struct Top {
     /// The checkpoint that was loaded: what stands behind it in a lane is of later commits.
     since: (Opening, CommitNo),
+    /// Whether nothing was written to the lanes after a clean close.
+    untouched: bool,
     seen: (Opening, CommitNo),
     whole: Option<Trailer>,
 }
@@ -63,10 +65,17 @@ impl<M: Media, T: Tables> Journal<M, T> {
         let checkpoint = self.load_checkpoint();
         recovery.checkpoint_lost = checkpoint.is_none();
         let since = checkpoint.map(|(_, since)| since).unwrap_or_default();
-        let mut top = Top { since, ..Top::default() };
+        let untouched = checkpoint.is_some_and(|(clean, _)| clean);
+        let mut top = Top { since, untouched, ..Top::default() };
         for lane in self.all_lanes() {
             self.prepare_lane(lane);
-            self.each_span(lane, since, &mut |_, _, span| top.see(span));
+            if let Some(active) = self.active(lane).filter(|_| lane != Lane::CONTROL) {
+                recovery.damaged += self.check_last(lane, active);
+            }
+            self.each_span(lane, since, &mut |_, _, span| {
+                top.see(span);
+                top.untouched &= lane == Lane::CONTROL;
+            });
         }
         recovery.clean = checkpoint == Some((true, top.seen));
         self.next_commit = self.next_commit.max(top.next_commit());
@@ -79,7 +88,6 @@ impl<M: Media, T: Tables> Journal<M, T> {
         for lane in (0..self.config.lanes).map(Lane::new) {
             if let Some(active) = self.active(lane) {
                 self.count_footer(active);
-                recovery.damaged += self.check_last(lane, active);
             }
         }
         self.loaded = Loaded::default();
@@ -318,7 +326,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
         self.end_lane(lane, progress, top);
         recovery.torn = torn.or(recovery.torn);
         // The opening after a clean close may have torn a unit that reads blank.
-        if !recovery.clean || lane == Lane::CONTROL {
+        if !top.untouched || lane == Lane::CONTROL {
             self.skip_unclean(lane, torn_end);
         }
     }
@@ -350,7 +358,12 @@ impl<M: Media, T: Tables> Journal<M, T> {
                 from = found.at;
                 continue;
             }
-            damaged += u32::from(!intact);
+            if !intact {
+                damaged += 1;
+                self.lose_up_to(Progress { end: from, ..*at }, found.header.seq, found.at);
+                let end = found.header.end_seq();
+                self.lose_up_to(Progress { end: found.at, ..*at }, end, found.next);
+            }
             from = found.next;
             if intact {
                 at.end = from;
