@@ -230,9 +230,6 @@ impl World {
             let covers = |loss: &&Loss| loss.lane == lane && (loss.first..loss.end).contains(&seq);
             journal.losses().iter().find(covers)
         };
-        // A flip behind the head of an entry's only batch leaves all that the head says.
-        let names =
-            hit.streams == 1 && (byte < hit.body_at || byte >= hit.body_at + HEAD_BYTES_MAX as u32);
         for got in all.iter().filter(|got| (hit.seqs.0..hit.seqs.1).contains(&got.seq)) {
             let loss = told(got.seq).unwrap_or_else(|| panic!("{got:?} is not told: {context}"));
             let exact = loss.stream.is_some() && (loss.from..loss.to).contains(&got.offset);

@@ -23,6 +23,7 @@ mod retain;
 mod salvage;
 mod scan;
 mod segments;
+mod snapshot;
 mod stage;
 mod window;
 
@@ -31,6 +32,7 @@ pub use commit::CommitError;
 pub use open::{Fresh, OpenError, Recovery, Torn};
 pub use read::{Cursor, Entry, ReadStep};
 pub use retain::{DropError, Oldest, StreamSpan};
+pub use snapshot::Keep;
 pub use stage::{StageError, Staged};
 
 use crate::checksum::Checksum;
