@@ -26,7 +26,7 @@ const LANE: Lane = Lane::new(0);
 fn a_torn_last_commit_is_cut_and_reported() {
     let disk = disk();
     let (mut journal, _) = open(&disk);
-    (0..7).for_each(|number| drop(append(&mut journal, LANE, "ais", &[number; 600])));
+    append_each(&mut journal, 0..7, "ais", 600);
     stage(&mut journal, LANE, "ais", &[7; 1_500]).unwrap();
     disk.set_damage(DamageModel::KeepAll);
     disk.arm_cut(2);
@@ -43,7 +43,7 @@ fn a_torn_last_commit_is_cut_and_reported() {
 fn rot_is_not_torn() {
     let disk = disk();
     let (mut journal, _) = open(&disk);
-    (0..9).for_each(|number| drop(append(&mut journal, LANE, "ais", &[number; 300])));
+    append_each(&mut journal, 0..9, "ais", 300);
     drop(journal);
     disk.flip_bit(SlotIx(2), (512 + 3 * 512 + 300) * 8);
     let (mut journal, recovery) = open(&disk);
@@ -60,7 +60,7 @@ fn rot_is_not_torn() {
 fn rot_in_the_last_commit_after_a_clean_close_is_a_loss() {
     let disk = disk();
     let (mut journal, _) = open(&disk);
-    (0..3).for_each(|number| drop(append(&mut journal, LANE, "ais", &[number; 300])));
+    append_each(&mut journal, 0..3, "ais", 300);
     journal.close().unwrap();
     disk.flip_bit(SlotIx(2), (512 + 2 * 512 + 300) * 8);
     let (mut journal, recovery) = open(&disk);
@@ -215,7 +215,7 @@ fn a_kept_key_survives_the_segment_that_last_mentioned_it() {
 fn a_silent_site_is_known_when_all_its_segments_are_gone() {
     let ship = disk();
     let (mut journal, _) = open(&ship);
-    (0..2).for_each(|number| drop(append(&mut journal, LANE, "track", &[number; 20])));
+    append_each(&mut journal, 0..2, "track", 20);
     let bodies = bodies(&journal);
     let hub_disk = disk();
     let (mut hub, _) = open(&hub_disk);
@@ -274,6 +274,18 @@ fn open_on<M: Media>(media: M) -> (Journal<M, Heap>, Recovery) {
 /// The first byte of each value in the lane.
 fn values<M: Media, T: Tables>(journal: &Journal<M, T>) -> Vec<u8> {
     read_all(journal, LANE).records.iter().map(|got| got.value()[0]).collect()
+}
+
+/// Appends a record for each number, filled with it.
+fn append_each<M: Media>(
+    journal: &mut Journal<M, Heap>,
+    numbers: std::ops::Range<u8>,
+    topic: &str,
+    len: usize,
+) {
+    for number in numbers {
+        append(journal, LANE, topic, &vec![number; len]);
+    }
 }
 
 /// Appends until the lane is full. Returns how many records it has.
