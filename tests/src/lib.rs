@@ -2,4 +2,6 @@
 
 pub mod journal;
 pub mod media;
+pub mod model;
 pub mod rng;
+pub mod trial;
