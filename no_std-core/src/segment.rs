@@ -17,8 +17,12 @@
 //! 60  crc          u32 CRC-32C of the 60 bytes before
 //! ```
 //!
-//! On a medium that must erase, the first unit after an erase is the mark that it was completed:
-//! an interrupted erase can leave bits that read one way now and another later.
+//! It stands there twice, one copy behind the other, so that a flipped bit does not cost the
+//! segment. Its entries begin at the next write unit.
+//!
+//! An interrupted erase can leave bits that read one way now and another later. There is no mark of
+//! a completed one, because no slot is used without an erase immediately before its header: what
+//! reads blank or stale is never trusted to be so.
 
 use crate::checksum::Checksum;
 use crate::codec::{Malformed, NoRoom, Reader, Writer};
@@ -27,13 +31,12 @@ use crate::num::{CommitNo, Lane, LogId, Opening, SegmentNo, Seq};
 
 /// Bytes of a segment's header.
 pub const SEGMENT_HEADER_BYTES: usize = 64;
-/// Bytes of an erase mark.
-pub const ERASE_MARK_BYTES: usize = 16;
+/// Bytes of both copies of it.
+pub const SEGMENT_HEADERS_BYTES: usize = 2 * SEGMENT_HEADER_BYTES;
 /// The version of the format that this code writes.
 pub const FORMAT: u16 = 0;
 
 const SEGMENT_MAGIC: [u8; 8] = *b"LANDFALL";
-const ERASE_MAGIC: [u8; 4] = *b"LFER";
 
 /// What a segment says of itself.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -107,20 +110,9 @@ impl SegmentHeader {
     }
 }
 
-/// The mark of a completed erase.
-pub fn erase_mark(checksum: Checksum) -> [u8; ERASE_MARK_BYTES] {
-    let mut mark = [0; ERASE_MARK_BYTES];
-    let (text, crc) = mark.split_at_mut(4);
-    text.copy_from_slice(&ERASE_MAGIC);
-    let sum = checksum.of(&ERASE_MAGIC).to_le_bytes();
-    crc.iter_mut().zip(sum).for_each(|(to, from)| *to = from);
-    mark
-}
-
-/// Where the header of a segment begins, and where its entries do.
-pub const fn layout(shape: Geometry) -> (u32, u32) {
-    let header = if shape.overwrites { 0 } else { shape.units(ERASE_MARK_BYTES as u32) };
-    (header, shape.units(header + SEGMENT_HEADER_BYTES as u32))
+/// Where the entries of a segment begin.
+pub const fn entries_at(shape: Geometry) -> u32 {
+    shape.units(SEGMENT_HEADERS_BYTES as u32)
 }
 
 fn parse(bytes: &[u8], checksum: Checksum) -> Result<(SegmentHeader, u32, u32), HeaderFault> {

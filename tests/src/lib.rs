@@ -1,4 +1,5 @@
 //! Worlds, media and helpers for the whole-system tests.
 
+pub mod journal;
 pub mod media;
 pub mod rng;

@@ -9,7 +9,7 @@ use crate::codec::Writer;
 use crate::entry::{ENTRY_HEADER_BYTES, Kind, TRAILER_BYTES_MAX};
 use crate::media::Media;
 use crate::num::Lane;
-use crate::segment::layout;
+use crate::segment::entries_at;
 use crate::tables::Tables;
 
 /// Why a checkpoint was not written.
@@ -36,17 +36,19 @@ impl<M: Media, T: Tables> Journal<M, T> {
     pub fn checkpoint(&mut self, clean: bool) -> Result<(), CheckpointFault> {
         assert!(self.staging.entries == 0, "a checkpoint is written between commits");
         self.abandon();
-        let size = self.checkpoint_size(clean);
+        let largest = self.shape.slot_bytes - entries_at(self.shape);
+        let bare = self.checkpoint_size(clean, false) > largest;
+        let size = self.checkpoint_size(clean, bare);
+        if size > largest {
+            return Err(CheckpointFault::TooLarge);
+        }
         let fits = self.active(Lane::CONTROL).is_some_and(|active| {
             self.slot(active).tail.saturating_add(size) <= self.shape.slot_bytes
         });
         if !fits {
-            if layout(self.shape).1.saturating_add(size) > self.shape.slot_bytes {
-                return Err(CheckpointFault::TooLarge);
-            }
-            self.begin_segment(Lane::CONTROL)?;
+            self.rotate(Lane::CONTROL)?;
         }
-        let mut cursor = ItemCursor::default();
+        let mut cursor = ItemCursor::new(bare);
         let mut scratch = [0; ITEM_BYTES_MAX];
         loop {
             let mut writer = Writer::new(&mut scratch);
@@ -59,12 +61,13 @@ impl<M: Media, T: Tables> Journal<M, T> {
         self.end_entry(Kind::Checkpoint);
         self.commit_staged()?;
         self.checkpoint_due = false;
+        self.control_whole = true;
         Ok(())
     }
 
     /// An upper bound for the bytes of a checkpoint on the medium.
-    fn checkpoint_size(&self, clean: bool) -> u32 {
-        let mut cursor = ItemCursor::default();
+    fn checkpoint_size(&self, clean: bool, bare: bool) -> u32 {
+        let mut cursor = ItemCursor::new(bare);
         let mut scratch = [0; ITEM_BYTES_MAX];
         let mut bytes = 0_u64;
         loop {
@@ -76,7 +79,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
         }
         // Each entry and each commit that it is split into has its own overhead.
         let entry = u64::from(self.entry_room()).max(1);
-        let commit = u64::from(self.config.commit_max) / 2;
+        let commit = self.commit_room() as u64 / 2;
         let entries = bytes.div_ceil(entry) * (ENTRY_HEADER_BYTES as u64 + 16);
         let commit_overhead = TRAILER_BYTES_MAX as u64 + u64::from(self.shape.unit_bytes);
         let commits = (bytes / commit.max(1) + 1) * commit_overhead;
@@ -85,14 +88,16 @@ impl<M: Media, T: Tables> Journal<M, T> {
 
     /// The body bytes that an entry of a checkpoint is filled with.
     fn entry_room(&self) -> u32 {
-        self.config.entry_max.min(self.config.commit_max / 4) - ITEM_BYTES_MAX as u32
+        let commit = self.commit_room() as u32 / 2;
+        self.config.entry_max.min(commit).saturating_sub(ITEM_BYTES_MAX as u32)
     }
 
     fn stage_item_bytes(&mut self, item: &[u8]) -> Result<(), CheckpointFault> {
         let Some((tag, body)) = item.split_first() else { return Ok(()) };
         if !self.entry_has_room(self.entry_room() as usize) {
             self.end_entry(Kind::Checkpoint);
-            if self.staging.len + self.config.entry_max as usize > self.config.commit_max as usize {
+            let another = self.entry_room() as usize + ENTRY_HEADER_BYTES + ITEM_BYTES_MAX + 16;
+            if self.staging.len + another > self.commit_room() {
                 self.commit_staged()?;
             }
             self.begin_control_entry(Lane::CONTROL);

@@ -8,7 +8,7 @@ use crate::frontier::Frontier;
 use crate::limits::LANES_MAX;
 use crate::media::{Media, MediaError, Place, SlotIx};
 use crate::num::{CommitNo, Lane, Seq};
-use crate::tables::{SlotState, Tables};
+use crate::tables::Tables;
 
 /// Why a commit was given up. Nothing of it will be readable.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -63,9 +63,9 @@ impl<M: Media, T: Tables> Journal<M, T> {
         };
         let mut outcome = Err(CommitError::Media(MediaError::Failed));
         let attempts = if self.failed { 0 } else { ATTEMPTS };
-        for _ in 0..attempts {
+        for attempt in 1..=attempts {
             outcome = self.write_staged(lane);
-            if outcome.is_ok() {
+            if outcome.is_ok() || attempt == attempts {
                 break;
             }
             if let Err(error) = self.poison(lane) {
@@ -86,12 +86,16 @@ impl<M: Media, T: Tables> Journal<M, T> {
     /// Ends a lane's segment with its footer and begins the next one.
     pub(crate) fn rotate(&mut self, lane: Lane) -> Result<(), CommitError> {
         assert!(self.staging.entries == 0, "a segment is sealed between commits");
-        if lane != Lane::CONTROL {
-            self.free_slot_or_full(lane)?;
-            self.write_footer(lane)?;
-            self.checkpoint_due = true;
+        if self.failed {
+            return Err(CommitError::Media(MediaError::Failed));
         }
-        self.begin_segment(lane).map(|_| ())
+        let next = self.erase_free(lane)?;
+        let sealed = lane == Lane::CONTROL || self.write_footer(lane);
+        self.checkpoint_due |= lane != Lane::CONTROL;
+        let begun = self.begin_segment(lane, next);
+        // Behind a footer that was torn nothing may be appended.
+        self.failed |= begun.is_err() && !sealed;
+        begun
     }
 
     fn settle(&mut self, lane: Lane) -> CommitNo {
@@ -177,35 +181,35 @@ impl<M: Media, T: Tables> Journal<M, T> {
     /// Gives up the lane's active segment: what is in it up to now was synced and stays.
     fn poison(&mut self, lane: Lane) -> Result<(), CommitError> {
         self.poisoned += 1;
-        let begun = self.begin_segment(lane)?;
+        let next = self.erase_free(lane)?;
+        self.begin_segment(lane, next)?;
         // The frontier's marks still name the segment that was given up.
-        if let Some(slot) = self.slot_mut(begun) {
+        if let Some(slot) = self.slot_mut(next) {
             slot.footer_known = false;
         }
-        self.checkpoint_due = lane != Lane::CONTROL;
+        self.checkpoint_due |= lane != Lane::CONTROL;
         Ok(())
     }
 
-    fn free_slot_or_full(&self, lane: Lane) -> Result<(), CommitError> {
-        let allowed = self.config.slots.get(usize::from(lane.get())).copied().unwrap_or_default();
-        let free = self.parts.slots.as_ref().iter().skip(super::CONTROL_SLOTS as usize);
-        let any = free.filter(|slot| slot.state == SlotState::Free).count() > 0;
-        if self.slots_used(lane) < allowed && any { Ok(()) } else { Err(CommitError::LaneFull) }
-    }
-
-    fn write_footer(&mut self, lane: Lane) -> Result<(), CommitError> {
-        let Some(active) = self.active(lane) else { return Ok(()) };
+    /// Writes the footer of a lane's segment, if it can have one. Returns whether the segment ends
+    /// cleanly: one without a footer is read instead, and the next one voids a torn footer.
+    fn write_footer(&mut self, lane: Lane) -> bool {
+        let Some(active) = self.active(lane) else { return true };
         let slot = self.slot(active);
-        if !slot.footer_known || slot.footer_bytes == 0 {
-            return Ok(());
+        let len = self.shape.units(self.footer_len(&slot) as u32);
+        let fits = slot.tail.saturating_add(len) <= self.shape.slot_bytes
+            && slot.footer_bytes <= self.config.entry_max
+            && len as usize <= self.parts.buffer.as_ref().len();
+        if !slot.footer_known || slot.footer_bytes == 0 || !fits {
+            return true;
         }
         self.stage_footer(active);
-        if self.write_staged(lane).is_ok() {
+        let written = self.write_staged(lane).is_ok();
+        if written {
             self.settle(lane);
         } else {
-            // A segment without a footer is read instead. The next one voids what may be here.
             self.staging = Staging::default();
         }
-        Ok(())
+        written
     }
 }

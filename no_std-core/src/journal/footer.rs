@@ -8,7 +8,7 @@ use super::items::ITEM_BYTES_MAX;
 use super::retain::StreamSpan;
 use crate::codec::{Malformed, NoRoom, Reader, Writer};
 use crate::control::{offset, point, put_point};
-use crate::entry::{ENTRY_ALIGN, ENTRY_HEADER_BYTES, Kind};
+use crate::entry::{ENTRY_ALIGN, ENTRY_HEADER_BYTES, Kind, Trailer};
 use crate::frontier::{Branch, BranchIx, Frontier, StreamIx};
 use crate::media::{Media, SlotIx};
 use crate::name::StreamId;
@@ -25,9 +25,15 @@ impl<M: Media, T: Tables> Journal<M, T> {
         2 + name.origin.len() + name.topic.len() + 5 + ITEM_FIXED_BYTES
     }
 
-    /// Bytes that the footer of a segment takes as an entry, without the trailer.
+    /// Bytes that the footer of a segment takes as a commit.
     pub(crate) fn footer_len(&self, slot: &Slot) -> usize {
-        ENTRY_HEADER_BYTES + slot.footer_bytes as usize + 2 * ENTRY_ALIGN
+        self.commit_len(slot.footer_bytes as usize)
+    }
+
+    /// Bytes that a commit of one entry takes with a body of that many bytes.
+    pub(crate) fn commit_len(&self, body: usize) -> usize {
+        (ENTRY_HEADER_BYTES + body).next_multiple_of(ENTRY_ALIGN)
+            + Trailer::encoded_len(self.config.lanes)
     }
 
     /// Stages the footer of a segment, from the marks that the frontier made.

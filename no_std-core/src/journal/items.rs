@@ -96,10 +96,19 @@ pub(crate) struct LossItem<'a> {
 /// How far the items of a checkpoint have been gone through.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ItemCursor {
+    bare: bool,
     stage: Stage,
     at: u32,
     branch: u16,
     rung: u16,
+}
+
+impl ItemCursor {
+    /// Before the first item. A bare checkpoint leaves out the ladders: they help to find a fork
+    /// without reading the log, and can be spared.
+    pub(crate) fn new(bare: bool) -> Self {
+        Self { bare, ..Self::default() }
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -145,7 +154,8 @@ impl<M: Media, T: Tables> Journal<M, T> {
             if self.stage_item(cursor, clean, writer)? {
                 return Ok(true);
             }
-            *cursor = ItemCursor { stage: cursor.stage.next(), ..ItemCursor::default() };
+            let (bare, stage) = (cursor.bare, cursor.stage.next());
+            *cursor = ItemCursor { bare, stage, ..ItemCursor::default() };
         }
         Ok(false)
     }
@@ -229,7 +239,8 @@ impl<M: Media, T: Tables> Journal<M, T> {
                 branch_item(frontier.name(ix), &branch, writer)?;
                 return Ok(true);
             }
-            if let Some(rung) = frontier.ladder(ix, branch_ix).get(usize::from(at.rung) - 1) {
+            let ladder = if at.bare { &[] } else { frontier.ladder(ix, branch_ix) };
+            if let Some(rung) = ladder.get(usize::from(at.rung) - 1) {
                 at.rung += 1;
                 writer.u8(5)?;
                 writer.u64(rung.epoch.get())?;

@@ -72,6 +72,10 @@ pub struct Journal<M: Media, T: Tables> {
     next_segment: SegmentNo,
     lanes: [LaneState; LANES_MAX],
     control: Option<SlotIx>,
+    /// Whether the control lane's active segment has a whole checkpoint.
+    control_whole: bool,
+    /// What recovery has in the buffer.
+    loaded: window::Loaded,
     staging: stage::Staging,
     checkpoint_due: bool,
     poisoned: u64,
@@ -207,7 +211,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
 impl Config {
     /// Whether the limits fit each other and the medium.
     pub(crate) fn fits(&self, shape: Geometry) -> bool {
-        let header = crate::segment::layout(shape).1;
+        let header = crate::segment::entries_at(shape);
         let slots: u64 = self.slots.iter().map(|slots| u64::from(*slots)).sum();
         (1..=LANES_MAX).contains(&usize::from(self.lanes))
             && self.entry_max as usize <= ENTRY_BYTES_MAX

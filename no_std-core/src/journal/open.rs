@@ -8,12 +8,13 @@
 //! 4. Sync what was accepted, close torn ends with a cut, and write a checkpoint that names the new
 //!    epoch.
 
+use super::window::Loaded;
 use super::{CheckpointFault, CommitError, Config, Journal, LaneState};
 use crate::entry::Kind;
 use crate::limits::LANES_MAX;
 use crate::media::{Media, MediaError, SlotIx};
 use crate::num::{BootId, CommitNo, Epoch, Lane, LogId, Opening, SegmentNo, Timestamp};
-use crate::segment::{HeaderFault, SegmentHeader, layout};
+use crate::segment::{HeaderFault, SEGMENT_HEADERS_BYTES, SegmentHeader, entries_at};
 use crate::tables::{OpeningNote, Parts, Slot, SlotState, Tables};
 
 /// Random numbers for an opening, drawn by the caller.
@@ -107,7 +108,9 @@ impl<M: Media, T: Tables> Journal<M, T> {
             return Err(OpenError::Config);
         }
         let buffer = parts.buffer.as_ref().len();
-        let needed = config.entry_max as usize + 2 * shape.units(64) as usize + 768;
+        let needed = config.entry_max as usize
+            + 2 * shape.units(SEGMENT_HEADERS_BYTES as u32) as usize
+            + 768;
         if parts.slots.as_ref().len() < shape.slots as usize || buffer < needed {
             return Err(OpenError::Memory);
         }
@@ -123,6 +126,8 @@ impl<M: Media, T: Tables> Journal<M, T> {
             next_segment: SegmentNo::new(1),
             lanes: [LaneState::default(); LANES_MAX],
             control: None,
+            control_whole: false,
+            loaded: Loaded::default(),
             staging: super::stage::Staging::default(),
             checkpoint_due: false,
             poisoned: 0,
@@ -139,21 +144,23 @@ impl<M: Media, T: Tables> Journal<M, T> {
 
     /// Reads the headers of all slots. Returns whether there is a journal.
     fn survey(&mut self, recovery: &mut Recovery) -> Result<bool, OpenError> {
-        let mut newest: Option<SegmentHeader> = None;
+        let mut newest: Option<(bool, SegmentHeader)> = None;
         for ix in (0..self.shape.slots).map(SlotIx) {
             let header = self.read_header(ix).map_err(OpenError::from)?;
-            newest = newest.into_iter().chain(header).max_by_key(|header| header.number);
+            // A slot that came from another journal must not speak for this one.
+            let header = header.map(|header| (ix.0 < super::CONTROL_SLOTS, header));
+            let rank = |(control, header): &(bool, SegmentHeader)| (*control, header.number);
+            newest = newest.into_iter().chain(header).max_by_key(rank);
         }
-        let Some(newest) = newest else { return Ok(false) };
+        let Some((_, newest)) = newest else { return Ok(false) };
         self.log = newest.log;
-        self.next_segment = newest.number.plus(1);
         for ix in (0..self.shape.slots).map(SlotIx) {
             let Some(header) = self.read_header(ix).map_err(OpenError::from)? else { continue };
-            if header.log != self.log {
+            let control = header.lane == Lane::CONTROL;
+            if header.log != self.log || control != (ix.0 < super::CONTROL_SLOTS) {
                 recovery.foreign += 1;
                 continue;
             }
-            let control = header.lane == Lane::CONTROL;
             if !control && header.lane.get() >= self.config.lanes {
                 return Err(OpenError::LaneGone(header.lane));
             }
@@ -167,6 +174,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
 
     fn take_slot(&mut self, ix: SlotIx, header: &SegmentHeader) {
         let tail = self.shape.slot_bytes;
+        self.next_segment = self.next_segment.max(header.number.plus(1));
         self.opening = self.opening.max(header.opening);
         self.next_commit = self.next_commit.max(header.base_commit);
         if let Some(slot) = self.slot_mut(ix) {
@@ -193,7 +201,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
         let held = slots.filter(|(_, slot)| slot.state != SlotState::Free && slot.lane == lane);
         let Some((ix, slot)) = held.max_by_key(|(_, slot)| slot.number) else { return };
         slot.state = SlotState::Active;
-        slot.tail = layout(self.shape).1;
+        slot.tail = entries_at(self.shape);
         let active = Some(SlotIx(ix as u32));
         if lane == Lane::CONTROL {
             self.control = active;
@@ -234,7 +242,13 @@ impl<M: Media, T: Tables> Journal<M, T> {
     /// Says in a lane that what stands before it with the same commit number is void. Where there
     /// is no room for it, the opening that is about to be recorded says so too.
     fn cut(&mut self, lane: Lane) {
-        if !self.has_room(lane, 0) && self.rotate(lane).is_err() {
+        let len = self.shape.units(self.commit_len(0) as u32);
+        let fits = self.active(lane).is_some_and(|active| {
+            self.slot(active).tail.saturating_add(len) <= self.shape.slot_bytes
+        });
+        if !fits {
+            // A segment that begins with the same commit says it, too.
+            let _ = self.rotate(lane);
             return;
         }
         self.begin_control_entry(lane);
@@ -246,7 +260,8 @@ impl<M: Media, T: Tables> Journal<M, T> {
 
     /// Takes the control lane's slots, so that a full medium can still be opened and drained.
     fn reserve_control(&mut self) -> Result<(), OpenError> {
-        self.begin_segment(Lane::CONTROL)?;
+        let first = self.erase_free(Lane::CONTROL)?;
+        self.begin_segment(Lane::CONTROL, first)?;
         for ix in (0..super::CONTROL_SLOTS).map(SlotIx) {
             if Some(ix) != self.control {
                 self.media.erase(ix).map_err(OpenError::Media)?;

@@ -1,12 +1,12 @@
 //! Reading a lane: entry by entry, up to what is synced.
 
 use super::Journal;
-use super::scan::{Frame, find};
+use super::scan::{Found, Frame, find};
 use super::window::Window;
-use crate::entry::{ENTRY_ALIGN, EntryHeader};
+use crate::entry::{ENTRY_ALIGN, ENTRY_HEADER_BYTES, EntryHeader};
 use crate::media::{Media, Place, SlotIx};
-use crate::num::{Lane, SegmentNo, Seq};
-use crate::segment::layout;
+use crate::num::{CommitNo, Lane, Opening, SegmentNo, Seq};
+use crate::segment::entries_at;
 use crate::tables::{SlotState, Tables};
 
 /// A place in a lane. It stays good while its segment is kept.
@@ -18,6 +18,9 @@ pub struct Cursor {
     pub at: u32,
     /// The seq that is expected next.
     pub seq: Seq,
+    /// The opening and commit of the entry before. What belongs to earlier ones and stands behind
+    /// it was left by a power cut.
+    pub newest: (Opening, CommitNo),
 }
 
 /// An entry as it was read into a buffer.
@@ -40,6 +43,8 @@ pub enum ReadStep<'a> {
     Missing(Seq, Seq),
     /// There is nothing behind, for now.
     End,
+    /// The buffer is too small for the next entry, which takes this many bytes.
+    TooLong(usize),
 }
 
 impl<M: Media, T: Tables> Journal<M, T> {
@@ -48,7 +53,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
         let first = self.next_slot(lane, SegmentNo::ZERO);
         let segment = first.map(|ix| self.slot(ix).number).unwrap_or_default();
         let seq = first.map_or(self.seqs(lane).1, |ix| self.slot(ix).base_seq);
-        Cursor { segment, at: 0, seq }
+        Cursor { segment, seq, ..Cursor::default() }
     }
 
     /// Before the segment that holds a seq, or before the first segment behind it. Reading on from
@@ -60,8 +65,8 @@ impl<M: Media, T: Tables> Journal<M, T> {
         });
         before.max_by_key(|slot| slot.number).map_or(self.first(lane), |slot| Cursor {
             segment: slot.number,
-            at: 0,
             seq: slot.base_seq,
+            ..Cursor::default()
         })
     }
 
@@ -69,30 +74,36 @@ impl<M: Media, T: Tables> Journal<M, T> {
     /// path, and moves the cursor behind it. Only what is synced is read.
     pub fn read<'b>(&self, lane: Lane, cursor: &mut Cursor, buffer: &'b mut [u8]) -> ReadStep<'b> {
         loop {
-            let Some(ix) = self.next_slot(lane, cursor.segment) else { return ReadStep::End };
+            let Some(ix) = self.next_slot(lane, cursor.segment) else {
+                return self.end(lane, cursor);
+            };
             let slot = self.slot(ix);
             if slot.number != cursor.segment {
-                *cursor = Cursor { segment: slot.number, at: 0, seq: cursor.seq };
-                if slot.base_seq > cursor.seq {
-                    let from = core::mem::replace(&mut cursor.seq, slot.base_seq);
-                    return ReadStep::Missing(from, slot.base_seq);
-                }
+                (cursor.segment, cursor.at) = (slot.number, 0);
             }
-            let begin = layout(self.shape).1;
-            let at = cursor.at.max(begin);
-            match self.step(ix, at, slot.tail, cursor.seq, buffer) {
-                Step::Entry(header, at, next) => {
-                    if header.seq > cursor.seq {
-                        let from = core::mem::replace(&mut cursor.seq, header.seq);
-                        cursor.at = at;
-                        return ReadStep::Missing(from, header.seq);
-                    }
-                    cursor.at = next;
-                    cursor.seq = header.end_seq();
-                    return self.load_entry(ix, at, header, buffer);
+            if slot.base_seq > cursor.seq {
+                return skip_to(cursor, slot.base_seq);
+            }
+            match self.step(ix, slot.tail, cursor, buffer) {
+                Some(found) if found.header.seq > cursor.seq => {
+                    cursor.at = found.at;
+                    return skip_to(cursor, found.header.seq);
                 }
-                Step::End if slot.state == SlotState::Active => return self.end(lane, cursor),
-                Step::End => cursor.segment = slot.number.plus(1),
+                Some(found) => {
+                    let len = found.header.body_end();
+                    if len > buffer.len() {
+                        return ReadStep::TooLong(len);
+                    }
+                    cursor.at = found.next;
+                    cursor.newest = (found.header.opening, found.header.commit);
+                    let bytes = buffer.get_mut(..len).unwrap_or_default();
+                    if self.media.read(Place { slot: ix, at: found.at }, bytes).is_ok() {
+                        cursor.seq = found.header.end_seq();
+                        return entry(found.header, buffer.get(..len).unwrap_or_default());
+                    }
+                }
+                None if slot.state == SlotState::Active => return self.end(lane, cursor),
+                None => (cursor.segment, cursor.at) = (slot.number.plus(1), 0),
             }
         }
     }
@@ -100,40 +111,37 @@ impl<M: Media, T: Tables> Journal<M, T> {
     /// At the end of the lane: seqs that are still expected were damaged.
     fn end<'b>(&self, lane: Lane, cursor: &mut Cursor) -> ReadStep<'b> {
         let end = self.seqs(lane).1;
-        if cursor.seq < end {
-            let from = core::mem::replace(&mut cursor.seq, end);
-            return ReadStep::Missing(from, end);
-        }
-        ReadStep::End
+        if cursor.seq < end { skip_to(cursor, end) } else { ReadStep::End }
     }
 
-    /// Finds the next valid entry at or behind `at`.
-    fn step(&self, ix: SlotIx, at: u32, tail: u32, seq: Seq, buffer: &mut [u8]) -> Step {
+    /// Finds the next valid entry behind a cursor.
+    fn step(&self, ix: SlotIx, tail: u32, cursor: &Cursor, buffer: &mut [u8]) -> Option<Found> {
         let frame = self.frame(ix);
         let mut window = Window::new(&self.media, ix, tail, buffer);
-        let mut at = at;
+        let mut at = cursor.at.max(entries_at(self.shape));
         while at < tail {
-            let found = find(&mut window, &frame, at);
-            let valid = found.ok().filter(|found| found.intact && found.header.seq >= seq);
-            let void = |commit| frame.void_from.is_some_and(|from| commit >= from);
-            match valid {
-                Some(found) if void(found.header.commit) => return Step::End,
-                Some(found) if self.was_torn(&mut window, &frame, &found) => at = found.next,
-                Some(found) => return Step::Entry(found.header, found.at, found.next),
-                None => at += ENTRY_ALIGN as u32,
+            let found = find(&mut window, &frame, at).ok().filter(|found| found.intact);
+            let Some(found) = found else {
+                at += ENTRY_ALIGN as u32;
+                continue;
+            };
+            let known = (found.header.opening, found.header.commit);
+            if frame.void_from.is_some_and(|from| known.1 >= from) {
+                return None;
             }
+            let stale = known.0 < cursor.newest.0 || known.1 < cursor.newest.1;
+            let mut torn = || known != cursor.newest && self.was_torn(&mut window, &frame, &found);
+            if !stale && found.header.seq >= cursor.seq && !torn() {
+                return Some(found);
+            }
+            at = found.next;
         }
-        Step::End
+        None
     }
 
     /// On a medium that writes each unit once, what a power cut tore stays among the entries. A
     /// later opening that begins again at its commit tells it.
-    fn was_torn(
-        &self,
-        window: &mut Window<'_, M>,
-        frame: &Frame,
-        found: &super::scan::Found,
-    ) -> bool {
+    fn was_torn(&self, window: &mut Window<'_, M>, frame: &Frame, found: &Found) -> bool {
         if self.shape.overwrites {
             return false;
         }
@@ -155,26 +163,15 @@ impl<M: Media, T: Tables> Journal<M, T> {
         }
         false
     }
-
-    fn load_entry<'b>(
-        &self,
-        ix: SlotIx,
-        at: u32,
-        header: EntryHeader,
-        buffer: &'b mut [u8],
-    ) -> ReadStep<'b> {
-        let (body_at, end) = (header.body_at(), header.body_end());
-        let Some(bytes) = buffer.get_mut(..end) else { return ReadStep::End };
-        if self.media.read(Place { slot: ix, at }, bytes).is_err() {
-            return ReadStep::Missing(header.seq, header.end_seq());
-        }
-        let (head, body) = bytes.split_at(body_at);
-        let path = head.get(crate::entry::ENTRY_HEADER_BYTES..).unwrap_or_default();
-        ReadStep::Entry(Entry { header, path, body })
-    }
 }
 
-enum Step {
-    Entry(EntryHeader, u32, u32),
-    End,
+fn skip_to<'b>(cursor: &mut Cursor, seq: Seq) -> ReadStep<'b> {
+    let from = core::mem::replace(&mut cursor.seq, seq);
+    ReadStep::Missing(from, seq)
+}
+
+fn entry(header: EntryHeader, bytes: &[u8]) -> ReadStep<'_> {
+    let (head, body) = bytes.split_at(header.body_at());
+    let path = head.get(ENTRY_HEADER_BYTES..).unwrap_or_default();
+    ReadStep::Entry(Entry { header, path, body })
 }

@@ -7,15 +7,16 @@ use super::items::{END_ITEM, NODE_TAG};
 use super::load::Loading;
 use super::open::{Recovery, Torn};
 use super::replay::Replay;
-use super::scan::{Found, Scan, Span, find};
-use super::window::Window;
+use super::scan::{Found, Scan, ScanPlace, Span, find};
+use super::window::{Loaded, Window};
 use super::{CONTROL_SLOTS, Journal};
 use crate::entry::{ENTRY_ALIGN, Kind, Trailer};
 use crate::frontier::Frontier;
+use crate::gap::GapReason;
 use crate::media::{Media, Place, SlotIx};
 use crate::num::{CommitNo, Lane, Opening, SegmentNo, Seq};
-use crate::segment::layout;
-use crate::tables::{SlotState, Tables};
+use crate::segment::entries_at;
+use crate::tables::{Loss, SlotState, Tables};
 
 /// The last commit that anybody wrote.
 #[derive(Clone, Copy, Debug, Default)]
@@ -78,6 +79,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
                 recovery.damaged += self.check_last(lane, active);
             }
         }
+        self.loaded = Loaded::default();
     }
 
     /// Looks once more at the last commit of a lane, which the checkpoint has taken in: nothing
@@ -100,10 +102,11 @@ impl<M: Media, T: Tables> Journal<M, T> {
 
     /// Loads the last complete checkpoint. Returns whether it ended its opening, and its commit.
     fn load_checkpoint(&mut self) -> Option<(bool, (Opening, CommitNo))> {
-        let (mut begin, mut complete) = (None, None);
+        let mut complete = None;
         let mut slot = self.next_slot(Lane::CONTROL, SegmentNo::ZERO);
         while let Some(ix) = slot {
-            self.scan_slot(ix, layout(self.shape).1, &mut |journal, ix, span| {
+            let mut begin = None;
+            self.scan_slot(ix, entries_at(self.shape), &mut |journal, ix, span| {
                 if span.whole.is_none() {
                     return;
                 }
@@ -118,6 +121,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
             slot = self.next_slot(Lane::CONTROL, self.slot(ix).number.plus(1));
         }
         let (ix, from, last) = complete?;
+        self.control_whole = self.control == Some(ix);
         let mut loading = Loading::default();
         self.each_entry(ix, (from, last.end), &mut |replay, _, body| {
             // What can't be taken in is missing from the tables and shows as a loss or a misfit.
@@ -142,6 +146,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
     /// Frees segments that were dropped, and finds where the lane begins.
     fn prepare_lane(&mut self, lane: Lane) {
         let Some(state) = self.lane(lane).copied() else { return };
+        let end = self.shape.slot_bytes;
         for ix in (CONTROL_SLOTS..self.shape.slots).map(SlotIx) {
             let slot = self.slot(ix);
             if slot.state != SlotState::Free && slot.lane == lane && slot.number < state.floor {
@@ -150,16 +155,34 @@ impl<M: Media, T: Tables> Journal<M, T> {
         }
         let base = self.next_slot(lane, SegmentNo::ZERO).map(|ix| self.slot(ix).base_seq);
         let active = self.active(lane).filter(|ix| self.slot(*ix).state != SlotState::Free);
+        // If the segment that was appended to is gone, the one before it is not taken for it.
+        let sealed = active.filter(|ix| Some(self.slot(*ix).number) < state.checkpointed);
+        if let Some(slot) = sealed.and_then(|ix| self.slot_mut(ix)) {
+            (slot.state, slot.tail) = (SlotState::Sealed, end);
+        }
+        let first = base.unwrap_or(state.next);
+        if state.checkpointed.is_some() && first > state.first {
+            self.lose_unseen(lane, (state.first, first));
+        }
         let Some(state) = self.lane_mut(lane) else { return };
-        state.active = active;
-        state.first = base.unwrap_or(state.next);
+        state.active = active.filter(|_| sealed.is_none());
+        state.first = first;
         // Without a checkpoint the lane begins where its first segment does.
         state.next = state.next.max(state.first);
     }
 
+    /// Notes that seqs are lost of which no bytes are left to tell more.
+    fn lose_unseen(&mut self, lane: Lane, (first, end): (Seq, Seq)) {
+        let reason = Some(GapReason::Damage);
+        let known = |loss: &Loss| loss.lane == lane && loss.first <= first && loss.end >= end;
+        if first < end && !self.parts.losses.all().iter().any(known) {
+            self.parts.losses.push(Loss { lane, first, end, reason, ..Loss::default() });
+        }
+    }
+
     /// Goes through the spans of a lane behind the checkpoint.
     fn each_span(&mut self, lane: Lane, see: &mut dyn FnMut(&mut Self, SlotIx, &Span)) {
-        let start = layout(self.shape).1;
+        let start = entries_at(self.shape);
         let checkpointed = self.lane(lane).and_then(|state| state.checkpointed);
         let mut from = checkpointed.unwrap_or(SegmentNo::ZERO);
         while let Some(ix) = self.next_slot(lane, from) {
@@ -184,13 +207,15 @@ impl<M: Media, T: Tables> Journal<M, T> {
     /// Goes through the spans of a slot from `at` on.
     fn scan_slot(&mut self, ix: SlotIx, at: u32, see: &mut dyn FnMut(&mut Self, SlotIx, &Span)) {
         let frame = self.frame(ix);
-        let (mut from, mut newest) = (at, (Opening::new(0), CommitNo::ZERO));
+        let mut place = ScanPlace::new(at);
         loop {
+            let loaded = core::mem::take(&mut self.loaded);
             let buffer = self.parts.buffer.as_mut();
             let window = Window::new(&self.media, ix, self.shape.slot_bytes, buffer);
-            let Some(span) = Scan::new(window, frame, from, newest).next_span() else { return };
-            newest = (span.opening, span.commit);
-            from = span.end;
+            let mut scan = Scan { window: window.resume(loaded), frame, place };
+            let span = scan.next_span();
+            (self.loaded, place) = (scan.window.loaded(), scan.place);
+            let Some(span) = span else { return };
             if !self.superseded(&span) {
                 see(self, ix, &span);
             }
@@ -211,7 +236,8 @@ impl<M: Media, T: Tables> Journal<M, T> {
         let frame = self.frame(ix);
         let end = self.shape.slot_bytes;
         let parts = &mut self.parts;
-        let mut window = Window::new(&self.media, ix, end, parts.buffer.as_mut());
+        let window = Window::new(&self.media, ix, end, parts.buffer.as_mut());
+        let mut window = window.resume(core::mem::take(&mut self.loaded));
         let mut replay = Replay::<T> {
             frontier: &mut parts.frontier,
             slots: &mut parts.slots,
@@ -230,10 +256,11 @@ impl<M: Media, T: Tables> Journal<M, T> {
             let body_at = at + found.header.body_at() as u32;
             let body = window.get(body_at, found.header.body_len as usize).ok();
             if !see(&mut replay, &found, body.filter(|_| found.intact)) {
-                return;
+                break;
             }
             at = found.next;
         }
+        self.loaded = window.loaded();
     }
 
     fn replay_lane(&mut self, lane: Lane, top: &Top, recovery: &mut Recovery) {
@@ -249,7 +276,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
                 torn = Some(Torn { lane, commit: span.commit, bytes: span.end - span.at });
                 return;
             }
-            let begin = layout(journal.shape).1;
+            let begin = entries_at(journal.shape);
             let before = progress.filter(|before| before.slot == ix);
             let end = before.map_or(begin, |before| before.end);
             if let (None, Some(old)) = (before, progress) {
@@ -262,7 +289,8 @@ impl<M: Media, T: Tables> Journal<M, T> {
         });
         self.end_lane(lane, progress, top);
         recovery.torn = torn.or(recovery.torn);
-        if torn.is_some() || !recovery.clean {
+        // The opening after a clean close may have torn a unit that reads blank.
+        if !recovery.clean || lane == Lane::CONTROL {
             self.skip_unclean(lane);
         }
     }
@@ -337,8 +365,15 @@ impl<M: Media, T: Tables> Journal<M, T> {
             let lanes = usize::from(trailer.lanes);
             trailer.next.get(..lanes)?.get(usize::from(lane.get())).copied()
         });
-        if let (Some(at), Some(told)) = (progress, told) {
-            self.lose_up_to(at, told, self.shape.slot_bytes);
+        let Some(told) = told else { return };
+        match progress {
+            Some(at) => self.lose_up_to(at, told, self.shape.slot_bytes),
+            None => {
+                self.lose_unseen(lane, (self.seqs(lane).1, told));
+                if let Some(state) = self.lane_mut(lane) {
+                    state.next = state.next.max(told);
+                }
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use crate::gap::GapReason;
 use crate::media::{Media, SlotIx};
 use crate::name::StreamId;
 use crate::num::{Lane, Offset, SegmentNo, Seq, Timestamp};
-use crate::segment::layout;
+use crate::segment::entries_at;
 use crate::tables::{Loss, SlotState, Tables};
 
 /// What a segment holds of a stream.
@@ -127,6 +127,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
             self.lose_oldest(lane, &oldest, reason, buffer);
         }
         let slot = self.slot(ix);
+        let before = self.lane(lane).copied().unwrap_or_default();
         self.clear_slot(ix);
         if let Some(state) = self.lane_mut(lane) {
             state.floor = slot.number.plus(1);
@@ -135,6 +136,9 @@ impl<M: Media, T: Tables> Journal<M, T> {
         if let Err(fault) = self.checkpoint(false) {
             if let Some(place) = self.slot_mut(ix) {
                 *place = slot;
+            }
+            if let Some(state) = self.lane_mut(lane) {
+                (state.floor, state.first) = (before.floor, before.first);
             }
             return Err(DropError::Checkpoint(fault));
         }
@@ -176,9 +180,13 @@ impl<M: Media, T: Tables> Journal<M, T> {
 
     /// Adds a loss, or lets one that it goes on from grow.
     fn join_loss(&mut self, loss: Loss) {
-        let meets = |known: &&mut Loss| {
-            known.stream == loss.stream && known.reason == loss.reason && known.to == loss.from
-        };
+        let same = |known: &Loss| known.stream == loss.stream && known.reason == loss.reason;
+        let covers = |known: &Loss| known.from <= loss.from && known.to >= loss.to;
+        // The drop before may have failed after its losses were noted.
+        if self.parts.losses.all().iter().any(|known| same(known) && covers(known)) {
+            return;
+        }
+        let meets = |known: &&mut Loss| same(known) && known.to == loss.from;
         match self.parts.losses.all_mut().iter_mut().find(meets) {
             Some(known) => {
                 (known.end, known.to, known.after) = (loss.end, loss.to, loss.after);
@@ -192,7 +200,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
         let frame = self.frame(ix);
         let tail = self.slot(ix).tail;
         let mut window = Window::new(&self.media, ix, tail, buffer);
-        let mut at = layout(self.shape).1;
+        let mut at = entries_at(self.shape);
         while at < tail {
             let found = find(&mut window, &frame, at).ok().filter(|found| found.intact);
             let Some(found) = found else {

@@ -3,7 +3,7 @@
 
 use super::Journal;
 use super::scan::find;
-use super::window::Window;
+use super::window::{Loaded, Window};
 use crate::batch::{BatchHead, HEAD_BYTES_MAX};
 use crate::codec::Reader;
 use crate::entry::ENTRY_ALIGN;
@@ -12,7 +12,7 @@ use crate::gap::GapReason;
 use crate::limits::COMMIT_BYTES_MAX;
 use crate::media::{Media, SlotIx};
 use crate::num::{Lane, Seq};
-use crate::segment::layout;
+use crate::segment::entries_at;
 use crate::tables::{Loss, Tables};
 
 impl<M: Media, T: Tables> Journal<M, T> {
@@ -74,8 +74,9 @@ impl<M: Media, T: Tables> Journal<M, T> {
     fn hole(&mut self, ix: SlotIx, first: Seq, end: Seq) -> (u32, u32) {
         let frame = self.frame(ix);
         let tail = self.slot(ix).tail;
+        self.loaded = Loaded::default();
         let mut window = Window::new(&self.media, ix, tail, self.parts.buffer.as_mut());
-        let (mut at, mut from) = (layout(self.shape).1, layout(self.shape).1);
+        let (mut at, mut from) = (entries_at(self.shape), entries_at(self.shape));
         while at < tail {
             match find(&mut window, &frame, at).ok().filter(|found| found.intact) {
                 Some(found) if found.header.seq >= end => return (from, at),
@@ -107,6 +108,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
     /// The next head of a batch of a known stream between `from` and `to`, and where its records
     /// end.
     fn next_head(&mut self, slot: SlotIx, from: u32, to: u32) -> Option<(Told, u32)> {
+        self.loaded = Loaded::default();
         let buffer = self.parts.buffer.as_mut();
         let mut window = Window::new(&self.media, slot, to, buffer);
         for at in from..to {

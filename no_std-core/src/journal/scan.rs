@@ -62,30 +62,32 @@ pub(crate) struct Span {
 pub(crate) struct Scan<'a, M> {
     pub(crate) window: Window<'a, M>,
     pub(crate) frame: Frame,
+    pub(crate) place: ScanPlace,
+}
+
+/// How far a walk has come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ScanPlace {
     at: u32,
     ahead: Option<Found>,
     newest: (Opening, CommitNo),
 }
 
-impl<'a, M: Media> Scan<'a, M> {
-    /// Begins at `at`, which is the start of an entry or behind the last one, and knows the span
-    /// before it.
-    pub(crate) fn new(
-        window: Window<'a, M>,
-        frame: Frame,
-        at: u32,
-        newest: (Opening, CommitNo),
-    ) -> Self {
-        Self { window, frame, at, ahead: None, newest }
+impl ScanPlace {
+    /// At the start of an entry or behind the last one.
+    pub(crate) fn new(at: u32) -> Self {
+        Self { at, ahead: None, newest: (Opening::new(0), CommitNo::ZERO) }
     }
+}
 
+impl<M: Media> Scan<'_, M> {
     /// The next span that is neither void nor stale.
     pub(crate) fn next_span(&mut self) -> Option<Span> {
         loop {
             let span = self.gather()?;
             let known = (span.opening, span.commit);
-            let stale = span.opening < self.newest.0 || span.commit <= self.newest.1;
-            let stale = stale && self.newest.1 != CommitNo::ZERO;
+            let stale = span.opening < self.place.newest.0 || span.commit <= self.place.newest.1;
+            let stale = stale && self.place.newest.1 != CommitNo::ZERO;
             if stale || self.frame.void_from.is_some_and(|from| span.commit >= from) {
                 continue;
             }
@@ -95,7 +97,7 @@ impl<'a, M: Media> Scan<'a, M> {
             if self.peek().is_some_and(|next| voided(&next)) {
                 continue;
             }
-            self.newest = known;
+            self.place.newest = known;
             return Some(span);
         }
     }
@@ -131,22 +133,22 @@ impl<'a, M: Media> Scan<'a, M> {
     }
 
     fn peek(&mut self) -> Option<Found> {
-        if self.ahead.is_none() {
-            self.ahead = self.search();
+        if self.place.ahead.is_none() {
+            self.place.ahead = self.search();
         }
-        self.ahead
+        self.place.ahead
     }
 
     fn take(&mut self) -> Option<Found> {
         let found = self.peek()?;
-        self.ahead = None;
-        self.at = found.next;
+        self.place.ahead = None;
+        self.place.at = found.next;
         Some(found)
     }
 
     fn search(&mut self) -> Option<Found> {
-        let far = self.at.saturating_add(COMMIT_BYTES_MAX as u32).min(self.window.end());
-        let mut at = self.at;
+        let far = self.place.at.saturating_add(COMMIT_BYTES_MAX as u32).min(self.window.end());
+        let mut at = self.place.at;
         while at < far {
             if let Ok(found) = find(&mut self.window, &self.frame, at) {
                 return Some(found);

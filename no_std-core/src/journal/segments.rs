@@ -6,7 +6,7 @@ use crate::codec::Writer;
 use crate::media::{Media, MediaError, Place, SlotIx};
 use crate::num::{Lane, SegmentNo};
 use crate::segment::{
-    ERASE_MARK_BYTES, HeaderFault, SEGMENT_HEADER_BYTES, SegmentHeader, erase_mark, layout,
+    HeaderFault, SEGMENT_HEADER_BYTES, SEGMENT_HEADERS_BYTES, SegmentHeader, entries_at,
 };
 use crate::tables::{Slot, SlotState, Tables};
 
@@ -41,9 +41,16 @@ impl<M: Media, T: Tables> Journal<M, T> {
         }
     }
 
-    /// Begins a segment of a lane and makes it the one that is appended to.
-    pub(crate) fn begin_segment(&mut self, lane: Lane) -> Result<SlotIx, CommitError> {
+    /// Erases a slot that a lane may begin a segment in. Only this may find no space.
+    pub(crate) fn erase_free(&mut self, lane: Lane) -> Result<SlotIx, CommitError> {
         let ix = self.free_slot(lane).ok_or(CommitError::LaneFull)?;
+        self.media.erase(ix)?;
+        Ok(ix)
+    }
+
+    /// Begins a segment of a lane in a slot that was erased for it, and makes it the one that is
+    /// appended to.
+    pub(crate) fn begin_segment(&mut self, lane: Lane, ix: SlotIx) -> Result<(), CommitError> {
         let number = self.next_segment;
         let header = SegmentHeader {
             lane,
@@ -56,14 +63,13 @@ impl<M: Media, T: Tables> Journal<M, T> {
         };
         self.next_segment = number.plus(1);
         self.write_header(ix, &header)?;
-        let (_, tail) = layout(self.shape);
         let begun = Slot {
             state: SlotState::Active,
             lane,
             number,
             base_seq: header.base_seq,
             base_commit: header.base_commit,
-            tail,
+            tail: entries_at(self.shape),
             last_crc: 0,
             last_at: 0,
             last_seq: header.base_seq,
@@ -77,10 +83,11 @@ impl<M: Media, T: Tables> Journal<M, T> {
         }
         if lane == Lane::CONTROL {
             self.control = Some(ix);
+            self.control_whole = false;
         } else if let Some(state) = self.lane_mut(lane) {
             state.active = Some(ix);
         }
-        Ok(ix)
+        Ok(())
     }
 
     /// The lane's active segment is appended to no more.
@@ -94,8 +101,11 @@ impl<M: Media, T: Tables> Journal<M, T> {
     /// A slot that a lane may begin a segment in.
     fn free_slot(&self, lane: Lane) -> Option<SlotIx> {
         if lane == Lane::CONTROL {
-            let other = |ix: &SlotIx| Some(*ix) != self.control;
-            return (0..CONTROL_SLOTS).map(SlotIx).find(other);
+            // The slot with the last whole checkpoint stays until there is another one.
+            let holds = self.control.filter(|_| self.control_whole);
+            let other = |ix: &SlotIx| Some(*ix) != holds;
+            let again = self.control.filter(|_| !self.control_whole);
+            return again.or((0..CONTROL_SLOTS).map(SlotIx).find(other));
         }
         let allowed = *self.config.slots.get(usize::from(lane.get()))?;
         if self.slots_used(lane) >= allowed {
@@ -111,16 +121,13 @@ impl<M: Media, T: Tables> Journal<M, T> {
     }
 
     fn write_header(&mut self, ix: SlotIx, header: &SegmentHeader) -> Result<(), MediaError> {
-        let (header_at, _) = layout(self.shape);
-        self.media.erase(ix)?;
-        if header_at > 0 {
-            let mark = erase_mark(self.config.checksum);
-            self.program_padded(Place { slot: ix, at: 0 }, &mark)?;
+        let mut bytes = [0; SEGMENT_HEADERS_BYTES];
+        let mut writer = Writer::new(&mut bytes);
+        for _ in 0..2 {
+            let encoded = header.encode(&mut writer, self.shape, self.config.checksum);
+            assert!(encoded.is_ok(), "a header fits its own length");
         }
-        let mut bytes = [0; SEGMENT_HEADER_BYTES];
-        let encoded = header.encode(&mut Writer::new(&mut bytes), self.shape, self.config.checksum);
-        assert!(encoded.is_ok(), "a header fits its own length");
-        self.program_padded(Place { slot: ix, at: header_at }, &bytes)
+        self.program_padded(Place { slot: ix, at: 0 }, &bytes)
     }
 
     /// Programs a few bytes, padded to whole units through the end of the commit buffer.
@@ -136,24 +143,18 @@ impl<M: Media, T: Tables> Journal<M, T> {
 
     /// Reads the header of a slot.
     pub(crate) fn read_header(&self, ix: SlotIx) -> Result<Option<SegmentHeader>, HeaderFault> {
-        let (at, _) = layout(self.shape);
-        let checksum = self.config.checksum;
-        if at > 0 {
-            let mut mark = [0; ERASE_MARK_BYTES];
-            let read = self.media.read(Place { slot: ix, at: 0 }, &mut mark);
-            if read.is_err() || mark != erase_mark(checksum) {
-                return Ok(None);
+        for at in [0, SEGMENT_HEADER_BYTES as u32] {
+            let mut bytes = [0; SEGMENT_HEADER_BYTES];
+            if self.media.read(Place { slot: ix, at }, &mut bytes).is_err() {
+                continue;
+            }
+            match SegmentHeader::decode(&bytes, self.shape, self.config.checksum) {
+                Ok(header) => return Ok(Some(header)),
+                Err(HeaderFault::None(_)) => {}
+                Err(fault) => return Err(fault),
             }
         }
-        let mut bytes = [0; SEGMENT_HEADER_BYTES];
-        if self.media.read(Place { slot: ix, at }, &mut bytes).is_err() {
-            return Ok(None);
-        }
-        match SegmentHeader::decode(&bytes, self.shape, checksum) {
-            Ok(header) => Ok(Some(header)),
-            Err(HeaderFault::None(_)) => Ok(None),
-            Err(fault) => Err(fault),
-        }
+        Ok(None)
     }
 
     /// Forgets a slot's segment.

@@ -10,6 +10,7 @@ use crate::limits::COMMIT_ENTRIES_MAX;
 use crate::media::{Media, MediaError, SlotIx};
 use crate::num::{CommitNo, Epoch, Lane, Offset, Opening, SegmentNo, Seq, Timestamp};
 use crate::record::Record;
+use crate::segment::SEGMENT_HEADERS_BYTES;
 use crate::tables::Tables;
 
 /// What is staged for the next commit.
@@ -18,8 +19,6 @@ pub(crate) struct Staging {
     pub(crate) lane: Option<Lane>,
     /// Bytes in the buffer.
     pub(crate) len: usize,
-    /// How many bytes may be staged.
-    capacity: usize,
     pub(crate) entries: u16,
     /// The seq after what is staged.
     pub(crate) next: Seq,
@@ -108,7 +107,11 @@ impl<M: Media, T: Tables> Journal<M, T> {
         }
         let len = record.encoded_len();
         let head = head_len(self.parts.frontier.name(ix));
-        self.make_room(lane, head + len + self.footer_item(ix))?;
+        let open = self.staging.entry.and_then(|entry| entry.batch).map(|batch| batch.ix);
+        // The open batch's stream gets into the footer only when the batch is closed.
+        let items = [Some(ix), open.filter(|open| *open != ix)].into_iter().flatten();
+        let items: usize = items.map(|ix| self.footer_item(ix)).sum();
+        self.make_room(lane, head + len, items)?;
         self.split_entry(head + len);
         self.open_batch(ix, clock)?;
         self.put_record(record)
@@ -124,7 +127,10 @@ impl<M: Media, T: Tables> Journal<M, T> {
             return Err(StageError::TooLarge);
         }
         self.close_entry();
-        self.make_room(lane, bytes)?;
+        let footer = self.active(lane).map_or(0, |ix| self.slot(ix).footer_bytes as usize);
+        // A stream's item in the footer is shorter than the head of its batch.
+        let items = bytes.min((self.config.entry_max as usize).saturating_sub(footer));
+        self.make_room(lane, bytes, items)?;
         self.staging.group = true;
         Ok(())
     }
@@ -132,7 +138,6 @@ impl<M: Media, T: Tables> Journal<M, T> {
     /// Ends what [`Journal::begin_group`] began.
     pub fn end_group(&mut self) {
         self.close_entry();
-        assert!(self.staging.len <= self.staging.capacity, "a group kept to its size");
         self.staging.group = false;
     }
 
@@ -152,7 +157,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
             return Err(StageError::TooLarge);
         }
         self.close_entry();
-        self.make_room(lane, path.len() + body.len())?;
+        self.make_room(lane, path.len() + body.len(), body.len().min(ITEMS_BYTES))?;
         let mut records = 0;
         if kind == Kind::Data {
             records = self.move_frontier(lane, body)?;
@@ -182,7 +187,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
         body: &[u8],
     ) -> Result<BranchIx, StageError> {
         self.close_entry();
-        self.make_room(lane, body.len())?;
+        self.make_room(lane, body.len(), 0)?;
         let branch = self.parts.frontier.apply(ix, change).map_err(StageError::Frontier)?;
         self.stage_body(lane, kind, &[], body)?;
         Ok(branch)
@@ -190,9 +195,12 @@ impl<M: Media, T: Tables> Journal<M, T> {
 
     /// Gives up what is staged.
     pub fn abandon(&mut self) {
-        self.staging = Staging::default();
+        let staging = core::mem::take(&mut self.staging);
         self.parts.frontier.revert();
         self.parts.producers.revert();
+        if let Some(active) = staging.lane.and_then(|lane| self.active(lane)) {
+            self.count_footer(active);
+        }
     }
 
     /// Bytes that are staged.
@@ -200,57 +208,63 @@ impl<M: Media, T: Tables> Journal<M, T> {
         self.staging.len
     }
 
-    /// Makes sure that `bytes` of bodies can be staged in `lane`, beginning a segment if need be.
-    fn make_room(&mut self, lane: Lane, bytes: usize) -> Result<(), StageError> {
+    /// Makes sure that `bytes` of bodies and `items` of a footer can be staged in `lane`,
+    /// beginning a segment if need be.
+    fn make_room(&mut self, lane: Lane, bytes: usize, items: usize) -> Result<(), StageError> {
         let need = bytes + ENTRY_HEADER_BYTES + 2 * ENTRY_ALIGN;
         match self.staging.lane {
             Some(staged) if staged != lane => return Err(StageError::OtherLane),
             Some(_) => {
                 let full = usize::from(self.staging.entries) + 2 > COMMIT_ENTRIES_MAX;
-                let fits = self.staging.len + need <= self.staging.capacity && !full;
-                return if fits || self.staging.group {
-                    Ok(())
-                } else {
-                    Err(StageError::CommitFull)
-                };
+                let fits = self.staging.len + need <= self.capacity(lane, items) && !full;
+                return if fits { Ok(()) } else { Err(StageError::CommitFull) };
             }
             None => {}
         }
         if bytes > self.config.entry_max as usize {
             return Err(StageError::TooLarge);
         }
-        let mut capacity = self.capacity(lane);
-        if capacity < need {
+        if self.capacity(lane, items) < need {
             self.next_segment_for(lane)?;
-            capacity = self.capacity(lane);
         }
-        if capacity < need {
+        if self.capacity(lane, items) < need {
             return Err(StageError::TooLarge);
         }
         let next = self.lane(lane).map(|state| state.next).unwrap_or_default();
-        self.staging = Staging { lane: Some(lane), capacity, next, ..Staging::default() };
+        self.staging = Staging { lane: Some(lane), next, ..Staging::default() };
         Ok(())
     }
 
-    /// Whether the lane's active segment takes an entry with a body of `bytes`.
-    pub(crate) fn has_room(&self, lane: Lane, bytes: usize) -> bool {
-        self.capacity(lane) >= bytes + ENTRY_HEADER_BYTES + 2 * ENTRY_ALIGN
-    }
-
-    /// How many bytes a commit may have that goes into the lane's active segment.
-    fn capacity(&self, lane: Lane) -> usize {
+    /// How many bytes of entries a commit may have that goes into the lane's active segment and
+    /// adds `items` bytes to its footer.
+    fn capacity(&self, lane: Lane, items: usize) -> usize {
         let Some(active) = self.active(lane) else { return 0 };
         let slot = self.slot(active);
-        let trailer = Trailer::encoded_len(self.config.lanes);
-        if slot.footer_bytes + FOOTER_SPARE > self.config.entry_max {
+        let footer = slot.footer_bytes as usize + items;
+        if footer > self.config.entry_max as usize && !self.staging.group {
             return 0;
         }
-        let footer = self.shape.units((self.footer_len(&slot) + trailer) as u32);
-        let left = self.shape.slot_bytes.saturating_sub(slot.tail).saturating_sub(footer) as usize;
+        let kept = self.shape.units(self.commit_len(footer) as u32) + self.cut_room();
+        let left = self.shape.slot_bytes.saturating_sub(slot.tail).saturating_sub(kept) as usize;
+        let trailer = Trailer::encoded_len(self.config.lanes);
+        left.saturating_sub(trailer).min(self.commit_room())
+    }
+
+    /// How many bytes of entries a commit may have in any segment.
+    pub(crate) fn commit_room(&self) -> usize {
         // Behind the commit there is room to pad it, and for the header of another segment.
         let buffer = self.parts.buffer.as_ref().len();
-        let buffer = buffer.saturating_sub(2 * self.shape.units(64) as usize);
-        left.min(buffer).min(self.config.commit_max as usize).saturating_sub(trailer)
+        let padding = 2 * self.shape.units(SEGMENT_HEADERS_BYTES as u32) as usize;
+        let trailer = Trailer::encoded_len(self.config.lanes);
+        let room = buffer.saturating_sub(padding).min(self.config.commit_max as usize);
+        room.saturating_sub(trailer)
+    }
+
+    /// Where each unit is written once, what a power cut tore stays: a segment keeps room to say
+    /// so behind it, and for the unit that has to be skipped.
+    fn cut_room(&self) -> u32 {
+        let cut = self.shape.units(self.commit_len(0) as u32) + self.shape.unit_bytes;
+        if self.shape.overwrites { 0 } else { cut }
     }
 
     fn next_segment_for(&mut self, lane: Lane) -> Result<(), StageError> {
@@ -363,7 +377,6 @@ impl<M: Media, T: Tables> Journal<M, T> {
         if let Some(slot) = self.slot_mut(slot) {
             slot.footer_bytes += item as u32;
         }
-        self.staging.capacity = self.staging.capacity.saturating_sub(item);
     }
 
     fn move_frontier(&mut self, lane: Lane, body: &[u8]) -> Result<u64, StageError> {
@@ -461,5 +474,6 @@ impl<M: Media, T: Tables> Journal<M, T> {
     }
 }
 
-/// A segment is sealed before its footer comes this near to the longest entry.
-const FOOTER_SPARE: u32 = 320;
+/// What a body from elsewhere may be expected to add to the footer. If it adds more, the segment
+/// may end without one.
+const ITEMS_BYTES: usize = 1_024;

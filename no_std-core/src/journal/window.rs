@@ -6,17 +6,33 @@ use crate::media::{Media, MediaError, Place, SlotIx};
 /// A part of a slot, loaded as it is needed.
 pub(crate) struct Window<'a, M> {
     media: &'a M,
-    slot: SlotIx,
     buffer: &'a mut [u8],
+    loaded: Loaded,
+    end: u32,
+}
+
+/// What a window holds of its slot. It stays good as long as nobody else writes to the buffer.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Loaded {
+    slot: SlotIx,
     at: u32,
     len: usize,
-    end: u32,
 }
 
 impl<'a, M: Media> Window<'a, M> {
     /// Reads `slot` up to `end` through `buffer`.
     pub(crate) fn new(media: &'a M, slot: SlotIx, end: u32, buffer: &'a mut [u8]) -> Self {
-        Self { media, slot, buffer, at: 0, len: 0, end }
+        Self { media, buffer, loaded: Loaded { slot, at: 0, len: 0 }, end }
+    }
+
+    /// Goes on with what an earlier window has left in the buffer.
+    pub(crate) fn resume(self, loaded: Loaded) -> Self {
+        if loaded.slot == self.loaded.slot { Self { loaded, ..self } } else { self }
+    }
+
+    /// What the buffer holds.
+    pub(crate) fn loaded(&self) -> Loaded {
+        self.loaded
     }
 
     /// Where the part of the slot that may be read ends.
@@ -34,29 +50,32 @@ impl<'a, M: Media> Window<'a, M> {
     /// # Errors
     /// They can't be read, lie behind the end, or are more than the buffer holds.
     pub(crate) fn get(&mut self, at: u32, len: usize) -> Result<&[u8], MediaError> {
+        if len > self.end.saturating_sub(at) as usize {
+            return Err(MediaError::Unreadable);
+        }
         if !self.holds(at, len) {
             self.load(at, len)?;
         }
-        let from = (at - self.at) as usize;
+        let from = (at - self.loaded.at) as usize;
         self.buffer.get(from..from + len).ok_or(MediaError::Unreadable)
     }
 
     fn holds(&self, at: u32, len: usize) -> bool {
-        at >= self.at && (at - self.at) as usize + len <= self.len
+        at >= self.loaded.at && (at - self.loaded.at) as usize + len <= self.loaded.len
     }
 
     fn load(&mut self, at: u32, len: usize) -> Result<(), MediaError> {
         let left = self.end.saturating_sub(at) as usize;
-        if len > left || len > self.buffer.len() {
+        if len > self.buffer.len() {
             return Err(MediaError::Unreadable);
         }
+        let slot = self.loaded.slot;
         let ahead = left.min(self.buffer.len()).min(AHEAD_BYTES.max(len));
-        self.len = 0;
+        self.loaded.len = 0;
         for len in [ahead, len] {
-            let place = Place { slot: self.slot, at };
             let Some(target) = self.buffer.get_mut(..len) else { break };
-            if self.media.read(place, target).is_ok() {
-                (self.at, self.len) = (at, len);
+            if self.media.read(Place { slot, at }, target).is_ok() {
+                self.loaded = Loaded { slot, at, len };
                 return Ok(());
             }
         }
