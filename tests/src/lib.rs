@@ -3,3 +3,4 @@
 pub mod journal;
 pub mod media;
 pub mod rng;
+pub mod world;
