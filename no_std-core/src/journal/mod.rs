@@ -25,6 +25,7 @@ mod scan;
 mod segments;
 mod snapshot;
 mod stage;
+mod verify;
 mod window;
 
 pub use checkpoint::CheckpointFault;
@@ -34,6 +35,7 @@ pub use read::{Cursor, Entry, ReadStep};
 pub use retain::{DropError, Oldest, StreamSpan};
 pub use snapshot::Keep;
 pub use stage::{StageError, Staged};
+pub use verify::{Fault, Finding, Tell};
 
 use crate::checksum::Checksum;
 use crate::limits::{COMMIT_BYTES_MAX, ENTRY_BYTES_MAX, LANES_MAX};

@@ -114,8 +114,27 @@ impl<M: Media, T: Tables> Journal<M, T> {
         if cursor.seq < end { skip_to(cursor, end) } else { ReadStep::End }
     }
 
-    /// Finds the next valid entry behind a cursor.
+    /// Finds the next intact entry behind a cursor.
     pub(crate) fn step(
+        &self,
+        ix: SlotIx,
+        tail: u32,
+        cursor: &Cursor,
+        buffer: &mut [u8],
+    ) -> Option<Found> {
+        let mut cursor = *cursor;
+        loop {
+            let found = self.next_entry(ix, tail, &cursor, buffer)?;
+            if found.intact && found.header.seq >= cursor.seq {
+                return Some(found);
+            }
+            cursor.at = found.next;
+            cursor.newest = (found.header.opening, found.header.commit);
+        }
+    }
+
+    /// Finds the next entry behind a cursor that is not void, whether its body is intact or not.
+    pub(crate) fn next_entry(
         &self,
         ix: SlotIx,
         tail: u32,
@@ -126,8 +145,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
         let mut window = Window::new(&self.media, ix, tail, buffer);
         let mut at = cursor.at.max(entries_at(self.shape));
         while at < tail {
-            let found = find(&mut window, &frame, at).ok().filter(|found| found.intact);
-            let Some(found) = found else {
+            let Ok(found) = find(&mut window, &frame, at) else {
                 at += ENTRY_ALIGN as u32;
                 continue;
             };
@@ -137,7 +155,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
             }
             let stale = known.0 < cursor.newest.0 || known.1 < cursor.newest.1;
             let mut torn = || known != cursor.newest && self.was_torn(&mut window, &frame, &found);
-            if !stale && found.header.seq >= cursor.seq && !torn() {
+            if !stale && !torn() {
                 return Some(found);
             }
             at = found.next;
