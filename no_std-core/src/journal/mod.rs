@@ -20,11 +20,14 @@ mod read;
 mod recover;
 mod replay;
 mod retain;
+mod room;
 mod salvage;
 mod scan;
 mod segments;
 mod snapshot;
+mod spans;
 mod stage;
+mod unclean;
 mod verify;
 mod window;
 
@@ -88,7 +91,7 @@ pub struct Journal<M: Media, T: Tables> {
 
 /// Where a lane stands.
 #[derive(Clone, Copy, Debug, Default)]
-struct LaneState {
+pub(crate) struct LaneState {
     /// The next seq, after what is synced.
     next: Seq,
     /// The first seq that is still here.
