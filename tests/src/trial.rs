@@ -198,7 +198,7 @@ impl<R: Rig, T: Tables> Trial<R, T> {
         }
         let mut tips = (self.parts)(&self.config, self.rig.geometry().slots).frontier;
         let mut buffer = vec![0; 64 * 1024];
-        journal.verify(&mut tips, &mut buffer, &mut |finding| panic!("{finding:?}"));
+        journal.verify(&mut tips, &mut buffer, &mut |finding| panic!("{finding:?}")).unwrap();
     }
 
     fn checkpoint(&mut self) -> After {

@@ -261,7 +261,7 @@ impl World {
 fn findings(journal: &Journal<SimDisk, Heap>) -> Vec<Finding> {
     let (mut tips, mut buffer) = (HubFrontier::new(8), vec![0; SLOT_BYTES as usize]);
     let mut findings = Vec::new();
-    journal.verify(&mut tips, &mut buffer, &mut |finding| findings.push(finding));
+    journal.verify(&mut tips, &mut buffer, &mut |finding| findings.push(finding)).unwrap();
     findings
 }
 

@@ -8,12 +8,11 @@ use super::load::Loading;
 use super::open::{Recovery, Torn};
 use super::replay::Replay;
 use super::scan::{ScanPlace, Span};
-use super::window::Loaded;
 use super::{CONTROL_SLOTS, Journal};
 use crate::entry::{Kind, Trailer};
 use crate::frontier::Frontier;
 use crate::gap::GapReason;
-use crate::media::{Media, SlotIx};
+use crate::media::{Media, MediaError, SlotIx};
 use crate::num::{CommitNo, Lane, Opening, SegmentNo, Seq};
 use crate::segment::entries_at;
 use crate::tables::{Loss, SlotState, Tables};
@@ -58,7 +57,10 @@ struct Progress {
 
 impl<M: Media, T: Tables> Journal<M, T> {
     /// Brings the tables to where the node was.
-    pub(crate) fn recover(&mut self, recovery: &mut Recovery) {
+    ///
+    /// # Errors
+    /// The medium refused to read. What seems to be missing may be there.
+    pub(crate) fn recover(&mut self, recovery: &mut Recovery) -> Result<(), MediaError> {
         let checkpoint = self.load_checkpoint();
         recovery.checkpoint_lost = checkpoint.is_none();
         let since = checkpoint.map(|(_, since)| since).unwrap_or_default();
@@ -87,12 +89,13 @@ impl<M: Media, T: Tables> Journal<M, T> {
                 self.count_footer(active);
             }
         }
-        self.loaded = Loaded::default();
+        self.loaded.forget();
         // A control slot without a checkpoint may have been half erased to be begun again.
         let (end, whole) = (self.shape.slot_bytes, self.control_whole);
         if let Some(slot) = self.control.filter(|_| !whole).and_then(|ix| self.slot_mut(ix)) {
             slot.tail = end;
         }
+        if self.loaded.failed() { Err(MediaError::Failed) } else { Ok(()) }
     }
 
     /// Looks once more at the last commit of a lane, which the checkpoint has taken in: nothing

@@ -1,7 +1,6 @@
 //! Where appending may go on after an opening that did not end cleanly.
 
 use super::Journal;
-use super::window::Loaded;
 use crate::media::{Media, Place};
 use crate::num::Lane;
 use crate::tables::Tables;
@@ -31,7 +30,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
         let at = self.shape.units(used);
         let (unit, end) = (self.shape.unit_bytes, self.shape.slot_bytes);
         if at < end {
-            self.loaded = Loaded::default();
+            self.loaded.forget();
             let zeros = self.parts.buffer.as_mut().get_mut(..unit as usize).unwrap_or_default();
             zeros.fill(0);
             // A medium that refuses has the unit skipped all the same.

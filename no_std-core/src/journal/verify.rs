@@ -12,7 +12,7 @@ use crate::codec::Malformed;
 use crate::control::{BranchBody, GapBody};
 use crate::entry::Kind;
 use crate::frontier::{BranchIx, BranchKind, Change, Frontier, Point, StreamIx};
-use crate::media::{Media, Place};
+use crate::media::{Media, MediaError, Place};
 use crate::num::{Lane, Offset, SegmentNo, Seq};
 use crate::tables::{Loss, Tables};
 
@@ -67,13 +67,21 @@ struct Check<'a, 'b, F> {
 impl<M: Media, T: Tables> Journal<M, T> {
     /// Checks everything. `tips` is a frontier of the same kind without any streams, `buffer` must
     /// hold the largest entry.
-    pub fn verify(&self, tips: &mut T::Frontier, buffer: &mut [u8], tell: Tell<'_>) {
+    ///
+    /// # Errors
+    /// The medium refused to read; not all was checked.
+    pub fn verify(
+        &self,
+        tips: &mut T::Frontier,
+        buffer: &mut [u8],
+        tell: Tell<'_>,
+    ) -> Result<(), MediaError> {
         let (segment, at, fault) = (SegmentNo::ZERO, 0, Fault::Body);
         for lane in (0..self.config.lanes).map(Lane::new) {
             let place = Finding { lane, segment, at, fault };
             let next = self.seqs(lane).0;
             let mut check = Check { tips, tell, place, next, spoilt: false };
-            self.verify_lane(&mut check, buffer);
+            self.verify_lane(&mut check, buffer)?;
         }
         for ix in (0..tips.streams()).map(StreamIx) {
             if !self.ends_as_it_says(tips, ix) {
@@ -81,9 +89,14 @@ impl<M: Media, T: Tables> Journal<M, T> {
                 tell(Finding { lane: Lane::CONTROL, segment, at, fault });
             }
         }
+        Ok(())
     }
 
-    fn verify_lane(&self, check: &mut Check<'_, '_, T::Frontier>, buffer: &mut [u8]) {
+    fn verify_lane(
+        &self,
+        check: &mut Check<'_, '_, T::Frontier>,
+        buffer: &mut [u8],
+    ) -> Result<(), MediaError> {
         let lane = check.place.lane;
         let mut newest = Cursor::default().newest;
         let mut slot = self.next_slot(lane, SegmentNo::ZERO);
@@ -93,7 +106,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
             check.spoilt = false;
             self.verify_seqs(check, held.base_seq);
             let mut cursor = Cursor { segment: held.number, newest, ..Cursor::default() };
-            while let Some(found) = self.next_entry(ix, held.tail, &cursor, buffer) {
+            while let Some(found) = self.next_entry(ix, held.tail, &cursor, buffer)? {
                 cursor.at = found.next;
                 cursor.newest = (found.header.opening, found.header.commit);
                 check.place.at = found.at;
@@ -105,6 +118,9 @@ impl<M: Media, T: Tables> Journal<M, T> {
                 };
                 let at = found.at + found.header.body_at() as u32;
                 let read = self.media.read(Place { slot: ix, at }, body);
+                if matches!(read, Err(error) if error != MediaError::Unreadable) {
+                    return read;
+                }
                 if !found.intact || read.is_err() {
                     check.found(Fault::Body);
                     continue;
@@ -117,6 +133,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
             slot = self.next_slot(lane, held.number.plus(1));
         }
         self.verify_seqs(check, self.seqs(lane).1);
+        Ok(())
     }
 
     fn verify_seqs(&self, check: &mut Check<'_, '_, T::Frontier>, seq: Seq) {
