@@ -1,3 +1,18 @@
 //! The node: what Landfall runs on a device and at the centre.
 
+pub mod api;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod coordinates;
+pub mod daemon;
+pub mod entropy;
+pub mod event_json;
+pub mod identity;
+pub mod logging;
 pub mod media;
+pub mod nearest;
+pub mod node;
+pub mod quantity;
+pub mod time_text;
+pub mod transport;

@@ -1,0 +1,216 @@
+//! What the API needs of a node.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::cursor::Cursor;
+use super::error::ApiError;
+use super::status::{SiteStatus, Status, TokenGrant};
+use crate::coordinates::{Coordinates, Position, StreamName};
+use crate::event_json::{Event, Record};
+
+/// A node, as the API sees it. Clones are handles to the same node.
+pub trait Backend: Clone + Send + Sync + 'static {
+    /// Takes records in, in the order of the calls, and waits for room if there is none now. The
+    /// ticket resolves by itself, whether or not it is polled.
+    fn append(
+        &self,
+        request: AppendRequest,
+    ) -> impl Future<Output = Result<Ticket, ApiError>> + Send;
+
+    /// The next page of what is durable here; never waits for records to come.
+    fn read(&self, query: ReadQuery) -> impl Future<Output = Result<ReadPage, ApiError>> + Send;
+
+    /// Resolves when something beyond `cursor` is durable here; too early perhaps, never too late.
+    fn wait(&self, cursor: Cursor) -> impl Future<Output = ()> + Send;
+
+    /// What a person wants to know of the node.
+    fn status(&self) -> impl Future<Output = Result<Status, ApiError>> + Send;
+
+    /// Does what an operator asks.
+    fn admin(
+        &self,
+        command: AdminCommand,
+    ) -> impl Future<Output = Result<AdminReply, ApiError>> + Send;
+}
+
+/// Records to append. Either all of them are durable in the end or an error says that none is, but
+/// for a receipt's duplicates.
+#[derive(Clone, Debug)]
+pub struct AppendRequest {
+    /// Which request to the API it is a part of. What is refused of a request refuses all of it
+    /// that stands behind.
+    pub request: u64,
+    /// Where to.
+    pub topic: String,
+    /// Which partition; by key, or any, if none.
+    pub partition: Option<u32>,
+    /// Who writes, if each record is to be written once however often it is sent.
+    pub producer: Option<ProducerName>,
+    /// What.
+    pub events: Vec<Event>,
+}
+
+impl AppendRequest {
+    /// The producer's sequence of `event`.
+    #[must_use]
+    pub fn sequence(&self, event: &Event) -> Option<u64> {
+        let producer = self.producer.as_ref()?;
+        Some(producer.first_sequence.saturating_add(event.line.saturating_sub(1)))
+    }
+}
+
+/// A producer that numbers its records.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ProducerName {
+    /// Its name.
+    pub name: String,
+    /// The sequence of the first line of its input; that of line n is n − 1 more.
+    pub first_sequence: u64,
+}
+
+/// The promise of an outcome; dropping it does not take the records back.
+pub struct Ticket(Pin<Box<dyn Future<Output = Result<AppendReceipt, ApiError>> + Send>>);
+
+impl Ticket {
+    /// A ticket that resolves as `outcome` does.
+    pub fn new(
+        outcome: impl Future<Output = Result<AppendReceipt, ApiError>> + Send + 'static,
+    ) -> Self {
+        Self(Box::pin(outcome))
+    }
+}
+
+impl Future for Ticket {
+    type Output = Result<AppendReceipt, ApiError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.0.as_mut().poll(context)
+    }
+}
+
+/// What became of an append: durable here.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct AppendReceipt {
+    /// The coordinates written, as runs of offsets.
+    pub written: Vec<Span>,
+    /// Records that the producer had already written before.
+    pub duplicates: u64,
+}
+
+/// Consecutive offsets of one stream and epoch.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Span {
+    /// The first, with its epoch.
+    pub first: Coordinates,
+    /// How many, at least one.
+    pub count: u64,
+}
+
+/// What to read.
+#[derive(Clone, Debug)]
+pub struct ReadQuery {
+    /// The topic.
+    pub topic: String,
+    /// From where.
+    pub from: ReadFrom,
+    /// Only records first written at this site.
+    pub origin: Option<String>,
+    /// Only records of this partition.
+    pub partition: Option<u32>,
+    /// Most records in the page, at least one.
+    pub records_max: usize,
+    /// Bytes after which the page ends; it may exceed them by one record.
+    pub bytes_max: usize,
+}
+
+/// Where a page begins.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum ReadFrom {
+    /// As a person said.
+    Position(Position),
+    /// Where the page before ended.
+    After(Cursor),
+}
+
+/// Records in this node's commit order.
+#[derive(Clone, Debug)]
+pub struct ReadPage {
+    /// The records, and the gaps between them.
+    pub items: Vec<ReadItem>,
+    /// The place behind the page, also if it is empty.
+    pub cursor: Cursor,
+    /// Whether nothing durable is beyond it now.
+    pub end: bool,
+}
+
+/// What a reader finds.
+#[derive(Clone, Debug)]
+pub enum ReadItem {
+    /// A record, and the place behind it.
+    Record(Box<Record>, Cursor),
+    /// Records that are missing here, for good, and the place behind them.
+    Gap(Gap, Cursor),
+}
+
+/// Offsets of a stream that are missing here.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Gap {
+    /// The stream.
+    pub stream: StreamName,
+    /// The first that is missing.
+    pub from: u64,
+    /// The first that is there again.
+    pub to: u64,
+    /// Why.
+    pub why: String,
+}
+
+/// What an operator can ask for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum AdminCommand {
+    /// A token that lets a site enrol here.
+    CreateToken {
+        /// The site, or a pattern such as `ship-*`.
+        site: String,
+        /// How many may use it.
+        uses: u32,
+        /// For how long.
+        valid_for: Duration,
+    },
+    /// All sites that are registered.
+    Sites,
+    /// Takes a site's rights and cuts its connections.
+    Revoke {
+        /// The site.
+        site: String,
+    },
+    /// Settles that two copies of a site live on, as two sites.
+    Split {
+        /// The site.
+        site: String,
+    },
+    /// Stops the node cleanly.
+    Stop,
+}
+
+/// What an operator gets.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum AdminReply {
+    /// The token.
+    Token(TokenGrant),
+    /// The sites.
+    Sites(Vec<SiteStatus>),
+    /// It is done, and what that means.
+    Done {
+        /// In a sentence.
+        message: String,
+    },
+}

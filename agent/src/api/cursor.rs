@@ -1,0 +1,71 @@
+//! A reader's place in a node: behind which record of which commit it goes on.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// The place behind a record; printed `log-epoch-commit-index`, the first two in hexadecimal.
+///
+/// It means something only to the node that gave it. A node that has another log id, or lacks the
+/// commit, refuses it instead of starting somewhere else.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Cursor {
+    /// The log's id.
+    pub log_id: u64,
+    /// The epoch that the commit was written in.
+    pub epoch: u64,
+    /// The commit.
+    pub commit: u64,
+    /// Records of the commit that are behind the reader, lanes in their order.
+    pub index: u32,
+}
+
+/// Text that is no cursor.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct NotCursor;
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:x}-{:x}-{}-{}", self.log_id, self.epoch, self.commit, self.index)
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = NotCursor;
+
+    fn from_str(text: &str) -> Result<Self, NotCursor> {
+        let mut parts = text.split('-');
+        let mut next = |radix| {
+            let part = parts.next().filter(|part| !part.starts_with('+')).ok_or(NotCursor)?;
+            u64::from_str_radix(part, radix).map_err(|_| NotCursor)
+        };
+        let (log_id, epoch, commit, index) = (next(16)?, next(16)?, next(10)?, next(10)?);
+        let index = u32::try_from(index).map_err(|_| NotCursor)?;
+        match parts.next() {
+            None => Ok(Self { log_id, epoch, commit, index }),
+            Some(_) => Err(NotCursor),
+        }
+    }
+}
+
+impl fmt::Display for NotCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a cursor; use one that this node gave, unchanged")
+    }
+}
+
+impl std::error::Error for NotCursor {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_is_printed_as_it_is_parsed() {
+        let cursor = Cursor { log_id: u64::MAX, epoch: 0xab, commit: 12, index: 3 };
+        assert_eq!(cursor.to_string(), "ffffffffffffffff-ab-12-3");
+        assert_eq!(cursor.to_string().parse(), Ok(cursor));
+        for wrong in ["", "1-2-3", "1-2-3-4-5", "1-2-+3-4", "x-2-3-4", "1-2-3-4294967296"] {
+            assert_eq!(wrong.parse::<Cursor>(), Err(NotCursor), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,36 @@
+//! What a client of the API may take.
+
+use std::time::Duration;
+
+/// Bytes of a request's head, and of a piece of its body.
+pub const READ_BUFFER_BYTES: usize = 64 << 10;
+/// Headers of a request.
+pub const HEADERS_MAX: usize = 64;
+/// How long a head may take to arrive, and a connection to stay unused.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes of a body that is one JSON object.
+pub const JSON_BODY_BYTES_MAX: usize = 64 << 10;
+/// Bytes of the value of a query parameter.
+pub const PARAMETER_BYTES_MAX: usize = 1 << 10;
+/// Appends of one request that wait to be durable; each holds at most one piece of the body, or one
+/// record that spanned several.
+pub const APPENDS_IN_FLIGHT_MAX: usize = 32;
+/// Records in one append.
+pub const APPEND_RECORDS_MAX: usize = 1024;
+/// Bytes of values in one append, beyond which another is begun.
+pub const APPEND_BYTES_MAX: usize = 128 << 10;
+/// Bytes of records in one page.
+pub const PAGE_BYTES_MAX: usize = 128 << 10;
+/// Records in one page.
+pub const PAGE_RECORDS_MAX: usize = 1024;
+/// Pages that wait for a slow client; then reading stops until it takes them.
+pub const PAGES_QUEUED_MAX: usize = 1;
+/// Silence after which a follower is sent a comment, so that both ends notice a lost peer.
+pub const FOLLOW_COMMENT_AFTER: Duration = Duration::from_secs(15);
+/// How long the rest of a refused body is read, so that the client gets to see why.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long connections may go on when the node stops.
+pub const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+// The queue must hold what a long commit takes in, or one producer cannot fill a commit.
+const _: () = assert!(APPENDS_IN_FLIGHT_MAX * READ_BUFFER_BYTES >= 2 << 20);

@@ -1,0 +1,46 @@
+//! The local API: HTTP/1.1 with JSON on a Unix socket, and on loopback TCP to holders of a token.
+//!
+//! ```text
+//! bytes ─ server: connections, limits ─ routes: paths to calls ─┬─ append: lines in, receipts out
+//!                                                               ├─ read: pages out ─ sse: follow
+//!                                                               └─ Backend: the node
+//! ```
+//!
+//! - It knows the node only as a [`Backend`], so that tests and the simulator can stand in.
+//! - Whatever a client sends or does not read, memory per connection is bounded (`limits`).
+//! - Every refusal has the one shape of [`ApiError`].
+
+mod append;
+mod backend;
+mod body;
+mod client;
+mod cursor;
+mod error;
+pub mod limits;
+mod read;
+mod routes;
+mod server;
+mod sse;
+mod status;
+mod stream;
+mod token_file;
+
+pub use append::{AppendDone, ReceiptLine, SpanText};
+pub use backend::{
+    AdminCommand, AdminReply, AppendReceipt, AppendRequest, Backend, Gap, ProducerName, ReadFrom,
+    ReadItem, ReadPage, ReadQuery, Span, Ticket,
+};
+pub use client::{Client, ClientError, Event as FollowEvent, Follow, Lines, Target, encoded};
+pub use cursor::{Cursor, NotCursor};
+pub use error::{ApiError, ErrorCode};
+pub use read::ReadEnd;
+pub use server::{Access, ListenError, Listener, serve, serve_connection};
+pub use status::{
+    Alarm, ForkStatus, GapStatus, LaneStatus, LinkState, LinkStatus, SiteStatus, Status,
+    StreamsSummary, TokenGrant,
+};
+
+pub use token_file::TokenFileError;
+
+#[cfg(test)]
+pub(crate) mod tests;

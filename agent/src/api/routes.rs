@@ -1,0 +1,315 @@
+//! Paths and parameters to calls of the node.
+
+use std::borrow::Cow;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use serde::Deserialize;
+use tokio::sync::watch;
+
+use super::append::{AppendOptions, Appending};
+use super::backend::{AdminCommand, AdminReply, Backend, ProducerName, ReadFrom, ReadQuery};
+use super::body::{Pieces, pieces};
+use super::error::{ApiError, ErrorCode};
+use super::limits::{JSON_BODY_BYTES_MAX, PAGE_BYTES_MAX};
+use super::read::{page_records, send_pages};
+use super::sse::send_events;
+use crate::coordinates::{Position, check_site, check_topic};
+use crate::event_json::LineShape;
+
+mod parameters;
+
+use parameters::{Parameters, decoded};
+
+/// A body of any kind.
+pub(super) type ReplyBody = BoxBody<Bytes, Infallible>;
+
+/// What all requests to a node share.
+#[derive(Clone)]
+pub(super) struct Router<N> {
+    pub(super) backend: N,
+    pub(super) record_bytes_max: usize,
+    pub(super) stop: watch::Receiver<bool>,
+}
+
+impl<N: Backend> Router<N> {
+    /// Answers a request; a refusal is an answer too.
+    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<ReplyBody> {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let answer = self.route(request).await;
+        answer.unwrap_or_else(|error| {
+            tracing::debug!(%method, path, code = ?error.code, message = error.message, "refused");
+            refusal(&error)
+        })
+    }
+
+    async fn route(&self, request: Request<Incoming>) -> Result<Response<ReplyBody>, ApiError> {
+        let path = request.uri().path().to_owned();
+        let parts: Vec<Cow<'_, str>> =
+            path.trim_matches('/').split('/').map(decoded).collect::<Result<_, _>>()?;
+        let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
+        let method = request.method().clone();
+        match parts.as_slice() {
+            ["v1", "topics", topic, "records"] if method == Method::POST => {
+                self.append(topic, request).await
+            }
+            ["v1", "topics", topic, "records"] if method == Method::GET => {
+                self.read(topic, &request).await
+            }
+            ["v1", "status"] if method == Method::GET => {
+                Ok(json(StatusCode::OK, &self.backend.status().await?))
+            }
+            ["v1", "sites"] if method == Method::GET => self.admin(AdminCommand::Sites).await,
+            ["v1", "sites", site, "revoke"] if method == Method::POST => {
+                self.admin(AdminCommand::Revoke { site: site_name(site)? }).await
+            }
+            ["v1", "sites", site, "split"] if method == Method::POST => {
+                self.admin(AdminCommand::Split { site: site_name(site)? }).await
+            }
+            ["v1", "tokens"] if method == Method::POST => {
+                self.admin(token_command(request).await?).await
+            }
+            ["v1", "stop"] if method == Method::POST => self.admin(AdminCommand::Stop).await,
+            ["v1", "topics", _, "records"] => Err(wrong_method(&method, "GET, POST")),
+            ["v1", "status" | "sites"] => Err(wrong_method(&method, "GET")),
+            ["v1", "tokens" | "stop"] | ["v1", "sites", _, "revoke" | "split"] => {
+                Err(wrong_method(&method, "POST"))
+            }
+            _ => Err(ApiError::new(ErrorCode::NotFound, format!("there is no `{path}`"))
+                .with_hint("docs/api.md lists all paths")),
+        }
+    }
+
+    async fn append(
+        &self,
+        topic: &str,
+        request: Request<Incoming>,
+    ) -> Result<Response<ReplyBody>, ApiError> {
+        let options = append_options(topic, request.uri().query(), self.record_bytes_max)?;
+        let mut appending = Appending::new(self.backend.clone(), request.into_body(), options);
+        let mut line = match appending.next().await {
+            Some(Err(error)) => {
+                tokio::spawn(appending.drain());
+                return Err(error);
+            }
+            Some(Ok(receipt)) => Some(receipt),
+            None => None,
+        };
+        let (sender, body) = pieces();
+        tokio::spawn(async move {
+            loop {
+                let done = line.is_none();
+                let text = match &line {
+                    Some(receipt) => json_text(receipt),
+                    None => named("done", &appending.done()),
+                };
+                if sender.send(Bytes::from(format!("{text}\n"))).await.is_err() || done {
+                    return;
+                }
+                line = match appending.next().await {
+                    Some(Ok(receipt)) => Some(receipt),
+                    None => None,
+                    Some(Err(error)) => {
+                        // If the client is gone, nobody is left to tell.
+                        let text = format!("{}\n", error.to_json());
+                        let _ = sender.send(Bytes::from(text)).await;
+                        drop(sender);
+                        return appending.drain().await;
+                    }
+                };
+            }
+        });
+        Ok(stream("application/x-ndjson", body))
+    }
+
+    async fn read(
+        &self,
+        topic: &str,
+        request: &Request<Incoming>,
+    ) -> Result<Response<ReplyBody>, ApiError> {
+        let mut query = Parameters::of(request.uri().query(), &READ_PARAMETERS)?;
+        let accept = request.headers().get(ACCEPT).map(HeaderValue::as_bytes);
+        let wants_events = accept.is_some_and(|accept| accept.starts_with(b"text/event-stream"));
+        let follow = query.flag("follow")? || wants_events;
+        let records_left = query.number("max")?.unwrap_or(u64::MAX);
+        let last_event = request.headers().get("last-event-id").map(HeaderValue::to_str);
+        let from = match (last_event, query.text("after"), query.text("from")) {
+            (Some(Ok(id)), _, _) => ReadFrom::After(cursor(id)?),
+            (Some(Err(_)), _, _) => return Err(bad("Last-Event-ID is not text")),
+            (None, Some(after), None) => ReadFrom::After(cursor(&after)?),
+            (None, None, Some(from)) => {
+                let position = from.parse::<Position>().map_err(|error| bad(error.to_string()))?;
+                ReadFrom::Position(position)
+            }
+            (None, None, None) => ReadFrom::Position(Position::Earliest),
+            (None, Some(_), Some(_)) => return Err(bad("give `after` or `from`, not both")),
+        };
+        let query = ReadQuery {
+            topic: readable_topic(topic)?,
+            from,
+            origin: query.text("origin").map(|site| site_name(&site)).transpose()?,
+            partition: query.partition()?,
+            records_max: page_records(records_left),
+            bytes_max: PAGE_BYTES_MAX,
+        };
+        if records_left == 0 {
+            return Err(bad("`max` must be at least 1"));
+        }
+        let page = self.backend.read(query.clone()).await?;
+        let (sender, body) = pieces();
+        let (backend, stop) = (self.backend.clone(), self.stop.clone());
+        if follow {
+            tokio::spawn(send_events(backend, query, page, records_left, sender, stop));
+            return Ok(stream("text/event-stream", body));
+        }
+        tokio::spawn(send_pages(backend, query, page, records_left, sender));
+        Ok(stream("application/x-ndjson", body))
+    }
+
+    async fn admin(&self, command: AdminCommand) -> Result<Response<ReplyBody>, ApiError> {
+        let reply = self.backend.admin(command).await?;
+        let status = match reply {
+            AdminReply::Token(_) => StatusCode::CREATED,
+            AdminReply::Sites(_) | AdminReply::Done { .. } => StatusCode::OK,
+        };
+        Ok(json(status, &reply))
+    }
+}
+
+const READ_PARAMETERS: [&str; 6] = ["after", "follow", "from", "max", "origin", "partition"];
+const APPEND_PARAMETERS: [&str; 6] =
+    ["first_sequence", "key_field", "partition", "producer", "skip_bad", "time_field"];
+
+fn append_options(
+    topic: &str,
+    query: Option<&str>,
+    record_bytes_max: usize,
+) -> Result<AppendOptions, ApiError> {
+    let mut query = Parameters::of(query, &APPEND_PARAMETERS)?;
+    check_topic(topic).map_err(|error| bad(error.to_string()))?;
+    if topic.starts_with('_') {
+        let message = format!("topic `{topic}` belongs to the node; names with `_` first do");
+        return Err(ApiError::new(ErrorCode::Forbidden, message).with_hint("use another name"));
+    }
+    let first_sequence = query.number("first_sequence")?;
+    let producer = match (query.text("producer"), first_sequence) {
+        (Some(name), first) => {
+            check_site(&name).map_err(|_| {
+                bad(format!("`{name}` cannot be a producer: use letters, digits, `.`, `_`, `-`"))
+            })?;
+            Some(ProducerName { name, first_sequence: first.unwrap_or(1) })
+        }
+        (None, Some(_)) => return Err(bad("`first_sequence` is of no use without `producer`")),
+        (None, None) => None,
+    };
+    Ok(AppendOptions {
+        topic: topic.to_owned(),
+        partition: query.partition()?,
+        producer,
+        shape: LineShape {
+            key_field: query.text("key_field"),
+            time_field: query.text("time_field"),
+        },
+        skip_bad: query.flag("skip_bad")?,
+        record_bytes_max,
+    })
+}
+
+/// The body of `POST /v1/tokens`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TokenBody {
+    site: String,
+    uses: Option<u32>,
+    valid_for_s: Option<u64>,
+}
+
+/// A week: long enough to carry a token to a ship, short enough to forget one.
+const TOKEN_VALID_FOR_S: u64 = 7 * 86_400;
+
+async fn token_command(request: Request<Incoming>) -> Result<AdminCommand, ApiError> {
+    let body = Limited::new(request.into_body(), JSON_BODY_BYTES_MAX).collect().await;
+    let body = body.map_err(|_| {
+        let message = format!("the body is longer than {JSON_BODY_BYTES_MAX} bytes, or cut off");
+        ApiError::new(ErrorCode::TooLarge, message)
+    })?;
+    let body: TokenBody = serde_json::from_slice(&body.to_bytes())
+        .map_err(|error| bad(format!("the body is not what a token needs: {error}")))?;
+    let uses = body.uses.unwrap_or(1);
+    if uses == 0 {
+        return Err(bad("`uses` must be at least 1"));
+    }
+    let valid_for = Duration::from_secs(body.valid_for_s.unwrap_or(TOKEN_VALID_FOR_S));
+    let name = body.site.replace('*', "x");
+    check_site(&name).map_err(|error| bad(error.to_string()))?;
+    Ok(AdminCommand::CreateToken { site: body.site, uses, valid_for })
+}
+
+fn readable_topic(topic: &str) -> Result<String, ApiError> {
+    check_topic(topic).map_err(|error| bad(error.to_string()))?;
+    Ok(topic.to_owned())
+}
+
+fn site_name(site: &str) -> Result<String, ApiError> {
+    check_site(site).map_err(|error| bad(error.to_string()))?;
+    Ok(site.to_owned())
+}
+
+fn cursor(text: &str) -> Result<super::Cursor, ApiError> {
+    text.parse().map_err(|error: super::NotCursor| bad(format!("`{text}` is {error}")))
+}
+
+fn bad(message: impl Into<String>) -> ApiError {
+    ApiError::new(ErrorCode::BadRequest, message)
+}
+
+fn wrong_method(method: &Method, allowed: &str) -> ApiError {
+    ApiError::new(ErrorCode::MethodNotAllowed, format!("{method} is not possible here"))
+        .with_hint(format!("use {allowed}"))
+}
+
+/// The answer that refuses.
+pub(super) fn refusal(error: &ApiError) -> Response<ReplyBody> {
+    let body = Full::new(Bytes::from(format!("{}\n", error.to_json()))).boxed();
+    let mut response = with_type(error.code.status(), "application/json", body);
+    let allowed = error.hint.as_deref().and_then(|hint| hint.strip_prefix("use "));
+    if let (ErrorCode::MethodNotAllowed, Some(Ok(value))) =
+        (error.code, allowed.map(HeaderValue::from_str))
+    {
+        response.headers_mut().insert(ALLOW, value);
+    }
+    response
+}
+
+fn json(status: StatusCode, value: &impl serde::Serialize) -> Response<ReplyBody> {
+    let text = json_text(value) + "\n";
+    with_type(status, "application/json", Full::new(Bytes::from(text)).boxed())
+}
+
+/// `{"name":value}`: the lines of an answer that are no records.
+pub(super) fn named(name: &str, value: &impl serde::Serialize) -> String {
+    format!("{{\"{name}\":{}}}", json_text(value))
+}
+
+fn json_text(value: &impl serde::Serialize) -> String {
+    // The types of the API have text keys only, so that this cannot fail.
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+fn stream(kind: &'static str, body: Pieces) -> Response<ReplyBody> {
+    with_type(StatusCode::OK, kind, body.boxed())
+}
+
+fn with_type(status: StatusCode, kind: &'static str, body: ReplyBody) -> Response<ReplyBody> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}

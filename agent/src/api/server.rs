@@ -1,0 +1,279 @@
+//! Connections: who may connect, how many, how slowly, and how they end.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::header::AUTHORIZATION;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::net::{TcpListener, UnixListener, UnixSocket, UnixStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+use super::backend::Backend;
+use super::error::{ApiError, ErrorCode};
+use super::limits::{HEAD_TIMEOUT, HEADERS_MAX, READ_BUFFER_BYTES, STOP_TIMEOUT};
+use super::routes::{Router, refusal};
+use super::stream::AnyStream;
+
+/// Who is let in.
+#[derive(Clone)]
+pub enum Access {
+    /// Whoever can connect: on a socket that only its owner can open.
+    Everyone,
+    /// Holders of the token, sent as `Authorization: Bearer …`.
+    Bearer(Arc<str>),
+}
+
+/// Where clients connect.
+#[derive(Debug)]
+pub enum Listener {
+    /// A Unix socket, removed when the listener is dropped.
+    Unix(UnixListener, PathBuf),
+    /// A loopback address.
+    Tcp(TcpListener),
+}
+
+/// Why nothing can connect.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ListenError {
+    /// Another process answers there.
+    InUse(PathBuf),
+    /// Something that is no socket is there.
+    NotASocket(PathBuf),
+    /// The system refuses the path.
+    Unix(PathBuf, std::io::Error),
+    /// The system refuses the address.
+    Tcp(SocketAddr, std::io::Error),
+}
+
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 128;
+
+impl Listener {
+    /// Listens on a Unix socket that only the owner can open (mode 0600 from its first moment on).
+    /// A socket that a killed process left is removed.
+    ///
+    /// # Errors
+    /// When another process answers there or the path cannot be used.
+    pub async fn unix(path: &Path) -> Result<Self, ListenError> {
+        let failed = |error| ListenError::Unix(path.to_owned(), error);
+        match std::fs::symlink_metadata(path) {
+            Ok(found) if !found.file_type().is_socket() => {
+                return Err(ListenError::NotASocket(path.to_owned()));
+            }
+            Ok(_) if UnixStream::connect(path).await.is_ok() => {
+                return Err(ListenError::InUse(path.to_owned()));
+            }
+            Ok(_) => std::fs::remove_file(path).map_err(failed)?,
+            Err(_) => {}
+        }
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        let socket = UnixSocket::new_stream().map_err(failed)?;
+        // On Linux the file gets the mode that the socket has before it is bound. Other systems
+        // refuse or ignore this; there the mode set behind it counts.
+        let _ = rustix::fs::fchmod(&socket, mode);
+        socket.bind(path).map_err(failed)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+        let listener = socket.listen(BACKLOG).map_err(failed)?;
+        Ok(Self::Unix(listener, path.to_owned()))
+    }
+
+    /// Listens on a loopback address.
+    ///
+    /// # Errors
+    /// When it is none, or is in use.
+    pub async fn tcp(address: SocketAddr) -> Result<Self, ListenError> {
+        if !address.ip().is_loopback() {
+            let error = std::io::Error::other("not a loopback address");
+            return Err(ListenError::Tcp(address, error));
+        }
+        let bound = TcpListener::bind(address).await;
+        bound.map(Self::Tcp).map_err(|error| ListenError::Tcp(address, error))
+    }
+
+    /// The address, if it is TCP.
+    #[must_use]
+    pub fn tcp_address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().ok(),
+            Self::Unix(..) => None,
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Self::Unix(_, path) = self {
+            // A socket that stays behind is removed by the next listener.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+/// Serves clients until `stop` becomes true, then lets requests under way end for a while.
+///
+/// `connections` is shared by all listeners of a node; a client that finds none free is told so.
+/// `record_bytes_max` is the greatest length of a line of input.
+pub async fn serve(
+    listener: Listener,
+    access: Access,
+    backend: impl Backend,
+    record_bytes_max: usize,
+    connections: Arc<Semaphore>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let router = Router { backend, record_bytes_max, stop: stop.clone() };
+    let mut tasks = JoinSet::new();
+    loop {
+        let stream = tokio::select! {
+            stream = accept(&listener) => stream,
+            _ = tasks.join_next(), if !tasks.is_empty() => continue,
+            () = stopped(&mut stop) => break,
+        };
+        match (stream, connections.clone().try_acquire_owned()) {
+            (Ok(stream), Ok(permit)) => {
+                let (router, access) = (router.clone(), access.clone());
+                tasks.spawn(async move {
+                    connection(stream, access, router).await;
+                    drop(permit);
+                });
+            }
+            (Ok(stream), Err(_)) => refuse(stream).await,
+            (Err(error), _) => {
+                // Out of descriptors, most likely: connections that end give some back.
+                tracing::warn!(%error, "cannot accept a connection to the API");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    let ended = async { while tasks.join_next().await.is_some() {} };
+    // Those that did not end are cut when the set is dropped.
+    let _ = tokio::time::timeout(STOP_TIMEOUT, ended).await;
+}
+
+/// Pause after the system refused a connection, so that the refusals do not take the processor.
+const ACCEPT_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
+
+/// Serves one connection that is already there, such as one within the process, to its end.
+pub async fn serve_connection<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
+    stream: S,
+    backend: impl Backend,
+    record_bytes_max: usize,
+    stop: watch::Receiver<bool>,
+) {
+    let router = Router { backend, record_bytes_max, stop };
+    connection(AnyStream(Box::new(stream)), Access::Everyone, router).await;
+}
+
+async fn connection(stream: AnyStream, access: Access, router: Router<impl Backend>) {
+    let mut stop = router.stop.clone();
+    let service = service_fn(|request: Request<Incoming>| {
+        let (access, router) = (access.clone(), router.clone());
+        async move {
+            let response = match access.check(&request) {
+                Ok(()) => router.answer(request).await,
+                Err(error) => refusal(&error),
+            };
+            Ok::<_, std::convert::Infallible>(response)
+        }
+    });
+    let served = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(READ_BUFFER_BYTES)
+        .max_headers(HEADERS_MAX)
+        .serve_connection(TokioIo::new(stream.0), service);
+    let mut served = std::pin::pin!(served);
+    let outcome = tokio::select! {
+        outcome = served.as_mut() => outcome,
+        () = stopped(&mut stop) => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    if let Err(error) = outcome {
+        tracing::debug!(%error, "a connection to the API ended early");
+    }
+}
+
+/// Resolves when the node stops, or nobody is left who could stop it.
+pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+impl Access {
+    fn check(&self, request: &Request<Incoming>) -> Result<(), ApiError> {
+        let Self::Bearer(token) = self else { return Ok(()) };
+        let sent = request.headers().get(AUTHORIZATION).map(hyper::header::HeaderValue::as_bytes);
+        let sent = sent.and_then(|sent| sent.strip_prefix(b"Bearer "));
+        if sent.is_some_and(|sent| equal(sent, token.as_bytes())) {
+            return Ok(());
+        }
+        Err(ApiError::new(ErrorCode::Unauthorized, "the token is missing or wrong")
+            .with_hint("send `Authorization: Bearer TOKEN` with the content of the token file"))
+    }
+}
+
+/// Compares in a time that depends on the lengths alone.
+fn equal(left: &[u8], right: &[u8]) -> bool {
+    let differing = left.iter().zip(right).fold(0, |all, (a, b)| all | (a ^ b));
+    left.len() == right.len() && differing == 0
+}
+
+async fn accept(listener: &Listener) -> std::io::Result<AnyStream> {
+    Ok(match listener {
+        Listener::Unix(listener, _) => AnyStream(Box::new(listener.accept().await?.0)),
+        Listener::Tcp(listener) => AnyStream(Box::new(listener.accept().await?.0)),
+    })
+}
+
+async fn refuse(mut stream: AnyStream) {
+    let error = ApiError::new(ErrorCode::Busy, "too many connections to the API")
+        .with_hint("end some, or raise `api.connections_max`");
+    let body = error.to_json();
+    let text = format!(
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n\
+         Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    // It fits into the socket's buffer; a client that is gone needs no answer.
+    let _ = stream.0.write_all(text.as_bytes()).await;
+}
+
+impl fmt::Display for ListenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::InUse(path) => write!(
+                f,
+                "another node answers at {}; stop it, or give this one another `api.socket`",
+                path.display()
+            ),
+            Self::NotASocket(path) => write!(
+                f,
+                "{} is there and is no socket; move it away, or set another `api.socket`",
+                path.display()
+            ),
+            Self::Unix(path, error) => write!(
+                f,
+                "cannot listen at {}: {error}; set `api.socket` to a path of at most 107 bytes in \
+                 a directory that can be written",
+                path.display()
+            ),
+            Self::Tcp(address, error) => {
+                write!(f, "cannot listen at {address}: {error}; set another `api.tcp`")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ListenError {}

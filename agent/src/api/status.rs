@@ -1,0 +1,178 @@
+//! What a person wants to know of a node, as `GET /v1/status` tells it.
+
+use serde::{Deserialize, Serialize};
+
+/// A node at one moment.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Status {
+    /// Its name.
+    pub site: String,
+    /// Version of the program.
+    pub version: String,
+    /// Id of its journal, 16 hexadecimal digits.
+    pub log_id: String,
+    /// Epoch of its journal, 16 hexadecimal digits.
+    pub epoch: String,
+    /// The clock when this was said, milliseconds since 1970.
+    pub now_ms: i64,
+    /// Its lanes, highest priority first.
+    pub lanes: Vec<LaneStatus>,
+    /// The way upstream; none at a root.
+    pub link: Option<LinkStatus>,
+    /// What it holds.
+    pub streams: StreamsSummary,
+    /// Streams with two continuations.
+    pub forks: Vec<ForkStatus>,
+    /// Records that are missing here for good.
+    pub gaps: Vec<GapStatus>,
+    /// What a person should act on.
+    pub alarms: Vec<Alarm>,
+    /// Nodes that dial this one.
+    pub sites: Vec<SiteStatus>,
+}
+
+/// One lane.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct LaneStatus {
+    /// Its name.
+    pub name: String,
+    /// Seq of the record to come.
+    pub next_seq: u64,
+    /// All below it is durable here.
+    pub durable_seq: u64,
+    /// All below it is durable at the root.
+    pub root_seq: u64,
+    /// Records that are not yet durable at the root.
+    pub behind_records: u64,
+    /// Their bytes as stored.
+    pub behind_bytes: u64,
+    /// Bytes it may take on disk.
+    pub budget_bytes: u64,
+    /// Bytes it takes on disk.
+    pub used_bytes: u64,
+    /// What it does when it is full: `reject` or `drop_oldest`.
+    pub on_full: String,
+}
+
+/// The way upstream.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct LinkStatus {
+    /// How it is.
+    pub state: LinkState,
+    /// Since when, milliseconds since 1970.
+    pub since_ms: i64,
+    /// Why, in words.
+    pub why: String,
+    /// The address in use or tried last.
+    pub address: Option<String>,
+    /// `quic` or `tls`.
+    pub carrier: Option<String>,
+    /// Attempts since it was up last.
+    pub attempts: u64,
+}
+
+/// How a link is.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum LinkState {
+    /// Being tried.
+    Connecting,
+    /// Up, with records to bring on.
+    CatchingUp,
+    /// Up, with everything durable at the root.
+    Synced,
+    /// Down until the next attempt.
+    Waiting,
+    /// The hub refuses this node; trying again will not help.
+    Refused,
+}
+
+/// What a node holds.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct StreamsSummary {
+    /// Streams of its own.
+    pub own: u64,
+    /// Streams of other sites.
+    pub others: u64,
+    /// Topics.
+    pub topics: u64,
+    /// Records.
+    pub records: u64,
+}
+
+/// A stream with two continuations, both kept.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ForkStatus {
+    /// The stream, as `ship-17/ais/0`.
+    pub stream: String,
+    /// The first offset at which they differ, or the latest that is known to be equal.
+    pub offset: u64,
+    /// First epochs of the branches, hexadecimal.
+    pub branches: Vec<String>,
+    /// What it looks like: `tail lost`, `copy`, …
+    pub what: String,
+    /// What to do.
+    pub hint: String,
+}
+
+/// Records that are missing for good.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct GapStatus {
+    /// The stream, as `ship-17/ais/0`.
+    pub stream: String,
+    /// The first that is missing.
+    pub from: u64,
+    /// The first that is there again.
+    pub to: u64,
+    /// Why.
+    pub why: String,
+}
+
+/// What a person should act on.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Alarm {
+    /// What is wrong.
+    pub what: String,
+    /// Where.
+    #[serde(rename = "where")]
+    pub place: String,
+    /// What to do.
+    pub hint: String,
+    /// Since when, milliseconds since 1970.
+    pub since_ms: i64,
+}
+
+/// A node that is registered at this one.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct SiteStatus {
+    /// Its name.
+    pub site: String,
+    /// `connected`, `away`, `revoked`, …
+    pub state: String,
+    /// When it was heard of last, milliseconds since 1970.
+    pub last_contact_ms: Option<i64>,
+    /// Version of its program.
+    pub version: Option<String>,
+    /// Records it had not yet brought when it was heard of last.
+    pub behind_records: Option<u64>,
+    /// Time of the oldest of them, milliseconds since 1970.
+    pub oldest_unsent_ms: Option<i64>,
+    /// When its first lane will be full if it goes on as it did, milliseconds since 1970.
+    pub full_at_ms: Option<i64>,
+    /// What is wrong with it, such as `copy`.
+    pub alarms: Vec<String>,
+}
+
+/// A token that lets a site enrol.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct TokenGrant {
+    /// The token; whoever has it can enrol.
+    pub token: String,
+    /// The site, or pattern, that it is for.
+    pub site: String,
+    /// How many may use it.
+    pub uses: u32,
+    /// When it expires, milliseconds since 1970.
+    pub expires_ms: i64,
+}

@@ -1,0 +1,216 @@
+//! A node in memory: one origin, one partition, all durable at once unless it is told to wait.
+
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use tokio::sync::watch;
+
+use super::super::*;
+use crate::coordinates::{Coordinates, Position, StreamName};
+use crate::event_json::Record;
+
+/// The epoch of everything it writes.
+pub(crate) const EPOCH: u64 = 0x1f00_ba5e;
+
+#[derive(Clone)]
+pub(crate) struct Memory {
+    state: Arc<Mutex<State>>,
+    /// Number of records; followers wait for it to grow.
+    count: watch::Sender<u64>,
+    /// While false, appends are taken but not durable.
+    synced: watch::Sender<bool>,
+}
+
+#[derive(Default)]
+struct State {
+    records: Vec<Record>,
+    last_sequence: u64,
+    room: Option<usize>,
+    appends_waiting: usize,
+    appends_waiting_max: usize,
+    reads: usize,
+    commands: Vec<AdminCommand>,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        let (count, synced) = (watch::Sender::new(0), watch::Sender::new(true));
+        Self { state: Arc::default(), count, synced }
+    }
+}
+
+impl Memory {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap()
+    }
+
+    pub(crate) fn values(&self) -> Vec<bytes::Bytes> {
+        self.state().records.iter().map(|record| record.value.clone().unwrap()).collect()
+    }
+
+    pub(crate) fn keys(&self) -> Vec<Option<bytes::Bytes>> {
+        self.state().records.iter().map(|record| record.key.clone()).collect()
+    }
+
+    /// Refuses records beyond this number.
+    pub(crate) fn set_room(&self, records: usize) {
+        self.state().room = Some(records);
+    }
+
+    pub(crate) fn set_synced(&self, synced: bool) {
+        self.synced.send_replace(synced);
+    }
+
+    pub(crate) fn appends_waiting_max(&self) -> usize {
+        self.state().appends_waiting_max
+    }
+
+    pub(crate) fn reads(&self) -> usize {
+        self.state().reads
+    }
+
+    pub(crate) fn commands(&self) -> Vec<AdminCommand> {
+        self.state().commands.clone()
+    }
+
+    /// Resolves when somebody waits for records.
+    pub(crate) async fn somebody_waits(&self) {
+        while self.count.receiver_count() == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Resolves when nobody waits for records.
+    pub(crate) async fn nobody_waits(&self) {
+        self.count.closed().await;
+    }
+
+    fn write(&self, request: &AppendRequest) -> Result<AppendReceipt, ApiError> {
+        let mut state = self.state();
+        if state.room.is_some_and(|room| state.records.len() + request.events.len() > room) {
+            return Err(ApiError::new(ErrorCode::LaneFull, "lane `normal` is full")
+                .with_hint("wait for the link, or raise `lane.budget_bytes`"));
+        }
+        let first = state.records.len() as u64;
+        let mut receipt = AppendReceipt::default();
+        for event in &request.events {
+            if let Some(sequence) = request.sequence(event) {
+                if sequence <= state.last_sequence {
+                    receipt.duplicates += 1;
+                    continue;
+                }
+                state.last_sequence = sequence;
+            }
+            let offset = state.records.len() as u64;
+            state.records.push(Record {
+                coordinates: coordinates(&request.topic, offset),
+                seq: offset,
+                lane: "normal".to_owned(),
+                timestamp_ms: event.timestamp_ms.unwrap_or(0),
+                key: event.key.clone(),
+                value: Some(event.value.clone()),
+                headers: Vec::new(),
+            });
+        }
+        let count = state.records.len() as u64 - first;
+        if count > 0 {
+            let first = coordinates(&request.topic, first);
+            receipt.written.push(Span { first, count });
+        }
+        self.count.send_replace(state.records.len() as u64);
+        Ok(receipt)
+    }
+}
+
+fn coordinates(topic: &str, offset: u64) -> Coordinates {
+    let stream = StreamName { origin: "ship-17".to_owned(), topic: topic.to_owned(), partition: 0 };
+    Coordinates { stream, offset, epoch: Some(EPOCH) }
+}
+
+fn cursor(commit: u64) -> Cursor {
+    Cursor { log_id: 7, epoch: EPOCH, commit, index: 0 }
+}
+
+impl Backend for Memory {
+    async fn append(&self, request: AppendRequest) -> Result<Ticket, ApiError> {
+        if request.topic == "nowhere" {
+            return Err(ApiError::new(ErrorCode::UnknownTopic, "there is no topic `nowhere`")
+                .with_hint("create it, or set `create_topics`"));
+        }
+        let outcome = self.write(&request);
+        let mut synced = self.synced.subscribe();
+        let mut state = self.state();
+        state.appends_waiting += 1;
+        state.appends_waiting_max = state.appends_waiting_max.max(state.appends_waiting);
+        let node = self.clone();
+        Ok(Ticket::new(async move {
+            synced.wait_for(|synced| *synced).await.unwrap();
+            node.state().appends_waiting -= 1;
+            outcome
+        }))
+    }
+
+    async fn read(&self, query: ReadQuery) -> Result<ReadPage, ApiError> {
+        let mut state = self.state();
+        state.reads += 1;
+        let end = state.records.len() as u64;
+        let start = match query.from {
+            ReadFrom::After(cursor) if cursor.log_id != 7 => {
+                return Err(ApiError::new(ErrorCode::Gone, "the cursor is of another log"));
+            }
+            ReadFrom::After(cursor) => cursor.commit,
+            ReadFrom::Position(Position::Latest) => end,
+            ReadFrom::Position(Position::Offset(offset)) => offset.min(end),
+            ReadFrom::Position(_) => 0,
+        };
+        let mut items = Vec::new();
+        let mut bytes = 0;
+        for (record, next) in state.records.iter().skip(start as usize).zip(start + 1..) {
+            if items.len() == query.records_max || bytes >= query.bytes_max {
+                break;
+            }
+            bytes += record.value.as_ref().map_or(0, bytes::Bytes::len);
+            items.push(ReadItem::Record(Box::new(record.clone()), cursor(next)));
+        }
+        let next = start + items.len() as u64;
+        Ok(ReadPage { items, cursor: cursor(next), end: next == end })
+    }
+
+    async fn wait(&self, cursor: Cursor) {
+        let mut count = self.count.subscribe();
+        count.wait_for(|count| *count > cursor.commit).await.unwrap();
+    }
+
+    async fn status(&self) -> Result<Status, ApiError> {
+        Ok(Status {
+            site: "ship-17".to_owned(),
+            version: "0.1.0".to_owned(),
+            log_id: format!("{:016x}", 7),
+            epoch: format!("{EPOCH:016x}"),
+            now_ms: 0,
+            lanes: Vec::new(),
+            link: None,
+            streams: StreamsSummary { own: 1, ..StreamsSummary::default() },
+            forks: Vec::new(),
+            gaps: Vec::new(),
+            alarms: Vec::new(),
+            sites: Vec::new(),
+        })
+    }
+
+    async fn admin(&self, command: AdminCommand) -> Result<AdminReply, ApiError> {
+        self.state().commands.push(command.clone());
+        Ok(match command {
+            AdminCommand::CreateToken { site, uses, .. } => AdminReply::Token(TokenGrant {
+                token: "lf1-secret".to_owned(),
+                site,
+                uses,
+                expires_ms: 5,
+            }),
+            AdminCommand::Sites => AdminReply::Sites(Vec::new()),
+            AdminCommand::Revoke { site } if site == "nobody" => {
+                return Err(ApiError::new(ErrorCode::UnknownSite, "there is no site `nobody`"));
+            }
+            _ => AdminReply::Done { message: "done".to_owned() },
+        })
+    }
+}

@@ -1,0 +1,130 @@
+//! The command line: words to commands, commands to calls of the API, answers to people.
+//!
+//! Every command has a file with its help, its options and, where it needs nothing but the API, its
+//! body. [`parse`] has no side effects; what a command prints goes through the writers it is given.
+
+pub mod append;
+mod arguments;
+pub mod connect;
+mod failure;
+pub mod init;
+mod node;
+pub mod read;
+pub mod run;
+pub mod sites;
+pub mod status;
+pub mod terminal;
+pub mod token;
+
+use std::ffi::OsString;
+
+use arguments::Arguments;
+pub use arguments::{DataOptions, Usage};
+pub use failure::{Exit, Failure};
+pub use node::{DoctorOptions, InitOptions, JoinToken, RunOptions, VerifyOptions};
+
+use crate::nearest::nearest;
+
+/// What a person asked for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Command {
+    /// To read this text.
+    Help(&'static str),
+    /// To know the version.
+    Version,
+    /// To see a ship go offline and come back.
+    Demo,
+    /// To make a node.
+    Init(InitOptions),
+    /// To run it.
+    Run(RunOptions),
+    /// To append events.
+    Append(append::AppendOptions),
+    /// To read them.
+    Read(read::ReadOptions),
+    /// To know how the node is.
+    Status(status::StatusOptions),
+    /// To check every checksum, hash and invariant.
+    Verify(VerifyOptions),
+    /// To let a site enrol.
+    Token(token::TokenOptions),
+    /// To see or change the sites of a hub.
+    Sites(sites::SitesOptions),
+    /// To find out what is wrong between this machine and the hub.
+    Doctor(DoctorOptions),
+}
+
+/// What `landfall` alone says.
+pub const HELP: &str = "\
+Landfall: an event log for devices that are often offline
+
+Usage: landfall COMMAND [OPTION…]
+
+  demo      Watch a ship go offline and come back, in temporary folders, on real data
+  init      Make a node, and enrol it at a hub
+  run       Run the node
+  append    Append events, one JSON value a line
+  read      Read a topic, one JSON object a record
+  status    Show how the node is and what to do about it
+  verify    Check every checksum, hash and invariant
+  token     Make a token that lets a site enrol at this hub
+  sites     List, revoke or split the sites of this hub
+  doctor    Find out what stands between this machine and its hub
+
+Options:
+  --help       Show this, or the help of a command: landfall COMMAND --help
+  --version    Show the version
+
+LANDFALL_DATA stands for --data, LANDFALL_CONFIG for --config; docs/configuration.md lists the
+others.
+Exit codes: 0 done, 1 a check failed, 2 wrong usage, 3 refused or unreachable.
+";
+
+const COMMANDS: [&str; 10] =
+    ["demo", "init", "run", "append", "read", "status", "verify", "token", "sites", "doctor"];
+
+const DEMO_HELP: &str = "\
+Watch a ship go offline and come back, in temporary folders, on real data
+
+Usage: landfall demo
+
+A hub and a ship run in a temporary folder. The ship records a sample of AIS positions offline; the
+link comes up, slow and far; the hub is killed half way; a copy of the ship's folder is started. In
+the end both hold the same records, which is checked one by one. Takes less than 20 seconds.
+
+Options:
+  --help    Show this
+";
+
+/// Understands the words behind the program's name. `environment` gives the variables.
+///
+/// # Errors
+/// Says which word is wrong, and which was probably meant.
+pub fn parse(
+    words: impl IntoIterator<Item = OsString>,
+    environment: &dyn Fn(&str) -> Option<OsString>,
+) -> Result<Command, Usage> {
+    let mut arguments = Arguments::new(words, environment);
+    let Some(command) = arguments.command()? else { return Ok(Command::Help(HELP)) };
+    match command.as_str() {
+        "help" | "-h" | "--help" => Ok(Command::Help(HELP)),
+        "-V" | "--version" => Ok(Command::Version),
+        "demo" => arguments.read("demo", DEMO_HELP, |_| Ok(Command::Demo)),
+        "init" => arguments.read("init", node::INIT_HELP, InitOptions::parse),
+        "run" => arguments.read("run", node::RUN_HELP, RunOptions::parse),
+        "append" => arguments.read("append", append::HELP, append::AppendOptions::parse),
+        "read" => arguments.read("read", read::HELP, read::ReadOptions::parse),
+        "status" => arguments.read("status", status::HELP, status::StatusOptions::parse),
+        "verify" => arguments.read("verify", node::VERIFY_HELP, VerifyOptions::parse),
+        "token" => arguments.read("token", token::HELP, token::TokenOptions::parse),
+        "sites" => arguments.read("sites", sites::HELP, sites::SitesOptions::parse),
+        "doctor" => arguments.read("doctor", node::DOCTOR_HELP, DoctorOptions::parse),
+        unknown => {
+            let meant = nearest(unknown, COMMANDS).map(str::to_owned);
+            Err(Usage::unknown_command(unknown, meant))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+//! `landfall sites`: the nodes that are registered at a hub.
+
+use std::io::Write;
+
+use hyper::Method;
+
+use super::arguments::{Arguments, Stop, Word};
+use super::status::print_text;
+use super::terminal::{Table, ago};
+use super::{Command, DataOptions, Exit, Failure};
+use crate::api::{AdminReply, Client, SiteStatus, encoded};
+use crate::clock;
+use crate::coordinates::check_site;
+use crate::quantity::count_text;
+
+pub(super) const HELP: &str = "\
+List, revoke or split the sites of this hub
+
+Usage: landfall sites --data HUB [OPTION…]
+       landfall sites --data HUB revoke SITE
+       landfall sites --data HUB split SITE
+
+revoke takes the site's rights and cuts its connections within seconds; what it brought stays.
+split settles that two copies of a site live on, as two sites from then on.
+
+Options:
+  --data DIR       The hub's directory
+  --config FILE    Its configuration; landfall.toml in the directory if left out
+  --json           Print one JSON object for machines
+  --help           Show this
+";
+
+/// Options of `landfall sites`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct SitesOptions {
+    /// Which hub.
+    pub node: DataOptions,
+    /// What to do.
+    pub action: SitesAction,
+    /// Whether machines read it.
+    pub json: bool,
+}
+
+/// What to do with sites.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum SitesAction {
+    /// Show them.
+    List,
+    /// Take one's rights.
+    Revoke(String),
+    /// Make two of one.
+    Split(String),
+}
+
+impl SitesOptions {
+    pub(super) fn parse(arguments: &mut Arguments<'_>) -> Result<Command, Stop> {
+        let (mut words, mut json) = (Vec::new(), false);
+        while let Some(word) = arguments.next()? {
+            match word {
+                Word::Option(name) if name == "--json" => json = true,
+                Word::Plain(text) if words.len() < 2 => words.push(text),
+                _ => return Err(arguments.unknown(&word).into()),
+            }
+        }
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let site = |site: &str| {
+            check_site(site).map_err(|error| arguments.wrong(error.to_string()))?;
+            Ok::<_, Stop>(site.to_owned())
+        };
+        let action = match words.as_slice() {
+            [] => SitesAction::List,
+            ["revoke", name] => SitesAction::Revoke(site(name)?),
+            ["split", name] => SitesAction::Split(site(name)?),
+            [action @ ("revoke" | "split")] => {
+                return Err(arguments.wrong(format!("{action} which site?")).into());
+            }
+            _ => return Err(arguments.wrong("say `revoke SITE`, `split SITE` or nothing").into()),
+        };
+        Ok(Command::Sites(Self { node: arguments.data()?, action, json }))
+    }
+}
+
+/// Asks, and writes the answer to `out`.
+///
+/// # Errors
+/// When there is no such site, nothing answers or `out` fails.
+pub async fn run(
+    options: &SitesOptions,
+    client: &Client,
+    out: &mut impl Write,
+) -> Result<Exit, Failure> {
+    let reply = match &options.action {
+        SitesAction::List => client.admin(Method::GET, "/v1/sites", None).await?,
+        SitesAction::Revoke(site) => {
+            client.admin(Method::POST, &format!("/v1/sites/{}/revoke", encoded(site)), None).await?
+        }
+        SitesAction::Split(site) => {
+            client.admin(Method::POST, &format!("/v1/sites/{}/split", encoded(site)), None).await?
+        }
+    };
+    let text = match reply {
+        reply if options.json => serde_json::to_string(&reply).unwrap_or_default() + "\n",
+        AdminReply::Sites(sites) if sites.is_empty() => {
+            "no site is registered; `landfall token` lets one enrol\n".to_owned()
+        }
+        AdminReply::Sites(sites) => sites_table(&sites, clock::wall().ms()),
+        AdminReply::Done { message } => message + "\n",
+        AdminReply::Token(_) => return Err(Failure::refused("the node answered another question")),
+    };
+    print_text(out, &text)
+}
+
+/// The sites for people.
+#[must_use]
+pub fn sites_table(sites: &[SiteStatus], now_ms: i64) -> String {
+    let heads = [
+        "site",
+        "state",
+        "last contact",
+        "version",
+        ">behind",
+        "oldest unsent",
+        "disk full",
+        "alarms",
+    ];
+    let mut table = Table::new(&heads);
+    let time = |ms: Option<i64>| ms.map_or("-".to_owned(), |ms| ago(ms, now_ms));
+    for site in sites {
+        table.row([
+            site.site.clone(),
+            site.state.clone(),
+            time(site.last_contact_ms),
+            site.version.clone().unwrap_or_else(|| "-".to_owned()),
+            site.behind_records.map_or("-".to_owned(), count_text),
+            time(site.oldest_unsent_ms),
+            time(site.full_at_ms),
+            site.alarms.join(", "),
+        ]);
+    }
+    table.text()
+}

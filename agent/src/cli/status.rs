@@ -1,0 +1,164 @@
+//! `landfall status`: how a node is, for people and for machines.
+
+use std::io::Write;
+
+use super::arguments::{Arguments, Stop};
+use super::node::flag;
+use super::sites::sites_table;
+use super::terminal::{Table, ago};
+use super::{Command, DataOptions, Exit, Failure};
+use crate::api::{Client, LinkState, LinkStatus, Status};
+use crate::quantity::{ByteSize, count_text};
+
+pub(super) const HELP: &str = "\
+Show how the node is and what to do about it
+
+Usage: landfall status --data DIR [OPTION…]
+
+Options:
+  --data DIR       The node's directory
+  --config FILE    Its configuration; landfall.toml in the directory if left out
+  --json           Print one JSON object for machines
+  --help           Show this
+";
+
+/// Options of `landfall status`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct StatusOptions {
+    /// Which node.
+    pub node: DataOptions,
+    /// Whether machines read it.
+    pub json: bool,
+}
+
+impl StatusOptions {
+    pub(super) fn parse(arguments: &mut Arguments<'_>) -> Result<Command, Stop> {
+        let json = flag(arguments, "--json")?;
+        Ok(Command::Status(Self { node: arguments.data()?, json }))
+    }
+}
+
+/// Asks, and writes the answer to `out`.
+///
+/// # Errors
+/// When nothing answers or `out` fails.
+pub async fn run(
+    options: &StatusOptions,
+    client: &Client,
+    out: &mut impl Write,
+) -> Result<Exit, Failure> {
+    let status = client.status().await?;
+    let text = match options.json {
+        true => serde_json::to_string(&status).unwrap_or_default() + "\n",
+        false => status_text(&status),
+    };
+    print_text(out, &text)
+}
+
+/// Writes all of a command's text.
+pub(super) fn print_text(out: &mut impl Write, text: &str) -> Result<Exit, Failure> {
+    let printed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    match printed {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::refused(format!("cannot print: {error}")))
+        }
+        _ => Ok(Exit::Done),
+    }
+}
+
+/// The page for people.
+#[must_use]
+pub fn status_text(status: &Status) -> String {
+    let mut text = format!(
+        "{}  (landfall {}, log {}, epoch {})\n",
+        status.site, status.version, status.log_id, status.epoch
+    );
+    match &status.link {
+        Some(link) => text.push_str(&link_text(link, status.now_ms)),
+        None => text.push_str("root: what is durable here is durable at the root\n"),
+    }
+    let streams = &status.streams;
+    text.push_str(&format!(
+        "{} records in {} topics, {} own streams, {} of others\n\n",
+        count_text(streams.records),
+        streams.topics,
+        count_text(streams.own),
+        count_text(streams.others)
+    ));
+    text.push_str(&lanes_table(status));
+    for fork in &status.forks {
+        text.push_str(&format!(
+            "\nfork: {} of {} at offset {}, branches {}\n  {}\n",
+            fork.what,
+            fork.stream,
+            fork.offset,
+            fork.branches.join(" and "),
+            fork.hint
+        ));
+    }
+    for gap in &status.gaps {
+        let last = gap.to.saturating_sub(1);
+        text.push_str(&format!("\ngap: {}@{} to @{last}: {}\n", gap.stream, gap.from, gap.why));
+    }
+    for alarm in &status.alarms {
+        let since = ago(alarm.since_ms, status.now_ms);
+        let (what, place, hint) = (&alarm.what, &alarm.place, &alarm.hint);
+        text.push_str(&format!("\nALARM: {what} ({place}, {since})\n  {hint}\n"));
+    }
+    if !status.sites.is_empty() {
+        text.push('\n');
+        text.push_str(&sites_table(&status.sites, status.now_ms));
+    }
+    text
+}
+
+fn link_text(link: &LinkStatus, now_ms: i64) -> String {
+    let state = match link.state {
+        LinkState::Connecting => "connecting",
+        LinkState::CatchingUp => "up, catching up",
+        LinkState::Synced => "up, all is durable at the root",
+        LinkState::Waiting => "down",
+        LinkState::Refused => "refused",
+    };
+    let mut text = format!("link: {state} since {}", ago(link.since_ms, now_ms));
+    if let Some(address) = &link.address {
+        text.push_str(&format!(", {address}"));
+    }
+    if let Some(carrier) = &link.carrier {
+        text.push_str(&format!(" by {carrier}"));
+    }
+    if link.attempts > 1 {
+        text.push_str(&format!(", {} attempts", count_text(link.attempts)));
+    }
+    if !link.why.is_empty() {
+        text.push_str(&format!("\n  {}", link.why));
+    }
+    text + "\n"
+}
+
+fn lanes_table(status: &Status) -> String {
+    let heads = [
+        "lane",
+        ">next seq",
+        ">durable",
+        ">at the root",
+        ">behind",
+        ">bytes",
+        ">used",
+        "when full",
+    ];
+    let mut table = Table::new(&heads);
+    for lane in &status.lanes {
+        table.row([
+            lane.name.clone(),
+            count_text(lane.next_seq),
+            count_text(lane.durable_seq),
+            count_text(lane.root_seq),
+            count_text(lane.behind_records),
+            ByteSize(lane.behind_bytes).to_string(),
+            format!("{} of {}", ByteSize(lane.used_bytes), ByteSize(lane.budget_bytes)),
+            lane.on_full.clone(),
+        ]);
+    }
+    table.text()
+}

@@ -1,0 +1,416 @@
+//! Every section of the configuration: what can be set, by default to what, and what it costs.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Config;
+use super::error::ConfigError;
+use super::file::{ConfigFile, Scope};
+use super::setting::{Allowed, REQUIRED, Setting, section};
+use super::value::{HostPort, Raw, Value, words};
+use crate::coordinates::{check_site, check_topic};
+use crate::quantity::ByteSize;
+
+section! {
+    /// Who the node is and whom it serves. These keys stand at the top of the file.
+    struct Node in "", listed: false;
+
+    /// The unique name of this node. `none` takes the name from the identity that `landfall init`
+    /// made.
+    site: Option<String> = "none",
+        Allowed::Text("a name of letters, digits, `.`, `_` and `-`, at most 64");
+    low "a name that says nothing makes coordinates hard to read.";
+    high "long names cost bytes in every message.";
+
+    /// Address to accept other nodes on, UDP and TCP. `none`: the node only dials. Port 4520 if
+    /// none is given.
+    listen: Option<SocketAddr> = "none",
+        Allowed::Text("an IP address with an optional port, such as `[::]:4520`");
+    low "without it no node can dial this one.";
+    high "an address that everybody reaches is attacked by everybody; only registered keys get in.";
+
+    /// Addresses that enrolment tokens give to other nodes. Empty: the address listened on.
+    advertise: Vec<HostPort> = "", Allowed::Text("a list of `host:port`");
+    low "behind NAT, a token names an address that nobody outside reaches.";
+    high "each address that does not answer costs a dialling node time.";
+
+    /// Windows and buffers: `device` keeps memory small, `hub` serves many nodes at full rate.
+    profile: Profile = "device", Allowed::Word(Profile::WORDS);
+    low "`device` at a centre: slower catch-up over long links.";
+    high "`hub` on a device: tens of MiB more memory.";
+
+    /// Whether the first record of a topic creates it.
+    create_topics: bool = "true", Allowed::Bool;
+    low "`false`: every topic needs a `[[topic]]` entry, or its records are refused.";
+    high "`true`: a misspelt topic name makes a new topic.";
+}
+
+section! {
+    /// The nodes that this one dials to bring its records on.
+    struct Upstream in "upstream", listed: false;
+
+    /// Addresses of one hub, tried in order. Empty: this node is a root.
+    addresses: Vec<HostPort> = "", Allowed::Text("a list of `host` or `host:port`");
+    low "one address is one way to be cut off.";
+    high "each address that does not answer delays the next.";
+
+    /// Fingerprints of hub keys to trust besides those learned by enrolment.
+    keys: Vec<String> = "", Allowed::Text("a list of key fingerprints");
+    low "a hub whose key is neither here nor learned is refused.";
+    high "each key more is one more that must not leak.";
+
+    /// What lets this node forget records: durable at the `root`, or at the next `hop`.
+    trim_at: TrimAt = "root", Allowed::Word(TrimAt::WORDS);
+    low "`hop`: a gateway that dies takes with it what only it had.";
+    high "`root`: the disk must hold what the whole chain has not passed on.";
+
+    /// Longest pause between two attempts to reach the hub.
+    backoff_max: Duration = "60s", Allowed::Duration("1s", "1h");
+    low "a dead link costs radio time and bytes.";
+    high "a link that comes back is noticed late.";
+
+    /// How long QUIC may take to answer before TLS on TCP is tried beside it.
+    tcp_fallback_delay: Duration = "3s", Allowed::Duration("100ms", "5m");
+    low "slow links fall back to TCP without need.";
+    high "where UDP is blocked, each connection starts this much later.";
+
+    /// Round trip to assume before one was measured.
+    initial_rtt: Duration = "333ms", Allowed::Duration("1ms", "10s");
+    low "over a satellite, handshakes are sent twice.";
+    high "on a lossy short link, the first loss is noticed late.";
+
+    /// Bytes a second to send at most. `none`: what the link carries.
+    rate_bytes_max: Option<ByteSize> = "none", Allowed::Size("1KiB", "100GiB");
+    low "catching up takes longer than the link is there.";
+    high "other users of the link get less.";
+}
+
+section! {
+    /// How records are stored and for how long.
+    struct Storage in "storage", listed: false;
+
+    /// Size of a segment file. Disk space is taken and given back in whole segments.
+    segment_bytes: ByteSize = "16MiB", Allowed::Size("512KiB", "1GiB");
+    low "many files and footers; opening takes longer.";
+    high "space comes back late, and each lane takes at least two segments.";
+
+    /// Whether the medium writes 512 bytes whole or not at all when power fails; otherwise 4096 is
+    /// assumed.
+    powersafe: bool = "false", Allowed::Bool;
+    low "`false` where it is true: a lone small commit costs 4 KiB of flash.";
+    high "`true` where it is not: a power cut can damage records acknowledged before.";
+
+    /// Most bytes of records synced together.
+    commit_bytes_max: ByteSize = "4MiB", Allowed::Size("256KiB", "4MiB");
+    low "more syncs, so a lower rate.";
+    high "on a slow medium each sync, and so each acknowledgement, takes longer.";
+
+    /// How long records that are durable at the root are kept, within the lane's budget.
+    keep_acked: Duration = "24h", Allowed::Duration("0s", "3650d");
+    low "a centre restored from an older backup cannot be refilled.";
+    high "the budget fills with what others hold too.";
+}
+
+section! {
+    /// A priority class with its own segments. The lanes `normal` (priority 0) and `urgent`
+    /// (priority 10) exist unless lanes are listed. A lane with records is not removed or renamed.
+    struct Lane in "lane", listed: true;
+
+    /// Its name.
+    name: String = REQUIRED, Allowed::Text("a name of letters, digits, `.`, `_` and `-`");
+    low "a name cannot be left out.";
+    high "long names cost bytes in every status.";
+
+    /// Lanes with higher numbers are sent first; no two lanes have the same.
+    priority: u8 = REQUIRED, Allowed::Count(0, 255);
+    low "its records wait for those of all other lanes.";
+    high "its records hold up those of all other lanes.";
+
+    /// Disk space for its records.
+    budget_bytes: ByteSize = "1GiB", Allowed::Size("1MiB", "1048576GiB");
+    low "full sooner while offline.";
+    high "must be free on the disk together with the other budgets, or the disk is full first.";
+
+    /// What happens when the budget is full of records that are not yet durable at the root:
+    /// `reject` refuses new ones, `drop_oldest` drops a segment of old ones and says so.
+    on_full: OnFull = "reject", Allowed::Word(OnFull::WORDS);
+    low "`reject`: producers get errors and must keep their records.";
+    high "`drop_oldest`: the oldest records are lost, as a gap.";
+}
+
+section! {
+    /// A topic whose settings differ from the defaults.
+    struct Topic in "topic", listed: true;
+
+    /// Its name.
+    name: String = REQUIRED,
+        Allowed::Text("a name of letters, digits, `.`, `_` and `-`, at most 249");
+    low "a name cannot be left out.";
+    high "long names cost bytes in every batch.";
+
+    /// The lane its records go to. It holds for ever from the first record on.
+    lane: String = "normal", Allowed::Text("the name of a lane");
+    low "in a lane of low priority it waits for others.";
+    high "in a lane of high priority it holds up others.";
+
+    /// Number of its partitions; records with equal keys share one.
+    partitions: u32 = "1", Allowed::Count(1, 1024);
+    low "readers cannot share the work.";
+    high "each partition costs memory and bytes in every frontier.";
+
+    /// Whether its records go upstream `always`, only when asked for (`on_demand`), or `never`.
+    replicate: Replicate = "always", Allowed::Word(Replicate::WORDS);
+    low "`never` and `on_demand`: the records are lost with this node.";
+    high "`always`: they cost bytes on the link.";
+
+    /// Whether only the newest record of each key is kept once it is durable at the root.
+    compacted: bool = "false", Allowed::Bool;
+    low "`false`: a table of current values grows like a log.";
+    high "`true`: the history of a key is lost.";
+}
+
+section! {
+    /// Where programs on this machine reach the node.
+    struct Api in "api", listed: false;
+
+    /// Path of the Unix socket. `none`: `landfall.sock` in the data directory. Its mode is 0600.
+    socket: Option<PathBuf> = "none", Allowed::Text("a path of at most 107 bytes");
+    low "a path that is too long for the system (107 bytes) cannot be bound.";
+    high "in a directory that others may write, they can take its place.";
+
+    /// Loopback address to serve over TCP too, to holders of the token. `none`: no TCP.
+    tcp: Option<SocketAddr> = "none",
+        Allowed::Text("a loopback address and port, such as `127.0.0.1:4521`");
+    low "containers without the socket have no way in.";
+    high "every user of the machine can try tokens.";
+
+    /// File with the token for TCP, made when it is missing. `none`: `api.token` in the data
+    /// directory.
+    token_file: Option<PathBuf> = "none", Allowed::Text("a path");
+    low "a token that nobody can read is of no use.";
+    high "whoever can read it can do everything that the API can.";
+
+    /// Connections served at a time; more are refused with status 503.
+    connections_max: u32 = "64", Allowed::Count(1, 4096);
+    low "followers and producers refuse each other.";
+    high "each connection that sends or reads at full rate takes up to 2 MiB.";
+}
+
+section! {
+    /// What the node logs on standard error.
+    struct Log in "log", listed: false;
+
+    /// Least level to log.
+    level: LogLevel = "info", Allowed::Word(LogLevel::WORDS);
+    low "`off` and `error` hide what a person should know by tomorrow.";
+    high "`debug` and `trace` slow the node down and fill journals.";
+
+    /// Lines for people (`text`) or for machines (`json`).
+    format: LogFormat = "text", Allowed::Word(LogFormat::WORDS);
+    low "`text` is hard to search by field.";
+    high "`json` is hard to read.";
+}
+
+section! {
+    /// What a node that listens allows to those that dial it.
+    struct Hub in "hub", listed: false;
+
+    /// Connections of nodes at a time.
+    connections_max: u32 = "10000", Allowed::Count(1, 1_000_000);
+    low "nodes are refused and come back later.";
+    high "an idle one costs about 40 KB.";
+
+    /// Handshakes under way at a time; more wait for a retry that proves their address.
+    handshakes_max: u32 = "256", Allowed::Count(1, 65_536);
+    low "a returning fleet is served more slowly.";
+    high "a flood of strangers costs more processor and memory.";
+
+    /// How long a handshake may take.
+    handshake_timeout: Duration = "15s", Allowed::Duration("1s", "2m");
+    low "nodes behind bad links never get in.";
+    high "strangers hold places longer.";
+
+    /// Bytes a second that one node may send. `none`: no limit.
+    node_rate_bytes_max: Option<ByteSize> = "none", Allowed::Size("1KiB", "100GiB");
+    low "catching up takes longer.";
+    high "one node can take the whole link.";
+
+    /// How long a connection may be silent before it counts as lost.
+    idle_timeout: Duration = "90s", Allowed::Duration("5s", "1h");
+    low "idle nodes must send more keep-alives.";
+    high "a node that vanished is seen as connected for longer.";
+}
+
+words! {
+    /// Which windows and buffers a node uses.
+    enum Profile {
+        /// Small memory, one thread for the network.
+        Device = "device",
+        /// Large windows, all processors.
+        Hub = "hub",
+    }
+}
+
+words! {
+    /// What lets a node forget records.
+    enum TrimAt {
+        /// They are durable at the root.
+        Root = "root",
+        /// They are durable at the next node.
+        Hop = "hop",
+    }
+}
+
+words! {
+    /// What a full lane does.
+    enum OnFull {
+        /// It refuses new records.
+        Reject = "reject",
+        /// It drops its oldest segment, and says so in the log.
+        DropOldest = "drop_oldest",
+    }
+}
+
+words! {
+    /// Whether a topic's records go upstream.
+    enum Replicate {
+        /// Always.
+        Always = "always",
+        /// When asked for.
+        OnDemand = "on_demand",
+        /// Never.
+        Never = "never",
+    }
+}
+
+words! {
+    /// The least level that is logged; `logging` says what each means.
+    enum LogLevel {
+        /// Nothing.
+        Off = "off",
+        /// A person must act.
+        Error = "error",
+        /// A person may want to know by tomorrow.
+        Warn = "warn",
+        /// Changes of state.
+        Info = "info",
+        /// Decisions.
+        Debug = "debug",
+        /// Messages.
+        Trace = "trace",
+    }
+}
+
+words! {
+    /// What log lines look like.
+    enum LogFormat {
+        /// For people.
+        Text = "text",
+        /// One JSON object a line.
+        Json = "json",
+    }
+}
+
+/// The lanes as written, or the two that are there by default; highest priority first.
+pub(super) fn lanes(file: &ConfigFile) -> Result<Vec<Lane>, ConfigError> {
+    let lane = |name: &str, priority, mebibytes: u64| Lane {
+        name: name.to_owned(),
+        priority,
+        budget_bytes: ByteSize(mebibytes << 20),
+        on_full: OnFull::Reject,
+    };
+    let mut lanes = match file.lanes() {
+        Some(scopes) => scopes.iter().map(Lane::read).collect::<Result<_, _>>()?,
+        None => vec![lane("normal", 0, 1024), lane("urgent", 10, 64)],
+    };
+    lanes.sort_by_key(|lane| std::cmp::Reverse(lane.priority));
+    Ok(lanes)
+}
+
+/// Most lanes a node has: each takes segments, a stream and a place in every commit's end.
+const LANES_MAX: usize = 8;
+
+/// What no setting can be checked for alone.
+pub(super) fn check_together(config: &Config) -> Result<(), ConfigError> {
+    if let Some(site) = &config.node.site {
+        check_site(site).map_err(|error| ConfigError::conflict("site", error.to_string()))?;
+    }
+    if config.node.listen.is_none() && !config.node.advertise.is_empty() {
+        let why = "is of no use without `listen`; set `listen`, such as `[::]:4520`, or remove it";
+        return Err(ConfigError::conflict("advertise", why));
+    }
+    if config.api.tcp.is_some_and(|address| !address.ip().is_loopback()) {
+        let why = "must be a loopback address, such as `127.0.0.1:4521`: the API is not encrypted";
+        return Err(ConfigError::conflict("api.tcp", why));
+    }
+    check_lanes(config)?;
+    check_topics(config)
+}
+
+fn check_lanes(config: &Config) -> Result<(), ConfigError> {
+    let lanes = &config.lanes;
+    if lanes.is_empty() || lanes.len() > LANES_MAX {
+        let why = format!("there must be 1 to {LANES_MAX} lanes, not {}", lanes.len());
+        return Err(ConfigError::conflict("lane", why));
+    }
+    let mut names = BTreeSet::new();
+    let mut priorities = BTreeSet::new();
+    for lane in lanes {
+        check_site(&lane.name).map_err(|_| {
+            ConfigError::conflict(
+                "lane.name",
+                format!(
+                    "`{}` cannot be a name; use at most 64 letters, digits, `.`, `_` and `-`",
+                    lane.name
+                ),
+            )
+        })?;
+        if !names.insert(&lane.name) {
+            let why = format!("two lanes are called `{}`; rename or remove one", lane.name);
+            return Err(ConfigError::conflict("lane.name", why));
+        }
+        if !priorities.insert(lane.priority) {
+            let why = format!("two lanes have priority {}; change one", lane.priority);
+            return Err(ConfigError::conflict("lane.priority", why));
+        }
+        if lane.budget_bytes.0 < 2 * config.storage.segment_bytes.0 {
+            let why = format!(
+                "lane `{}` has {}, but needs two segments of `storage.segment_bytes` ({}); raise \
+                 the one or lower the other",
+                lane.name, lane.budget_bytes, config.storage.segment_bytes
+            );
+            return Err(ConfigError::conflict("lane.budget_bytes", why));
+        }
+    }
+    Ok(())
+}
+
+fn check_topics(config: &Config) -> Result<(), ConfigError> {
+    let mut names = BTreeSet::new();
+    for topic in &config.topics {
+        check_topic(&topic.name)
+            .map_err(|error| ConfigError::conflict("topic.name", error.to_string()))?;
+        if !names.insert(&topic.name) {
+            let why = format!("topic `{}` is there twice; remove one", topic.name);
+            return Err(ConfigError::conflict("topic.name", why));
+        }
+        if topic.name.starts_with('_') {
+            let why =
+                format!("`{}` is internal: names with `_` first belong to the node", topic.name);
+            return Err(ConfigError::conflict("topic.name", why));
+        }
+        if config.lane(&topic.lane).is_none() {
+            let lanes: Vec<&str> = config.lanes.iter().map(|lane| lane.name.as_str()).collect();
+            let why = format!(
+                "topic `{}` names lane `{}`, which is none of `{}`",
+                topic.name,
+                topic.lane,
+                lanes.join("`, `")
+            );
+            return Err(ConfigError::conflict("topic.lane", why));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,120 @@
+//! Alarms: what a person should know, with what it is about and what to do.
+
+use std::collections::VecDeque;
+
+use landfall_core::frontier::{Frontier, StreamIx};
+use landfall_core::gap::GapReason;
+use landfall_core::media::Media;
+
+use super::{Core, Event, Gate};
+
+/// What happened.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[non_exhaustive]
+pub enum AlarmKind {
+    /// Something stored here was lost.
+    Loss,
+    /// A peer stated that records are missing for good.
+    Gap,
+    /// A stream has two continuations.
+    Fork,
+    /// This node lost records that it had synced, or is an old image of itself.
+    TailLost,
+    /// Two nodes write as one site.
+    Copy,
+    /// A node does not have what it promised to have.
+    PromiseLacking,
+    /// A peer broke a rule or overstepped its rights.
+    Peer,
+    /// A stream can't go on until somebody decides.
+    Stalled,
+    /// The journal could not be written.
+    Journal,
+    /// Retries of forgotten producers can't be recognised any more.
+    ProducersForgotten,
+}
+
+/// Something a person should know.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Alarm {
+    /// What happened.
+    pub kind: AlarmKind,
+    /// Where: a stream, a site, or a part of the node.
+    pub subject: String,
+    /// What exactly, and what to do.
+    pub text: String,
+    /// How often it was raised.
+    pub times: u64,
+}
+
+/// The latest alarms, one for each kind and subject.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Alarms {
+    alarms: VecDeque<Alarm>,
+}
+
+/// Alarms that are kept.
+const ALARMS_MAX: usize = 256;
+
+impl Alarms {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Alarm> {
+        self.alarms.iter()
+    }
+
+    /// Returns whether the alarm is a new one.
+    fn raise(&mut self, alarm: &Alarm) -> bool {
+        let same = |known: &&mut Alarm| known.kind == alarm.kind && known.subject == alarm.subject;
+        if let Some(known) = self.alarms.iter_mut().find(same) {
+            known.times += 1;
+            let changed = known.text != alarm.text;
+            known.text.clone_from(&alarm.text);
+            return changed;
+        }
+        if self.alarms.len() == ALARMS_MAX {
+            self.alarms.pop_front();
+        }
+        self.alarms.push_back(alarm.clone());
+        true
+    }
+}
+
+impl<M: Media, G: Gate> Core<M, G> {
+    /// Raises an alarm. The same one is told once and then only counted.
+    pub(crate) fn alarm(&mut self, kind: AlarmKind, subject: String, text: String) {
+        let alarm = Alarm { kind, subject, text, times: 1 };
+        if self.alarms.raise(&alarm) {
+            self.events.push_back(Event::Alarm(alarm));
+        }
+    }
+
+    /// Raises an alarm for each loss that the journal knows of.
+    pub(crate) fn report_losses(&mut self) {
+        let losses = self.journal.losses().to_vec();
+        for loss in losses {
+            let reason = loss.reason.unwrap_or(GapReason::Damage);
+            let (subject, text) = match loss.stream {
+                Some((ix, _)) => (
+                    self.stream_name(ix),
+                    format!(
+                        "offsets {} to {} are lost here: {reason}. They are stated as a gap.",
+                        loss.from, loss.to
+                    ),
+                ),
+                None => (
+                    format!("lane {}", loss.lane),
+                    format!(
+                        "seqs {} to {} are lost here: {reason}, and it can't be told of which \
+                         stream. Run landfall verify.",
+                        loss.first, loss.end
+                    ),
+                ),
+            };
+            self.alarm(AlarmKind::Loss, subject, text);
+        }
+    }
+
+    /// The printed name of a stream.
+    pub(crate) fn stream_name(&self, ix: StreamIx) -> String {
+        self.journal.frontier().name(ix).to_string()
+    }
+}

@@ -1,0 +1,255 @@
+//! Greeting: what two nodes say of themselves, and whether they deal with each other.
+
+use landfall_core::batch::ClockQuality;
+use landfall_core::frontier::Frontier;
+use landfall_core::media::Media;
+use landfall_core::name::StreamId;
+use landfall_core::num::{LogId, Partition};
+use landfall_core::record::Record;
+use landfall_protocol::limits::{FRAME_BYTES_CAP, FRAME_PREFIX_BYTES};
+use landfall_protocol::message::{
+    Enrol, Goodbye, GoodbyeCode, Hello, Introduction, LaneOffer, Lanes, List, Opened, Promise,
+};
+use landfall_protocol::session::{Config, Role, Session};
+
+use super::dial::Phase;
+use super::link::{Link, LinkState, Note, PeerHello, Say};
+use super::sender::Sender;
+use super::{
+    Admission, AlarmKind, Core, Direction, Gate, InternalRecord, LinkId, Node, Now, PeerKey,
+};
+
+impl<M: Media, G: Gate> Node<M, G> {
+    /// A connection is there, and the peer has proved that it owns `key`.
+    pub fn handle_connected(&mut self, id: LinkId, direction: Direction, key: PeerKey, now: Now) {
+        let core = &mut self.core;
+        let mut state = LinkState::new(id, direction, key);
+        let role = match direction {
+            Direction::Up => Role::Dialer,
+            Direction::Down => Role::Listener,
+        };
+        let session = core.new_session(role, now);
+        assert!(session.is_some(), "the settings of sessions were checked");
+        let Some(session) = session else { return };
+        if direction == Direction::Up {
+            state.sender = Some(Sender::new(core));
+            core.say_tips(&mut state, false);
+            if let Some(dialer) = &mut core.dialer {
+                dialer.turn(Phase::Greeting, "waiting to be accepted", now.instant);
+            }
+        }
+        self.links.insert(id, Link::new(session, state));
+    }
+}
+
+impl Link {
+    /// Lets a peer in, or says why not.
+    pub(crate) fn decide<M: Media, G: Gate>(&mut self, core: &mut Core<M, G>, now: Now) {
+        match core.decide(&self.state, now) {
+            Ok(site) => {
+                // A session that ended meanwhile says so by itself.
+                if self.session.accept(&site, now.instant).is_ok() {
+                    self.state.site = Some(site);
+                }
+            }
+            Err((code, text)) => {
+                let subject = self.state.peer_name();
+                core.alarm(AlarmKind::Peer, subject, format!("it was not let in: {text}"));
+                self.session.goodbye(code, &text);
+            }
+        }
+    }
+}
+
+impl<M: Media, G: Gate> Core<M, G> {
+    fn new_session(
+        &self,
+        role: Role,
+        now: Now,
+    ) -> Option<Session<landfall_protocol::buffer::Growable, 7>> {
+        let offers: Vec<_> = self
+            .settings
+            .lanes
+            .iter()
+            .map(|lane| LaneOffer { name: &lane.name, priority: lane.priority })
+            .collect();
+        let openings: Vec<_> = self
+            .journal
+            .openings()
+            .iter()
+            .rev()
+            .map(|note| Opened {
+                epoch: note.epoch,
+                parent: (note.parent.get() != 0).then_some(note.parent),
+                first_commit: note.first_commit,
+            })
+            .collect();
+        let enrol = self.settings.enrol.as_ref();
+        let introduction = Introduction {
+            site: &self.settings.site,
+            log: self.journal.log(),
+            epoch: self.journal.epoch(),
+            boot: self.boot,
+            software: &self.settings.software,
+            clock: now.wall,
+            root: self.root(),
+            promise: self.promise.filter(|_| role == Role::Dialer),
+            lanes: Lanes::new(&offers)?,
+            enrol: enrol.map(|(token, secret)| Enrol { token, secret }),
+            openings: List::new(&openings),
+        };
+        let mut config = Config::standard(FRAME_BYTES_CAP);
+        config.credit_bytes = self.settings.credit_bytes.max(config.credit_bytes);
+        config.lane_bytes_max = self.settings.lane_bytes.max(FRAME_BYTES_CAP + FRAME_PREFIX_BYTES);
+        Session::new(role, config, introduction, now.instant).ok()
+    }
+
+    pub(crate) fn on_hello(&mut self, state: &mut LinkState, hello: &Hello<'_>) {
+        let said = &hello.introduction;
+        state.hello = Some(PeerHello {
+            site: said.site.into(),
+            log: said.log,
+            epoch: said.epoch,
+            promise: said.promise,
+            lanes: said.lanes.iter().map(|(_, lane)| lane.name.into()).collect(),
+            enrol: said.enrol.map(|enrol| (enrol.token.into(), enrol.secret.into())),
+        });
+        if state.direction == Direction::Up {
+            state.site = Some(said.site.into());
+            self.root_log = said.root;
+            self.check_upstream(state, said.log);
+        }
+    }
+
+    /// The upstream node may be another one than the last, which knows nothing of its promises.
+    fn check_upstream(&mut self, state: &mut LinkState, log: LogId) {
+        if log == self.journal.log() {
+            let text = "this node was told to dial itself, or a copy of itself".to_owned();
+            self.alarm(AlarmKind::Peer, state.peer_name(), text.clone());
+            state.goodbye = Some((GoodbyeCode::Loop, text));
+        }
+        if self.promise.is_none_or(|promise| promise.log != log) {
+            if let Some(sender) = &mut state.sender {
+                sender.begin_at_root(self);
+            }
+        }
+    }
+
+    pub(crate) fn on_accept(&mut self, state: &LinkState, site: &str) {
+        if site != self.settings.site {
+            let text = format!(
+                "the upstream node knows this node as {site}, but it calls itself {}. Set `site`.",
+                self.settings.site
+            );
+            self.alarm(AlarmKind::Peer, state.peer_name(), text);
+        }
+    }
+
+    pub(crate) fn on_goodbye(&mut self, state: &LinkState, goodbye: &Goodbye<'_>, now: Now) {
+        let Goodbye { code, text } = goodbye;
+        if state.direction == Direction::Up {
+            let wait = code.retry_after();
+            self.dial_failed(&format!("{code}: {text}"), wait, now);
+        }
+        let harmless = matches!(
+            code,
+            GoodbyeCode::Shutdown | GoodbyeCode::Superseded | GoodbyeCode::Overloaded { .. }
+        );
+        if !harmless {
+            self.alarm(AlarmKind::Peer, state.peer_name(), format!("it said goodbye: {text}"));
+        }
+    }
+
+    fn decide(&mut self, state: &LinkState, now: Now) -> Result<String, (GoodbyeCode, String)> {
+        let Some(hello) = &state.hello else {
+            return Err((GoodbyeCode::ProtocolError, "there was no hello".into()));
+        };
+        if hello.log == self.journal.log() {
+            return Err((GoodbyeCode::Loop, "this is the node that was dialed".into()));
+        }
+        let enrol = hello.enrol.as_ref().map(|(token, secret)| Enrol { token, secret });
+        match self.gate.admit(state.key, &hello.site, enrol, now.wall) {
+            Admission::Admitted { site, records } => {
+                for record in &records {
+                    if !self.record(record, now) {
+                        let text =
+                            "the hub can't record the registration now; its disk may be full";
+                        let wait = landfall_protocol::time::Duration::from_secs(10);
+                        let code = GoodbyeCode::Overloaded { retry_after: wait };
+                        return Err((code, text.into()));
+                    }
+                }
+                Ok(site)
+            }
+            Admission::Refused { code, text } => Err((code, text)),
+        }
+    }
+
+    /// Appends a record to one of the node's own topics and waits until it is durable. Returns
+    /// whether it is.
+    pub(crate) fn record(&mut self, record: &InternalRecord, now: Now) -> bool {
+        self.commit_staged();
+        let site = self.settings.site.clone();
+        let partition = Partition::new(0);
+        let stream = StreamId { origin: &site, topic: record.topic, partition };
+        let Ok(ix) = self.journal.frontier_mut().add(stream) else { return false };
+        let told = Record::new(now.wall, Some(&record.key), record.value.as_deref());
+        let lane = self.settings.internal_lane();
+        let staged = self.journal.stage_record(lane, ix, &told, ClockQuality::Unknown);
+        if staged.is_err() || self.journal.commit().is_err() {
+            return false;
+        }
+        self.is_root_for(ix);
+        self.gate.apply(record.topic, &record.key, record.value.as_deref());
+        true
+    }
+
+    pub(crate) fn link_opened(&mut self, state: &mut LinkState, now: Now) {
+        match state.direction {
+            Direction::Up => {
+                if let Some(dialer) = &mut self.dialer {
+                    dialer.turn(Phase::Up, "accepted by the upstream node", now.instant);
+                }
+            }
+            Direction::Down => {
+                self.check_promise(state);
+                self.notes.push_back(Note::Arrived(state.id));
+            }
+        }
+    }
+
+    /// Does this node have what the peer says it promised?
+    fn check_promise(&mut self, state: &mut LinkState) {
+        let promise = state.hello.as_ref().and_then(|hello| hello.promise);
+        let Some(promise) = promise.filter(|promise| promise.log == self.journal.log()) else {
+            return;
+        };
+        if self.kept(&promise) {
+            return;
+        }
+        state.says.push_back(Say::PromiseLacking(promise));
+        state.says.push_back(Say::TipsWanted);
+        let text = "it was promised more than this node has: this node was restored from a backup, \
+                    or its disk lost synced writes. All peers are asked for what they keep.";
+        self.alarm(AlarmKind::PromiseLacking, state.peer_name(), text.into());
+    }
+
+    /// Whether this journal has gone through a commit that it promised under one of its openings.
+    fn kept(&self, promise: &Promise) -> bool {
+        let openings = self.journal.openings();
+        let Some(at) = openings.iter().position(|note| note.epoch == promise.epoch) else {
+            // Openings that are forgotten are older than all that are remembered.
+            let oldest = openings.first().map(|note| note.first_commit);
+            return oldest.is_some_and(|oldest| promise.commit < oldest);
+        };
+        let ended = openings.get(at + 1).map(|note| note.first_commit);
+        ended.map_or(promise.commit <= self.journal.last_commit(), |end| promise.commit < end)
+    }
+
+    pub(crate) fn link_ended(&mut self, state: &LinkState, why: &str, now: Now) {
+        let up = self.dialer.as_ref().is_some_and(|dialer| dialer.state().phase != Phase::Waiting);
+        if state.direction == Direction::Up && up {
+            self.dial_failed(why, landfall_protocol::time::Duration::ZERO, now);
+        }
+    }
+}

@@ -1,0 +1,384 @@
+//! Ingest: an entry from a peer is judged as a whole, and either staged, dropped, or wanted again.
+
+use landfall_core::batch::{Batch, batches};
+use landfall_core::codec::{Malformed, Writer};
+use landfall_core::control::BranchBody;
+use landfall_core::entry::{Hop, Kind, hops};
+use landfall_core::frontier::{
+    Branch, BranchIx, BranchKind, Change, Frontier, FrontierFault, Point, StreamIx,
+};
+use landfall_core::journal::StageError;
+use landfall_core::limits::HOPS_MAX;
+use landfall_core::media::Media;
+use landfall_core::name::StreamId;
+use landfall_core::num::{Lane, Offset};
+use landfall_protocol::message::{Entry, Purpose, RefusedCode};
+use landfall_protocol::session::Fault;
+use landfall_protocol::time::Duration;
+
+use super::feed::Feed;
+use super::link::{LinkState, OwnedStream, Say};
+use super::lookup::Held;
+use super::verdict::{Verdict, View, judge};
+use super::{AlarmKind, Core, Gate, Now};
+use crate::media::checksum;
+
+/// A batch with what it is to this node.
+struct Judged<'a> {
+    ix: StreamIx,
+    batch: Batch<'a>,
+    verdict: Verdict,
+}
+
+impl<M: Media, G: Gate> Core<M, G> {
+    /// An entry came in on a lane.
+    pub(crate) fn on_entry(
+        &mut self,
+        state: &mut LinkState,
+        lane: Lane,
+        entry: &Entry<'_>,
+        now: Now,
+    ) -> Result<(), Fault> {
+        if checksum().of(entry.body) != entry.body_crc {
+            return Err(Fault::Content("a body does not have its checksum"));
+        }
+        let mut judged: Vec<Judged<'_>> = Vec::new();
+        for batch in batches(entry.body, checksum()) {
+            let batch = batch.map_err(|_| Fault::Content("a body holds no batches"))?;
+            if !self.is_allowed(state, entry, batch.head.stream)? {
+                continue;
+            }
+            let Ok(ix) = self.journal.frontier_mut().add(batch.head.stream) else {
+                self.refuse_stream(state, batch.head.stream, RefusedCode::TooLarge);
+                continue;
+            };
+            let feed = state.feeds.get(&ix).copied().unwrap_or_default();
+            let verdict = self.judge_batch(ix, &batch, &feed, &judged);
+            let verdict = verdict.map_err(|_| Fault::Content("a batch is malformed"))?;
+            judged.push(Judged { ix, batch, verdict });
+        }
+        if self.want_again(state, &judged) {
+            return Ok(());
+        }
+        self.take_entry(state, lane, entry, &judged, now)
+    }
+
+    /// Whether the peer may send records of that stream.
+    fn is_allowed(
+        &mut self,
+        state: &mut LinkState,
+        entry: &Entry<'_>,
+        stream: StreamId<'_>,
+    ) -> Result<bool, Fault> {
+        let own = stream.origin == self.settings.site;
+        if entry.purpose == Purpose::Return {
+            return if own { Ok(true) } else { Err(Fault::Content("records of others came back")) };
+        }
+        let Some(site) = state.site.clone() else {
+            return Err(Fault::Content("records came before the peer was accepted"));
+        };
+        let passed = |hop: Hop<'_>| hop.site == self.settings.site;
+        let looped = own || hops(entry.path).flatten().any(passed);
+        let code = if looped || hops(entry.path).count() >= HOPS_MAX {
+            RefusedCode::Loop
+        } else if stream.origin != site && !self.gate.may_carry(&site, stream.origin) {
+            RefusedCode::NotAllowedOrigin
+        } else if !self.gate.may_write(&site, stream.origin, stream.topic) {
+            RefusedCode::NotAllowedTopic
+        } else if self.topics.of(stream.topic).is_none() {
+            RefusedCode::UnknownTopic
+        } else {
+            return Ok(true);
+        };
+        self.refuse_stream(state, stream, code);
+        Ok(false)
+    }
+
+    /// Tells the peer, once, that records of a stream are not taken.
+    pub(crate) fn refuse_stream(
+        &mut self,
+        state: &mut LinkState,
+        stream: StreamId<'_>,
+        code: RefusedCode,
+    ) {
+        let text = format!("{code}: ask the operator of {}", self.settings.site);
+        let alarm = format!("it sent records of {stream}, which are not taken: {code}");
+        self.alarm(AlarmKind::Peer, state.peer_name(), alarm);
+        if state.refused.insert(stream.to_string()) {
+            let origin = stream.origin.into();
+            let topic = stream.topic.into();
+            let stream = OwnedStream { origin, topic, partition: stream.partition };
+            state.says.push_back(Say::Refused { stream, code, text });
+        }
+    }
+
+    fn judge_batch(
+        &self,
+        ix: StreamIx,
+        batch: &Batch<'_>,
+        feed: &Feed,
+        before: &[Judged<'_>],
+    ) -> Result<Verdict, Malformed> {
+        if batch.head.partial {
+            return Err(Malformed::Contradiction);
+        }
+        let frontier = self.journal.frontier();
+        let mut views: Vec<_> = frontier
+            .branches(ix)
+            .map(|(at, branch)| View { ix: at, branch, ladder: frontier.ladder(ix, at) })
+            .collect();
+        for earlier in before.iter().filter(|earlier| earlier.ix == ix) {
+            foresee(&mut views, earlier);
+        }
+        let verdict = judge(&views, batch, feed)?;
+        Ok(self.look_closer(ix, batch, verdict))
+    }
+
+    /// Decides by what is stored, where the frontier could not.
+    fn look_closer(&self, ix: StreamIx, batch: &Batch<'_>, verdict: Verdict) -> Verdict {
+        let head = &batch.head;
+        match verdict {
+            Verdict::LookEnd => match self.holds(ix, head.end(), head.after) {
+                Held::Yes => Verdict::Had,
+                Held::No | Held::Gone => Verdict::Fork,
+            },
+            Verdict::LookBase => match self.holds(ix, head.base, head.before) {
+                Held::Yes => self.look_closer(ix, batch, Verdict::LookEnd),
+                // What was dropped was durable; a batch from below it can't be told apart.
+                Held::Gone => Verdict::Unproven,
+                Held::No => Verdict::Deeper,
+            },
+            other => other,
+        }
+    }
+
+    /// If something is missing before the entry, asks for it. Returns whether the entry is refused.
+    fn want_again(&mut self, state: &mut LinkState, judged: &[Judged<'_>]) -> bool {
+        let mut refused = false;
+        for Judged { ix, batch, verdict } in judged {
+            let want = match verdict {
+                Verdict::Early(point) => *point,
+                Verdict::Deeper => self.deeper(*ix, state.feeds.get(ix), batch.head.base),
+                _ => continue,
+            };
+            refused = true;
+            // What is under way behind the entry is early too, and has been asked for.
+            let asked = state.feeds.get(ix) == Some(&Feed::Asked(want.next));
+            if !asked || batch.head.base <= want.next {
+                state.feeds.insert(*ix, Feed::Asked(want.next));
+                state.says.push_back(Say::NeedFrom(*ix, want));
+            }
+        }
+        refused
+    }
+
+    /// A point from which on a history that differs must be seen: the highest known one below.
+    fn deeper(&self, ix: StreamIx, feed: Option<&Feed>, base: Offset) -> Point {
+        let frontier = self.journal.frontier();
+        let top = match feed {
+            Some(Feed::Behind { start, .. }) => start.next,
+            _ => base,
+        };
+        let rungs = frontier.branches(ix).flat_map(|(at, _)| frontier.ladder(ix, at).iter());
+        let below = rungs.filter(|rung| rung.next < top).max_by_key(|rung| rung.next);
+        below.map_or(Point::START, |rung| Point {
+            epoch: rung.epoch,
+            next: rung.next,
+            hash: Some(rung.hash),
+        })
+    }
+
+    fn take_entry(
+        &mut self,
+        state: &mut LinkState,
+        lane: Lane,
+        entry: &Entry<'_>,
+        judged: &[Judged<'_>],
+        now: Now,
+    ) -> Result<(), Fault> {
+        let mut body = Vec::new();
+        for item in judged {
+            match item.verdict {
+                Verdict::Next(_) | Verdict::First => raw(&mut body, &item.batch),
+                Verdict::Fork => {
+                    self.begin_branch(state, lane, item, now)?;
+                    raw(&mut body, &item.batch);
+                }
+                Verdict::Overlap(_, from, before) => {
+                    cut(&mut body, &item.batch, from, before)
+                        .map_err(|_| Fault::Content("a batch is malformed"))?;
+                }
+                _ => {}
+            }
+        }
+        if !body.is_empty() {
+            let path = self.path_here(state, entry.path, now);
+            if !self.stage_until(state, lane, now, |core| {
+                core.journal.stage_body(lane, Kind::Data, &path, &body).map(|_| ())
+            })? {
+                return Ok(());
+            }
+        }
+        for item in judged {
+            self.note_progress(state, item);
+        }
+        Ok(())
+    }
+
+    /// Stages something that came from a peer. Returns false if there is no room and the peer was
+    /// told to come back later.
+    pub(crate) fn stage_until(
+        &mut self,
+        state: &mut LinkState,
+        lane: Lane,
+        now: Now,
+        mut stage: impl FnMut(&mut Self) -> Result<(), StageError>,
+    ) -> Result<bool, Fault> {
+        loop {
+            match stage(self) {
+                Ok(()) => return Ok(true),
+                Err(StageError::OtherLane | StageError::CommitFull) => self.commit_staged(),
+                Err(StageError::LaneFull) if self.room_for_peers(lane, now) => {}
+                Err(StageError::LaneFull | StageError::Media(_)) => {
+                    let code = landfall_protocol::message::GoodbyeCode::Overloaded {
+                        retry_after: Duration::from_secs(10),
+                    };
+                    state.goodbye = Some((code, "there is no room; it is being made".into()));
+                    return Ok(false);
+                }
+                Err(StageError::Frontier(FrontierFault::Misfit)) => {
+                    // Two entries of one commit contradict each other in a way that each did not.
+                    self.journal.abandon();
+                    self.reset_links = true;
+                    return Err(Fault::Content("its batches do not follow each other"));
+                }
+                Err(_) => return Err(Fault::Content("it can't be stored")),
+            }
+        }
+    }
+
+    fn begin_branch(
+        &mut self,
+        state: &mut LinkState,
+        lane: Lane,
+        item: &Judged<'_>,
+        now: Now,
+    ) -> Result<(), Fault> {
+        let head = &item.batch.head;
+        let at = Point { epoch: head.epoch, next: head.base, hash: Some(head.before) };
+        let (kind, first) = (BranchKind::Fork, head.epoch);
+        self.report_fork(state, item.ix, at);
+        let body = BranchBody { stream: head.stream, kind, first, at, durable_at: None };
+        let mut bytes = [0; 512];
+        let mut writer = Writer::new(&mut bytes);
+        let written = body.encode(&mut writer);
+        assert!(written.is_ok(), "the body of a branch has a limit");
+        let change = Change::Branch { kind, first, at };
+        self.stage_until(state, lane, now, |core| {
+            let staged =
+                core.journal.stage_change(lane, item.ix, change, Kind::Branch, writer.written());
+            staged.map(|_| ())
+        })?;
+        Ok(())
+    }
+
+    /// The path that records took to here.
+    fn path_here(&self, state: &LinkState, path: &[u8], now: Now) -> Vec<u8> {
+        let mut bytes = vec![0; path.len() + 80];
+        let mut writer = Writer::new(&mut bytes);
+        let site = state.site.as_deref().unwrap_or_default();
+        let hop = Hop { site, received: now.wall };
+        let written = writer.bytes(path).and_then(|()| hop.encode(&mut writer));
+        assert!(written.is_ok(), "a hop has a limit");
+        let len = writer.len();
+        bytes.truncate(len);
+        bytes
+    }
+
+    fn note_progress(&mut self, state: &mut LinkState, item: &Judged<'_>) {
+        let head = &item.batch.head;
+        let end = Point { epoch: head.epoch, next: head.end(), hash: Some(head.after) };
+        let feed = match item.verdict {
+            Verdict::Unproven => {
+                let start = Point { epoch: head.epoch, next: head.base, hash: Some(head.before) };
+                let start = match state.feeds.get(&item.ix) {
+                    Some(Feed::Behind { start, .. }) => *start,
+                    _ => start,
+                };
+                state.feeds.insert(item.ix, Feed::Behind { start, at: end });
+                return;
+            }
+            _ => Feed::Level(self.branch_at(item.ix, end)),
+        };
+        state.feeds.insert(item.ix, feed);
+        let proven = state.proven.entry(item.ix).or_insert(end);
+        if proven.next <= end.next {
+            *proven = end;
+        }
+    }
+
+    /// The branch that a point which is known to be here belongs to.
+    pub(crate) fn branch_at(&self, ix: StreamIx, point: Point) -> BranchIx {
+        let frontier = self.journal.frontier();
+        let on = |(at, branch): &(BranchIx, Branch)| {
+            let rungs = frontier.ladder(ix, *at).iter();
+            let tip = branch.tip.next == point.next && branch.tip.hash == point.hash;
+            tip || rungs
+                .into_iter()
+                .any(|rung| rung.next == point.next && Some(rung.hash) == point.hash)
+        };
+        frontier.branches(ix).find(on).map_or(BranchIx::MAIN, |(at, _)| at)
+    }
+}
+
+/// What the frontier will be once an earlier batch of the same entry is staged.
+fn foresee(views: &mut Vec<View<'_>>, earlier: &Judged<'_>) {
+    let head = &earlier.batch.head;
+    let tip = Point { epoch: head.epoch, next: head.end(), hash: Some(head.after) };
+    let moved = match earlier.verdict {
+        Verdict::Next(at) | Verdict::Overlap(at, ..) => Some(at),
+        Verdict::First | Verdict::Fork => None,
+        _ => return,
+    };
+    if let Some(view) = views.iter_mut().find(|view| Some(view.ix) == moved) {
+        view.branch.tip = tip;
+        return;
+    }
+    let none = Offset::ZERO;
+    let (kind, first, from) = (BranchKind::Fork, head.epoch, head.base);
+    let mark = (landfall_core::num::SegmentNo::ZERO, none);
+    let branch = Branch { kind, first, from, tip, hop: none, root: none, mark };
+    views.push(View { ix: BranchIx(views.len() as u16), branch, ladder: &[] });
+}
+
+fn raw(body: &mut Vec<u8>, batch: &Batch<'_>) {
+    let at = body.len();
+    body.resize(at + batch.head.encoded_len(), 0);
+    let written = batch.head.encode(&mut Writer::new(&mut body[at..]), checksum());
+    assert!(written.is_ok(), "room was made for the head");
+    body.extend_from_slice(batch.records);
+}
+
+/// Appends the part of a batch that begins at `from`, where the stream hash is `before`.
+fn cut(
+    body: &mut Vec<u8>,
+    batch: &Batch<'_>,
+    from: Offset,
+    before: landfall_core::hash::StreamHash,
+) -> Result<(), Malformed> {
+    let mut skipped = 0;
+    for placed in batch.records() {
+        let placed = placed?;
+        if placed.offset < from {
+            skipped += placed.encoded.len();
+        }
+    }
+    let records = batch.records.get(skipped..).ok_or(Malformed::Contradiction)?;
+    let mut head = batch.head;
+    let gone = from.since(head.base) as u32;
+    (head.base, head.before) = (from, before);
+    (head.span, head.records) = (head.span - gone, head.records - gone);
+    head.len = records.len() as u32;
+    raw(body, &Batch { head, records });
+    Ok(())
+}

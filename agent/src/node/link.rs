@@ -1,0 +1,473 @@
+//! A link: a session with a peer, and what this node knows of it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use landfall_core::frontier::{Frontier, Point, StreamIx};
+use landfall_core::media::Media;
+use landfall_core::num::{Epoch, Lane, LogId, Offset};
+use landfall_protocol::buffer::Growable;
+use landfall_protocol::channel::{Channel, LaneIndex};
+use landfall_protocol::message::{
+    Control, Diverged, DivergedKind, Durable, GoodbyeCode, LaneMessage, List, Promise, Refused,
+    RefusedCode, Scope, StreamPoint, Tip, Tips,
+};
+use landfall_protocol::session::{self, Fault, Receiver, SendError, Session};
+
+use super::feed::Feed;
+use super::giveback::Giveback;
+use super::sender::Sender;
+use super::{AlarmKind, Core, Event, Gate, Node, Now, PeerKey, Transmit};
+
+/// A connection, as the driver names it.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct LinkId(pub u64);
+
+/// Who made a connection.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Direction {
+    /// This node, to its upstream node.
+    Up,
+    /// The peer, from below.
+    Down,
+}
+
+/// What can be told of a link.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LinkView<'a> {
+    /// The connection.
+    pub id: LinkId,
+    /// Who made it.
+    pub direction: Direction,
+    /// The peer's site, once it is accepted.
+    pub site: Option<&'a str>,
+    /// Whether everything may be said.
+    pub open: bool,
+}
+
+pub(crate) struct Link {
+    pub(crate) session: Session<Growable, 7>,
+    pub(crate) state: LinkState,
+    /// Bytes that the session does not take yet, for each channel.
+    held: BTreeMap<u8, Vec<u8>>,
+}
+
+/// What this node knows of a peer.
+pub(crate) struct LinkState {
+    pub(crate) id: LinkId,
+    pub(crate) direction: Direction,
+    pub(crate) key: PeerKey,
+    pub(crate) hello: Option<PeerHello>,
+    /// The site under which the peer was accepted.
+    pub(crate) site: Option<String>,
+    pub(crate) feeds: BTreeMap<StreamIx, Feed>,
+    /// What the peer may be told to be durable once what is staged is synced.
+    pub(crate) proven: BTreeMap<StreamIx, Point>,
+    /// How far the peer was last told.
+    pub(crate) told: BTreeMap<StreamIx, Point>,
+    /// Streams whose refusal has been said.
+    pub(crate) refused: BTreeSet<String>,
+    pub(crate) sender: Option<Sender>,
+    pub(crate) givebacks: VecDeque<Giveback>,
+    pub(crate) says: VecDeque<Say>,
+    /// Credit to be given back when what came in is durable.
+    pub(crate) consumed: usize,
+    /// A goodbye that is due.
+    pub(crate) goodbye: Option<(GoodbyeCode, String)>,
+    /// A newer link of the same site waits for the answer to a probe.
+    pub(crate) rival: Option<LinkId>,
+}
+
+/// What a peer said of itself.
+#[derive(Clone, Debug)]
+pub(crate) struct PeerHello {
+    pub(crate) site: String,
+    pub(crate) log: LogId,
+    pub(crate) epoch: Epoch,
+    pub(crate) promise: Option<Promise>,
+    pub(crate) lanes: Vec<String>,
+    pub(crate) enrol: Option<(String, Vec<u8>)>,
+}
+
+/// A control message that waits, with streams by their index.
+#[derive(Clone, Debug)]
+pub(crate) enum Say {
+    Tips { last: bool, tips: Vec<(StreamIx, Point, Offset)> },
+    TipsWanted,
+    Durable { scope: Scope, promise: Promise, points: Vec<(StreamIx, Point)> },
+    NeedFrom(StreamIx, Point),
+    Refused { stream: OwnedStream, code: RefusedCode, text: String },
+    Diverged { ix: StreamIx, kind: DivergedKind, at: Offset, held: Point },
+    CopySeen(Epoch),
+    PromiseLacking(Promise),
+}
+
+/// A stream that this node does not know.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct OwnedStream {
+    pub(crate) origin: String,
+    pub(crate) topic: String,
+    pub(crate) partition: landfall_core::num::Partition,
+}
+
+/// What one link has to tell others.
+#[derive(Clone, Debug)]
+pub(crate) enum Note {
+    /// These streams have become durable at the root.
+    Rooted(Vec<StreamIx>),
+    /// The upstream node wants a stream again that came from below.
+    Wanted(StreamIx, Point),
+    /// A link was accepted under a site.
+    Arrived(LinkId),
+}
+
+/// The most bytes of a channel that wait for the session.
+const HELD_BYTES_MAX: usize = 1024 * 1024;
+
+impl<M: Media, G: Gate> Node<M, G> {
+    /// Bytes came in on a channel of a link. Order within a channel is the transport's promise.
+    pub fn handle_received(&mut self, id: LinkId, channel: u8, bytes: &[u8], now: Now) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        link.receive(&mut self.core, channel, bytes, now);
+        self.after(id, now);
+    }
+
+    /// The transport has sent bytes of a channel, and may be given more.
+    pub fn handle_sent(&mut self, id: LinkId, channel: u8, bytes: usize) {
+        let (Some(link), Some(channel)) = (self.links.get_mut(&id), Channel::new(channel)) else {
+            return;
+        };
+        if channel != Channel::CONTROL {
+            link.session.handle_sent(channel, bytes);
+        }
+    }
+
+    /// A connection is gone.
+    pub fn handle_disconnected(&mut self, id: LinkId, why: &str, now: Now) {
+        let Some(mut link) = self.links.remove(&id) else { return };
+        link.session.handle_disconnected();
+        self.core.link_ended(&link.state, why, now);
+    }
+
+    /// A time that [`Node::poll_timeout`] gave has come.
+    pub fn handle_timeout(&mut self, now: Now) {
+        let ids: Vec<_> = self.links.keys().copied().collect();
+        for id in ids {
+            if let Some(link) = self.links.get_mut(&id) {
+                link.session.handle_timeout(now.instant);
+            }
+            self.after(id, now);
+        }
+        self.core.dial_if_due(now);
+    }
+
+    /// Cuts the links of peers that are not welcome any more.
+    pub fn cut_unwelcome(&mut self) {
+        for link in self.links.values_mut() {
+            let Some(site) = &link.state.site else { continue };
+            if !self.core.gate.is_welcome(link.state.key, site) {
+                let text = "this site's rights were withdrawn; ask the hub's operator".to_owned();
+                link.state.goodbye = Some((GoodbyeCode::Revoked, text));
+            }
+        }
+        self.flush();
+    }
+
+    /// Says goodbye to all peers.
+    pub fn part(&mut self, text: &str) {
+        for link in self.links.values_mut() {
+            link.session.goodbye(GoodbyeCode::Shutdown, text);
+        }
+    }
+
+    /// Bytes to be sent next.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        for (id, link) in &mut self.links {
+            link.flush(&mut self.core);
+            if let Some((channel, bytes)) = link.next_bytes(&mut self.core) {
+                return Some(Transmit { link: *id, channel, bytes });
+            }
+        }
+        None
+    }
+
+    /// Something the driver must do or may want to know.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.core.events.pop_front()
+    }
+
+    /// When [`Node::handle_timeout`] is to be called, and what for.
+    pub fn poll_timeout(&self) -> Option<(landfall_protocol::time::Instant, &'static str)> {
+        let sessions = self.links.values().filter_map(|link| link.session.poll_timeout());
+        let dial = self.core.dialer.as_ref().and_then(super::dial::Dialer::poll_timeout);
+        sessions.chain(dial).min_by_key(|(at, _)| *at)
+    }
+
+    /// Deals with what a link's session reports and what it has to tell others.
+    fn after(&mut self, id: LinkId, now: Now) {
+        self.core.arrived_at = now;
+        while let Some(event) = self.links.get_mut(&id).and_then(|link| link.session.poll_event()) {
+            self.on_session_event(id, event, now);
+        }
+        self.pass_notes();
+    }
+
+    fn on_session_event(&mut self, id: LinkId, event: session::Event, now: Now) {
+        let Some(link) = self.links.get_mut(&id) else { return };
+        match event {
+            session::Event::HelloReceived if link.state.direction == Direction::Down => {
+                link.decide(&mut self.core, now);
+            }
+            session::Event::Opened => {
+                self.core.link_opened(&mut link.state, now);
+                link.offer_held(&mut self.core, now);
+            }
+            session::Event::ProbeAnswered => self.on_twin(id),
+            session::Event::ProbeSilent => self.on_dead_twin(id),
+            session::Event::Closed(why) => {
+                let text = why.to_string();
+                self.core.blame(&link.state, why);
+                self.core.events.push_back(Event::Close(id, text));
+            }
+            _ => {}
+        }
+    }
+
+    /// Sends what links have to say, and begins anew with all if what they sent was lost.
+    pub(crate) fn flush(&mut self) {
+        if core::mem::take(&mut self.core.reset_links) {
+            for link in self.links.values_mut() {
+                let wait = landfall_protocol::time::Duration::from_secs(1);
+                let code = GoodbyeCode::Overloaded { retry_after: wait };
+                link.session.goodbye(code, "a commit failed; what was not promised is not here");
+            }
+        }
+        for link in self.links.values_mut() {
+            link.flush(&mut self.core);
+        }
+    }
+
+    pub(crate) fn pass_notes(&mut self) {
+        while let Some(note) = self.core.notes.pop_front() {
+            match note {
+                Note::Rooted(streams) => self.pass_root(&streams),
+                Note::Wanted(ix, point) => self.pass_wanted(ix, point),
+                Note::Arrived(id) => self.on_arrival(id),
+            }
+        }
+    }
+}
+
+impl Link {
+    pub(crate) fn new(session: Session<Growable, 7>, state: LinkState) -> Self {
+        Self { session, state, held: BTreeMap::new() }
+    }
+
+    pub(crate) fn view(&self, id: LinkId) -> LinkView<'_> {
+        LinkView {
+            id,
+            direction: self.state.direction,
+            site: self.state.site.as_deref(),
+            open: self.session.is_open(),
+        }
+    }
+
+    fn receive<M: Media, G: Gate>(
+        &mut self,
+        core: &mut Core<M, G>,
+        number: u8,
+        bytes: &[u8],
+        now: Now,
+    ) {
+        let Some(channel) = Channel::new(number) else { return };
+        let held = self.held.entry(number).or_default();
+        if held.is_empty() {
+            let sink = &mut Sink { core, state: &mut self.state, now };
+            let taken = self.session.handle_received(channel, bytes, now.instant, sink);
+            held.extend_from_slice(bytes.get(taken..).unwrap_or_default());
+        } else {
+            held.extend_from_slice(bytes);
+        }
+        if held.len() > HELD_BYTES_MAX {
+            self.session.goodbye(GoodbyeCode::ProtocolError, "too much was sent ahead");
+        }
+    }
+
+    /// Offers the session what it did not take before.
+    fn offer_held<M: Media, G: Gate>(&mut self, core: &mut Core<M, G>, now: Now) {
+        for (number, held) in &mut self.held {
+            let Some(channel) = Channel::new(*number).filter(|_| !held.is_empty()) else {
+                continue;
+            };
+            let bytes = core::mem::take(held);
+            let sink = &mut Sink { core, state: &mut self.state, now };
+            let taken = self.session.handle_received(channel, &bytes, now.instant, sink);
+            held.extend_from_slice(bytes.get(taken..).unwrap_or_default());
+        }
+    }
+
+    /// Hands to the session what is to be said, as far as it has room.
+    pub(crate) fn flush<M: Media, G: Gate>(&mut self, core: &mut Core<M, G>) {
+        if let Some((code, text)) = self.state.goodbye.take() {
+            self.session.goodbye(code, &text);
+        }
+        while let Some(say) = self.state.says.front() {
+            match say.send(core.journal.frontier(), &mut self.session) {
+                Ok(()) | Err(SendError::TooLong | SendError::NotAgreed | SendError::NotYours) => {
+                    self.state.says.pop_front();
+                }
+                Err(_) => break,
+            }
+        }
+    }
+
+    fn next_bytes<M: Media, G: Gate>(&mut self, core: &mut Core<M, G>) -> Option<(u8, Vec<u8>)> {
+        if let Some(transmit) = self.session.poll_transmit() {
+            let bytes = transmit.bytes.to_vec();
+            self.session.handle_sent(Channel::CONTROL, bytes.len());
+            return Some((Channel::CONTROL.number(), bytes));
+        }
+        core.lanes_by_priority().into_iter().find_map(|lane| {
+            let index = LaneIndex::new(lane.get())?;
+            let bytes = self.next_lane_bytes(core, lane, index)?;
+            Some((Channel::of_lane(index).number(), bytes))
+        })
+    }
+}
+
+impl LinkState {
+    pub(crate) fn new(id: LinkId, direction: Direction, key: PeerKey) -> Self {
+        Self {
+            id,
+            direction,
+            key,
+            hello: None,
+            site: None,
+            feeds: BTreeMap::new(),
+            proven: BTreeMap::new(),
+            told: BTreeMap::new(),
+            refused: BTreeSet::new(),
+            sender: None,
+            givebacks: VecDeque::new(),
+            says: VecDeque::new(),
+            consumed: 0,
+            goodbye: None,
+            rival: None,
+        }
+    }
+
+    /// The lane here that a peer's lane goes to: the one of the same name, or the first.
+    pub(crate) fn lane_of<M: Media, G: Gate>(&self, core: &Core<M, G>, lane: LaneIndex) -> Lane {
+        let names = self.hello.as_ref().map(|hello| hello.lanes.as_slice()).unwrap_or_default();
+        let name = names.get(lane.get());
+        let here = core.settings.lanes.iter().position(|here| Some(&here.name) == name);
+        Lane::new(here.unwrap_or_default() as u8)
+    }
+
+    /// The peer's site, or what it says of itself.
+    pub(crate) fn peer_name(&self) -> String {
+        let said = self.hello.as_ref().map(|hello| hello.site.clone());
+        self.site.clone().or(said).unwrap_or_else(|| "an unknown peer".into())
+    }
+}
+
+impl<M: Media, G: Gate> Core<M, G> {
+    fn blame(&mut self, state: &LinkState, why: session::Closed) {
+        if let session::Closed::PeerAtFault(fault) = why {
+            let text = format!("it broke the protocol: {fault}. The connection was closed.");
+            self.alarm(AlarmKind::Peer, state.peer_name(), text);
+        }
+    }
+}
+
+impl Say {
+    fn send(
+        &self,
+        frontier: &impl Frontier,
+        session: &mut Session<Growable, 7>,
+    ) -> Result<(), SendError> {
+        let point = |ix: StreamIx, point: Point| StreamPoint {
+            stream: frontier.name(ix),
+            epoch: point.epoch,
+            next: point.next,
+            hash: point.hash,
+        };
+        match self {
+            Self::Tips { last, tips } => {
+                let tip = |(ix, at, first_kept): &(StreamIx, Point, Offset)| Tip {
+                    point: point(*ix, *at),
+                    first_kept: *first_kept,
+                };
+                let tips: Vec<_> = tips.iter().map(tip).collect();
+                let tips = List::new(&tips);
+                session.send_control(&Control::Tips(Tips { last: *last, tips }))
+            }
+            Self::TipsWanted => session.send_control(&Control::TipsWanted),
+            Self::Durable { scope, promise, points } => {
+                let streams: Vec<_> = points.iter().map(|(ix, at)| point(*ix, *at)).collect();
+                let streams = List::new(&streams);
+                let durable = Durable { scope: *scope, promise: *promise, streams };
+                session.send_control(&Control::Durable(durable))
+            }
+            Self::NeedFrom(ix, at) => session.send_control(&Control::NeedFrom(point(*ix, *at))),
+            Self::Refused { stream, code, text } => {
+                let stream = landfall_core::name::StreamId {
+                    origin: &stream.origin,
+                    topic: &stream.topic,
+                    partition: stream.partition,
+                };
+                session.send_control(&Control::Refused(Refused { stream, code: *code, text }))
+            }
+            Self::Diverged { ix, kind, at, held } => {
+                let held = point(*ix, *held);
+                session.send_control(&Control::Diverged(Diverged { kind: *kind, at: *at, held }))
+            }
+            Self::CopySeen(epoch) => session.send_control(&Control::CopySeen(*epoch)),
+            Self::PromiseLacking(promise) => {
+                session.send_control(&Control::PromiseLacking(*promise))
+            }
+        }
+    }
+}
+
+/// Where a session's messages go.
+struct Sink<'a, M: Media, G> {
+    core: &'a mut Core<M, G>,
+    state: &'a mut LinkState,
+    now: Now,
+}
+
+impl<M: Media, G: Gate> Receiver for Sink<'_, M, G> {
+    fn on_control(&mut self, message: Control<'_>) -> Result<(), Fault> {
+        let (core, state) = (&mut *self.core, &mut *self.state);
+        match message {
+            Control::Hello(hello) => core.on_hello(state, &hello),
+            Control::Accept(site) => core.on_accept(state, site),
+            Control::Goodbye(goodbye) => core.on_goodbye(state, &goodbye, self.now),
+            Control::Tips(tips) => core.on_tips(state, &tips),
+            Control::TipsWanted => core.say_tips(state, true),
+            Control::Durable(durable) => core.on_durable(state, &durable),
+            Control::NeedFrom(point) => core.on_need_from(state, &point),
+            Control::Refused(refused) => core.on_refused(state, &refused),
+            Control::Diverged(diverged) => core.on_diverged(&diverged),
+            Control::CopySeen(epoch) => core.on_copy_seen(epoch),
+            Control::PromiseLacking(promise) => core.on_promise_lacking(state, promise),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn on_lane(
+        &mut self,
+        lane: LaneIndex,
+        message: LaneMessage<'_>,
+        cost: usize,
+    ) -> Result<(), Fault> {
+        self.state.consumed += cost;
+        let lane = self.state.lane_of(self.core, lane);
+        match message {
+            LaneMessage::Entry(entry) => self.core.on_entry(self.state, lane, &entry, self.now),
+            LaneMessage::Gap(gap) => self.core.on_gap(self.state, lane, &gap, self.now),
+            LaneMessage::Begin(begin) => self.core.on_begin(self.state, lane, &begin, self.now),
+        }
+    }
+}

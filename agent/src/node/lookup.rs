@@ -1,0 +1,97 @@
+//! Looking up what is stored of a stream, where the frontier alone can't tell.
+
+use landfall_core::batch::{Batch, batches};
+use landfall_core::entry::Kind;
+use landfall_core::frontier::{Frontier, StreamIx};
+use landfall_core::hash::StreamHash;
+use landfall_core::journal::{Cursor, ReadStep};
+use landfall_core::media::Media;
+use landfall_core::num::{Lane, Offset};
+
+use super::{Core, Gate};
+use crate::media::checksum;
+
+/// Whether a stream passes through a point, by what is stored.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Held {
+    /// It does.
+    Yes,
+    /// The records there are others.
+    No,
+    /// The records there are not here any more.
+    Gone,
+}
+
+impl<M: Media, G: Gate> Core<M, G> {
+    /// Whether the stored records of a stream pass through a point.
+    pub(crate) fn holds(&self, ix: StreamIx, next: Offset, hash: StreamHash) -> Held {
+        let mut held = Held::Gone;
+        self.each_batch(|_, batch| {
+            let head = &batch.head;
+            if self.journal.frontier().find(head.stream) != Some(ix) {
+                return true;
+            }
+            if let Some(there) = hash_at(batch, next) {
+                held = if there == hash { Held::Yes } else { Held::No };
+            }
+            held != Held::Yes
+        });
+        held
+    }
+
+    /// The place of the first stored batch of a stream that ends behind an offset.
+    pub(crate) fn place_of(&self, ix: StreamIx, next: Offset) -> Option<(Lane, Cursor)> {
+        let mut found = None;
+        self.each_batch(|place, batch| {
+            let this = self.journal.frontier().find(batch.head.stream) == Some(ix);
+            if this && batch.head.end() > next {
+                found = Some(place);
+            }
+            found.is_none()
+        });
+        found
+    }
+
+    /// Goes through all stored batches, until `see` has seen enough.
+    fn each_batch(&self, mut see: impl FnMut((Lane, Cursor), &Batch<'_>) -> bool) {
+        let mut buffer = vec![0; super::SCRATCH_BYTES];
+        for lane in (0..self.journal.lanes()).map(Lane::new) {
+            let mut cursor = self.journal.first(lane);
+            loop {
+                let before = cursor;
+                let entry = match self.journal.read(lane, &mut cursor, &mut buffer) {
+                    ReadStep::Entry(entry) => entry,
+                    ReadStep::Missing(..) => continue,
+                    ReadStep::End | ReadStep::TooLong(_) => break,
+                };
+                if entry.header.kind != Kind::Data {
+                    continue;
+                }
+                for batch in batches(entry.body, checksum()).map_while(Result::ok) {
+                    if !see((lane, before), &batch) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The stream hash at an offset that a batch touches.
+fn hash_at(batch: &Batch<'_>, next: Offset) -> Option<StreamHash> {
+    let head = &batch.head;
+    if next < head.base || next > head.end() {
+        return None;
+    }
+    if next == head.base {
+        return Some(head.before);
+    }
+    let mut hash = head.before;
+    for placed in batch.records().map_while(Result::ok) {
+        hash = hash.then(head.epoch, placed.offset, placed.encoded);
+        if placed.offset.plus(1) == next {
+            return Some(hash);
+        }
+    }
+    None
+}

@@ -1,0 +1,142 @@
+//! Promises: what is durable here is told to who sent it, and what is durable above is noted and
+//! told on.
+
+use std::collections::BTreeMap;
+
+use landfall_core::frontier::{Frontier, Point, StreamIx};
+use landfall_core::media::Media;
+use landfall_core::num::Offset;
+use landfall_protocol::limits::STREAMS_MAX;
+use landfall_protocol::message::{Durable, Scope};
+
+use super::feed::Feed;
+use super::link::{LinkState, Note, Say};
+use super::{AlarmKind, Core, Direction, Gate, Node};
+
+impl<M: Media, G: Gate> Node<M, G> {
+    /// What came in is durable: tells each peer, and gives it its credit back.
+    pub(crate) fn settle_promises(&mut self) {
+        for link in self.links.values_mut() {
+            let consumed = core::mem::take(&mut link.state.consumed);
+            link.session.consume(consumed);
+            let proven = core::mem::take(&mut link.state.proven);
+            if self.core.reset_links || proven.is_empty() {
+                continue;
+            }
+            self.core.promise_hop(&mut link.state, proven);
+        }
+        self.pass_notes();
+    }
+
+    /// Streams have become durable at the root: tells whoever sent them here.
+    pub(crate) fn pass_root(&mut self, streams: &[StreamIx]) {
+        for link in self.links.values_mut().filter(|link| link.state.direction == Direction::Down) {
+            self.core.promise_root(&mut link.state, streams);
+        }
+    }
+}
+
+impl<M: Media, G: Gate> Core<M, G> {
+    fn promise_hop(&mut self, state: &mut LinkState, proven: BTreeMap<StreamIx, Point>) {
+        let mut here = Vec::new();
+        let mut beyond = Vec::new();
+        for (ix, point) in proven {
+            let name = self.journal.frontier().name(ix);
+            let ends_here = !self.settings.upstream || !self.topics.goes_up(name.topic);
+            if ends_here {
+                self.is_root_for(ix);
+            }
+            state.told.insert(ix, point);
+            if ends_here { here.push((ix, point)) } else { beyond.push((ix, point)) }
+        }
+        let rooted: Vec<_> = beyond.iter().map(|(ix, _)| *ix).collect();
+        self.say_durable(state, Scope::Root, here);
+        self.say_durable(state, Scope::Hop, beyond);
+        self.promise_root(state, &rooted);
+    }
+
+    fn say_durable(&self, state: &mut LinkState, scope: Scope, points: Vec<(StreamIx, Point)>) {
+        let promise = self.promise_now();
+        for points in points.chunks(STREAMS_MAX) {
+            let points = points.to_vec();
+            state.says.push_back(Say::Durable { scope, promise, points });
+        }
+    }
+
+    /// Tells a peer how far streams that it sent are durable at the root.
+    fn promise_root(&mut self, state: &mut LinkState, streams: &[StreamIx]) {
+        let mut points = Vec::new();
+        for ix in streams {
+            let (Some(Feed::Level(at)), Some(told)) = (state.feeds.get(ix), state.told.get(ix))
+            else {
+                continue;
+            };
+            let Some(branch) = self.journal.frontier().branch(*ix, *at) else { continue };
+            if branch.root >= told.next {
+                points.push((*ix, *told));
+            } else if branch.root > Offset::ZERO {
+                let (epoch, hash) = (told.epoch, self.hash_at_root(*ix, *at, branch.root));
+                points.push((*ix, Point { epoch, next: branch.root, hash }));
+            }
+        }
+        self.say_durable(state, Scope::Root, points);
+    }
+
+    fn hash_at_root(
+        &self,
+        ix: StreamIx,
+        at: landfall_core::frontier::BranchIx,
+        next: Offset,
+    ) -> Option<landfall_core::hash::StreamHash> {
+        let ladder = self.journal.frontier().ladder(ix, at);
+        ladder.iter().find(|rung| rung.next == next).map(|rung| rung.hash)
+    }
+
+    /// The upstream node promises.
+    pub(crate) fn on_durable(&mut self, state: &mut LinkState, durable: &Durable<'_>) {
+        if state.direction != Direction::Up {
+            return;
+        }
+        self.promise = Some(durable.promise);
+        let mut rooted = Vec::new();
+        for point in durable.streams.iter() {
+            let Some(ix) = self.journal.frontier().find(point.stream) else { continue };
+            let told = Point { epoch: point.epoch, next: point.next, hash: point.hash };
+            if !self.note_promise(state, ix, told, durable.scope) {
+                continue;
+            }
+            if durable.scope == Scope::Root {
+                rooted.push(ix);
+            }
+        }
+        self.advance_durable(state);
+        if !rooted.is_empty() {
+            self.notes.push_back(Note::Rooted(rooted));
+        }
+    }
+
+    /// Notes a promise on the branch that it is about, if it fits.
+    fn note_promise(&mut self, state: &LinkState, ix: StreamIx, told: Point, scope: Scope) -> bool {
+        let at = match self.branch_of_epoch(ix, told.epoch) {
+            Some(at) => at,
+            None => self.branch_at(ix, told),
+        };
+        let Some(branch) = self.journal.frontier().branch(ix, at) else { return false };
+        let same = branch.tip.next != told.next
+            || branch.tip.hash.is_none()
+            || told.hash.is_none()
+            || branch.tip.hash == told.hash;
+        if branch.tip.next < told.next || !same {
+            let text = format!(
+                "{} promises to have it up to {}, but this node has another history.",
+                state.peer_name(),
+                told.next
+            );
+            self.alarm(AlarmKind::Fork, self.stream_name(ix), text);
+            return false;
+        }
+        let root = if scope == Scope::Root { told.next } else { Offset::ZERO };
+        self.journal.frontier_mut().promise(ix, at, told.next, root);
+        true
+    }
+}

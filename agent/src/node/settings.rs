@@ -1,0 +1,162 @@
+//! What a node is told about itself, its lanes and its topics.
+
+use std::collections::BTreeMap;
+
+use landfall_core::name::topic_is_internal;
+use landfall_core::num::Lane;
+use landfall_protocol::backoff::BackoffConfig;
+
+/// What a node is told about itself.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The unique name of its identity.
+    pub site: String,
+    /// Its software and version, for people.
+    pub software: String,
+    /// Its lanes, in the order of their numbers.
+    pub lanes: Vec<LaneSettings>,
+    /// The lane of topics that nothing is said about.
+    pub default_lane: Lane,
+    /// What is said about single topics.
+    pub topics: BTreeMap<String, TopicSettings>,
+    /// Whether a topic that nobody named may be written.
+    pub create_topics: bool,
+    /// Whether it dials a node.
+    pub upstream: bool,
+    /// The id and the secret of the token by which it asks to be registered.
+    pub enrol: Option<(String, Vec<u8>)>,
+    /// When records may be forgotten.
+    pub trim_at: TrimAt,
+    /// Milliseconds that records are kept after that, within the lane's budget.
+    pub keep_acked_ms: u64,
+    /// When to dial again.
+    pub backoff: BackoffConfig,
+    /// Bytes that a peer may have under way to this node.
+    pub credit_bytes: u64,
+    /// Bytes of a lane that the transport may hold unsent.
+    pub lane_bytes: usize,
+}
+
+/// A lane as it is configured.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LaneSettings {
+    /// Its name.
+    pub name: String,
+    /// The lane with the higher number goes first.
+    pub priority: u8,
+    /// What happens when it is full.
+    pub on_full: OnFull,
+}
+
+/// What happens to an append when its lane is full.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum OnFull {
+    /// It is refused.
+    Reject,
+    /// The oldest records go, and a gap says so.
+    DropOldest,
+}
+
+/// What a promise must cover before records may be forgotten.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum TrimAt {
+    /// The node without an upstream has them.
+    Root,
+    /// The next node has them.
+    Hop,
+}
+
+/// A topic as it is configured.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct TopicSettings {
+    /// Its lane, for ever.
+    pub lane: Lane,
+    /// Whether it is sent to the upstream node.
+    pub replicate: Replicate,
+    /// Whether only the newest record of a key is kept in the end.
+    pub compacted: bool,
+}
+
+/// Whether a topic is sent to the upstream node.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Replicate {
+    /// Always.
+    Always,
+    /// When the upstream node asks for it.
+    OnDemand,
+    /// Never.
+    Never,
+}
+
+impl TopicSettings {
+    /// A topic that nobody said anything about.
+    pub const STANDARD: Self =
+        Self { lane: Lane::new(0), replicate: Replicate::Always, compacted: false };
+}
+
+impl Settings {
+    /// The journal's last lane, which holds the node's own topics and is never sent.
+    pub fn internal_lane(&self) -> Lane {
+        Lane::new(self.lanes.len() as u8)
+    }
+
+    /// How many lanes the journal must have.
+    pub fn journal_lanes(&self) -> u8 {
+        self.internal_lane().get() + 1
+    }
+
+    /// The usual settings of a site with the lanes `normal` and `urgent`.
+    pub fn standard(site: &str) -> Self {
+        let lane = |name: &str, priority| LaneSettings {
+            name: name.into(),
+            priority,
+            on_full: OnFull::Reject,
+        };
+        Self {
+            site: site.into(),
+            software: format!("landfall {}", env!("CARGO_PKG_VERSION")),
+            lanes: vec![lane("normal", 1), lane("urgent", 2)],
+            default_lane: Lane::new(0),
+            topics: BTreeMap::new(),
+            create_topics: true,
+            upstream: false,
+            enrol: None,
+            trim_at: TrimAt::Root,
+            keep_acked_ms: 24 * 60 * 60 * 1_000,
+            backoff: BackoffConfig::STANDARD,
+            credit_bytes: 2 * 1024 * 1024,
+            lane_bytes: 512 * 1024,
+        }
+    }
+}
+
+/// What the node knows of topics.
+#[derive(Clone, Debug)]
+pub(crate) struct Topics {
+    named: BTreeMap<String, TopicSettings>,
+    standard: Option<TopicSettings>,
+    internal: TopicSettings,
+}
+
+impl Topics {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        let lane = settings.internal_lane();
+        let internal = TopicSettings { lane, replicate: Replicate::Never, compacted: true };
+        let standard = TopicSettings { lane: settings.default_lane, ..TopicSettings::STANDARD };
+        let standard = settings.create_topics.then_some(standard);
+        Self { named: settings.topics.clone(), standard, internal }
+    }
+
+    /// The settings of a topic; none if it is unknown and may not be made.
+    pub(crate) fn of(&self, topic: &str) -> Option<TopicSettings> {
+        if topic_is_internal(topic) {
+            return Some(self.internal);
+        }
+        self.named.get(topic).copied().or(self.standard)
+    }
+
+    /// Whether records of a topic are sent to the upstream node.
+    pub(crate) fn goes_up(&self, topic: &str) -> bool {
+        self.of(topic).is_some_and(|topic| topic.replicate == Replicate::Always)
+    }
+}

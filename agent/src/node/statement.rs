@@ -1,0 +1,171 @@
+//! Statements of a peer about what it does not send: gaps, and streams that begin in their middle.
+
+use landfall_core::codec::Writer;
+use landfall_core::control::{BranchBody, GapBody};
+use landfall_core::entry::Kind;
+use landfall_core::frontier::{Branch, BranchIx, BranchKind, Change, Frontier, Point, StreamIx};
+use landfall_core::media::Media;
+use landfall_core::num::{Epoch, Lane};
+use landfall_protocol::message::{Begin, Gap, RefusedCode};
+use landfall_protocol::session::Fault;
+
+use super::feed::Feed;
+use super::link::{LinkState, Say};
+use super::{AlarmKind, Core, Gate, Now};
+
+impl<M: Media, G: Gate> Core<M, G> {
+    /// The peer states that offsets of a stream are missing for good. Only who may send the stream
+    /// may say so.
+    pub(crate) fn on_gap(
+        &mut self,
+        state: &mut LinkState,
+        lane: Lane,
+        gap: &Gap<'_>,
+        now: Now,
+    ) -> Result<(), Fault> {
+        let site = state.site.clone().unwrap_or_default();
+        let stream = gap.stream;
+        if stream.origin != site && !self.gate.may_carry(&site, stream.origin) {
+            self.refuse_stream(state, stream, RefusedCode::NotAllowedOrigin);
+            return Ok(());
+        }
+        let Ok(ix) = self.journal.frontier_mut().add(stream) else { return Ok(()) };
+        let Some((at, branch)) = self.gap_branch(state, ix, gap) else {
+            if gap.from.get() == 0 && self.journal.frontier().branch(ix, BranchIx::MAIN).is_none() {
+                let point = Point { epoch: gap.epoch, ..Point::START };
+                self.begin_stream(state, lane, ix, point, now)?;
+                return self.on_gap(state, lane, gap, now);
+            }
+            return Ok(());
+        };
+        if branch.tip.next < gap.from {
+            state.feeds.insert(ix, Feed::Asked(branch.tip.next));
+            state.says.push_back(Say::NeedFrom(ix, branch.tip));
+            return Ok(());
+        }
+        if branch.tip.next >= gap.to {
+            // What is said to be missing is here.
+            return Ok(());
+        }
+        self.take_gap(state, lane, ix, at, gap, now)
+    }
+
+    /// The branch that a gap is about: the one that the peer feeds, or the farthest below its end.
+    fn gap_branch(
+        &self,
+        state: &LinkState,
+        ix: StreamIx,
+        gap: &Gap<'_>,
+    ) -> Option<(BranchIx, Branch)> {
+        let frontier = self.journal.frontier();
+        if let Some(Feed::Level(at)) = state.feeds.get(&ix) {
+            return frontier.branch(ix, *at).map(|branch| (*at, branch));
+        }
+        let here = |(_, branch): &(BranchIx, Branch)| branch.tip.next <= gap.to;
+        let below = frontier.branches(ix).filter(here).max_by_key(|(_, branch)| branch.tip.next);
+        below.or_else(|| frontier.branches(ix).next())
+    }
+
+    fn take_gap(
+        &mut self,
+        state: &mut LinkState,
+        lane: Lane,
+        ix: StreamIx,
+        at: BranchIx,
+        gap: &Gap<'_>,
+        now: Now,
+    ) -> Result<(), Fault> {
+        let Some(branch) = self.journal.frontier().branch(ix, at) else { return Ok(()) };
+        let body = GapBody {
+            stream: gap.stream,
+            branch: (branch.first, branch.from),
+            to: gap.to,
+            reason: gap.reason,
+            after: gap.after,
+        };
+        let mut bytes = [0; 512];
+        let mut writer = Writer::new(&mut bytes);
+        let written = body.encode(&mut writer);
+        assert!(written.is_ok(), "the body of a gap has a limit");
+        let change = Change::Gap { branch: at, to: gap.to, after: gap.after };
+        let staged = self.stage_until(state, lane, now, |core| {
+            let staged = core.journal.stage_change(lane, ix, change, Kind::Gap, writer.written());
+            staged.map(|_| ())
+        })?;
+        if staged {
+            let text = format!(
+                "offsets {} to {} are missing for good, says {}: {}.",
+                branch.tip.next,
+                gap.to,
+                state.peer_name(),
+                gap.reason
+            );
+            self.alarm(AlarmKind::Gap, self.stream_name(ix), text);
+            state.feeds.insert(ix, Feed::Level(at));
+            let point = Point { epoch: gap.epoch, next: gap.to, hash: gap.after };
+            state.proven.insert(ix, point);
+        }
+        Ok(())
+    }
+
+    /// A stream that may be new here begins in its middle.
+    pub(crate) fn on_begin(
+        &mut self,
+        state: &mut LinkState,
+        lane: Lane,
+        begin: &Begin<'_>,
+        now: Now,
+    ) -> Result<(), Fault> {
+        let site = state.site.clone().unwrap_or_default();
+        let stream = begin.point.stream;
+        let carried = stream.origin == site || self.gate.may_carry(&site, stream.origin);
+        let written = carried && self.gate.may_write(&site, stream.origin, stream.topic);
+        let Ok(ix) = self.journal.frontier_mut().add(stream) else { return Ok(()) };
+        if !written || self.journal.frontier().branch(ix, BranchIx::MAIN).is_some() {
+            // A stream that is known goes on from where it is; entries will show.
+            return Ok(());
+        }
+        let here = begin.durable_at.is_some() && begin.durable_at == self.root();
+        if self.settings.upstream && here {
+            let point =
+                Point { epoch: begin.point.epoch, next: begin.point.next, hash: begin.point.hash };
+            return self.begin_stream(state, lane, ix, point, now);
+        }
+        // What is before it should be had, or be stated to be missing.
+        state.feeds.insert(ix, Feed::Asked(Point::START.next));
+        state.says.push_back(Say::NeedFrom(ix, Point::START));
+        Ok(())
+    }
+
+    fn begin_stream(
+        &mut self,
+        state: &mut LinkState,
+        lane: Lane,
+        ix: StreamIx,
+        at: Point,
+        now: Now,
+    ) -> Result<(), Fault> {
+        let (kind, first) = (BranchKind::Main, at.epoch);
+        let durable_at = self.root();
+        let mut bytes = [0; 512];
+        let mut writer = Writer::new(&mut bytes);
+        let stream = self.journal.frontier().name(ix);
+        let written = BranchBody { stream, kind, first, at, durable_at }.encode(&mut writer);
+        assert!(written.is_ok(), "the body of a branch has a limit");
+        let change = Change::Branch { kind, first, at };
+        self.stage_until(state, lane, now, |core| {
+            let staged =
+                core.journal.stage_change(lane, ix, change, Kind::Branch, writer.written());
+            staged.map(|_| ())
+        })?;
+        // All before it is durable at the root, or a gap follows.
+        self.journal.frontier_mut().promise(ix, BranchIx::MAIN, at.next, at.next);
+        Ok(())
+    }
+
+    /// The branch of a stream that was begun last under an epoch.
+    pub(crate) fn branch_of_epoch(&self, ix: StreamIx, epoch: Epoch) -> Option<BranchIx> {
+        let of = |(_, branch): &(BranchIx, Branch)| branch.tip.epoch == epoch;
+        self.journal.frontier().branches(ix).find(of).map(|(at, _)| at)
+    }
+}

@@ -1,0 +1,167 @@
+//! Tips: where a node's streams end, by which the other end finds out what was lost on either side.
+
+use landfall_core::frontier::{BranchIx, Frontier, Point, StreamIx};
+use landfall_core::media::Media;
+use landfall_core::num::{Epoch, Offset};
+use landfall_protocol::limits::STREAMS_MAX;
+use landfall_protocol::message::{Diverged, DivergedKind, Promise, Tip, Tips};
+
+use super::feed::Feed;
+use super::giveback::Giveback;
+use super::link::{LinkState, Say};
+use super::lookup::Held;
+use super::{AlarmKind, Core, Direction, Gate};
+
+impl<M: Media, G: Gate> Core<M, G> {
+    /// Tells a peer where this node's own streams end, or all.
+    pub(crate) fn say_tips(&mut self, state: &mut LinkState, all: bool) {
+        let frontier = self.journal.frontier();
+        let streams = (0..frontier.streams()).map(StreamIx).filter(|ix| {
+            let name = frontier.name(*ix);
+            let told = all || name.origin == self.settings.site;
+            let begun = frontier.branch(*ix, BranchIx::MAIN).is_some();
+            told && begun && self.topics.goes_up(name.topic)
+        });
+        let tips: Vec<_> = streams.map(|ix| (ix, frontier.tip(ix), Offset::ZERO)).collect();
+        let lists = tips.len().div_ceil(STREAMS_MAX);
+        for (at, tips) in tips.chunks(STREAMS_MAX).enumerate() {
+            state.says.push_back(Say::Tips { last: at + 1 == lists, tips: tips.to_vec() });
+        }
+    }
+
+    /// A peer from below tells where its streams end.
+    pub(crate) fn on_tips(&mut self, state: &mut LinkState, tips: &Tips<'_>) {
+        if state.direction != Direction::Down {
+            return;
+        }
+        for tip in tips.tips.iter() {
+            self.on_tip(state, &tip);
+        }
+    }
+
+    fn on_tip(&mut self, state: &mut LinkState, tip: &Tip<'_>) {
+        let stream = tip.point.stream;
+        let site = state.site.clone().unwrap_or_default();
+        let carried = stream.origin == site || self.gate.may_carry(&site, stream.origin);
+        if !carried || !self.gate.may_write(&site, stream.origin, stream.topic) {
+            return;
+        }
+        let point = Point { epoch: tip.point.epoch, next: tip.point.next, hash: tip.point.hash };
+        let Ok(ix) = self.journal.frontier_mut().add(stream) else { return };
+        let frontier = self.journal.frontier();
+        let highest = frontier.branches(ix).map(|(_, branch)| branch.tip).max_by_key(|at| at.next);
+        let highest = highest.unwrap_or(Point::START);
+        if highest.next < point.next {
+            // It has more than this node. If it holds that to be durable, it must be asked for it.
+            if !state.feeds.contains_key(&ix) {
+                state.feeds.insert(ix, Feed::Asked(highest.next));
+                state.says.push_back(Say::NeedFrom(ix, highest));
+            }
+            return;
+        }
+        let Some(hash) = point.hash else { return };
+        let level = frontier
+            .branches(ix)
+            .any(|(_, branch)| branch.tip.next == point.next && branch.tip.hash == Some(hash));
+        if level {
+            state.proven.insert(ix, point);
+        } else if stream.origin == site && !state.feeds.contains_key(&ix) {
+            self.check_tail(state, ix, point, hash);
+        }
+    }
+
+    /// A site's own stream ends below what this node has of it: was its tail lost?
+    fn check_tail(
+        &mut self,
+        state: &mut LinkState,
+        ix: StreamIx,
+        point: Point,
+        hash: landfall_core::hash::StreamHash,
+    ) {
+        let start = Point::START.meets(point.next, hash);
+        if !start && self.holds(ix, point.next, hash) == Held::No {
+            // Another history, which its entries will show.
+            return;
+        }
+        let frontier = self.journal.frontier();
+        let longer = frontier.branches(ix).find(|(_, branch)| branch.tip.next > point.next);
+        let Some((_, branch)) = longer else { return };
+        self.report_tail(state, ix, point, branch.tip);
+    }
+
+    /// Tells both ends that a site lost a tail that is held here, and begins to give it back.
+    fn report_tail(&mut self, state: &mut LinkState, ix: StreamIx, at: Point, held: Point) {
+        let kind = DivergedKind::TailLost;
+        state.says.push_back(Say::Diverged { ix, kind, at: at.next, held });
+        let text = format!(
+            "{} ends at offset {} and this node has it up to {}. {LOST_TAIL} What is held here is \
+             sent back.",
+            state.peer_name(),
+            at.next,
+            held.next
+        );
+        self.alarm(AlarmKind::TailLost, self.stream_name(ix), text);
+        state.givebacks.push_back(Giveback::new(ix, at, held.next));
+    }
+
+    /// A batch goes on from a point that the stream has long left.
+    pub(crate) fn report_fork(&mut self, state: &mut LinkState, ix: StreamIx, at: Point) {
+        let subject = self.stream_name(ix);
+        if state.direction == Direction::Up {
+            let text = format!(
+                "records from offset {} on came back from {}. They are kept as a read-only branch.",
+                at.next,
+                state.peer_name()
+            );
+            return self.alarm(AlarmKind::TailLost, subject, text);
+        }
+        let frontier = self.journal.frontier();
+        let longest = frontier.branches(ix).max_by_key(|(_, branch)| branch.tip.next);
+        let Some((_, branch)) = longest else { return };
+        let own = state.site.as_deref() == Some(frontier.name(ix).origin);
+        let text = format!(
+            "it has two continuations from offset {} on. Both are kept. {LOST_TAIL}",
+            at.next
+        );
+        self.alarm(AlarmKind::Fork, subject, text);
+        if own {
+            self.report_tail(state, ix, at, branch.tip);
+        }
+    }
+
+    /// The upstream node holds records of this node past the point where the histories part.
+    pub(crate) fn on_diverged(&mut self, diverged: &Diverged<'_>) {
+        let subject = diverged.held.stream.to_string();
+        let text = format!(
+            "the upstream node holds offsets {} to {} that this node does not have. {LOST_TAIL}",
+            diverged.at, diverged.held.next
+        );
+        let kind = match diverged.kind {
+            DivergedKind::TailLost => AlarmKind::TailLost,
+            DivergedKind::Copy => AlarmKind::Copy,
+        };
+        self.alarm(kind, subject, text);
+    }
+
+    pub(crate) fn on_copy_seen(&mut self, epoch: Epoch) {
+        let site = self.settings.site.clone();
+        let text = format!(
+            "another node is connected as {site}, under epoch {epoch}, and is alive. Both are \
+             served. If one is a copy, stop it, or tell them apart with `landfall sites split`."
+        );
+        self.alarm(AlarmKind::Copy, site, text);
+    }
+
+    pub(crate) fn on_promise_lacking(&mut self, state: &LinkState, promise: Promise) {
+        let text = format!(
+            "it lacks commit {} that it promised to have: it was restored from a backup, or lost \
+             synced writes. It is sent again what is kept here; the rest is stated as a gap.",
+            promise.commit
+        );
+        self.alarm(AlarmKind::PromiseLacking, state.peer_name(), text);
+    }
+}
+
+/// The three things that can have happened.
+const LOST_TAIL: &str = "Either an old image of the site was restored, or its disk lost synced \
+                         writes, or a copy of it is running.";

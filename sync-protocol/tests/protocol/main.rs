@@ -1,0 +1,9 @@
+//! What two nodes say to each other, over byte pipes that cut wherever they like.
+
+mod credit;
+mod exchanges;
+mod faults;
+mod frames;
+mod messages;
+mod one_stream;
+mod pair;
