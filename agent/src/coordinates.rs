@@ -153,7 +153,7 @@ impl FromStr for Position {
     }
 }
 
-/// Whether `name` can be a site's: 1 to 64 of `A-Z a-z 0-9 . _ -`, beginning with a letter or digit.
+/// Whether `name` can be a site's: 1 to 64 of `A-Z a-z 0-9 . _ -`, the first a letter or digit.
 ///
 /// # Errors
 /// [`NotCoordinates::Site`] with the name.

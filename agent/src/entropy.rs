@@ -4,7 +4,7 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-/// The system gave no randomness. Epochs, keys and tokens cannot be drawn, so a node must not start.
+/// The system gave no randomness. Epochs, keys and tokens cannot be drawn: a node must not start.
 #[derive(Clone, Copy, Debug)]
 pub struct NoEntropy(getrandom::Error);
 

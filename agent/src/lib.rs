@@ -5,6 +5,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod coordinates;
+pub mod daemon;
 pub mod entropy;
 pub mod event_json;
 pub mod identity;

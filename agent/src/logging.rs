@@ -2,13 +2,16 @@
 //!
 //! What each level means, everywhere in the project:
 //!
-//! | level | meaning |
-//! |---|---|
-//! | ERROR | data is at risk or the node cannot do its work, and it will not get better by itself: a person must act |
-//! | WARN | something was refused, lost for now or given up that a person may want to know of by tomorrow; the node goes on |
-//! | INFO | a change of state that happens a few times a day: started, link up, site enrolled, stopped |
-//! | DEBUG | one line per session, commit group or decision, to follow what the node does and why |
-//! | TRACE | one line per message or entry; slow, and the only level that may show keys of records |
+//! - **ERROR**: data is at risk or the node cannot do its work, and it will not get better by
+//!   itself: a person must act.
+//! - **WARN**: something was refused, lost for now or given up that a person may want to know of by
+//!   tomorrow; the node goes on.
+//! - **INFO**: a change of state that happens a few times a day: started, link up, site enrolled,
+//!   stopped.
+//! - **DEBUG**: one line per session, commit group or decision, to follow what the node does and
+//!   why.
+//! - **TRACE**: one line per message or entry; slow, and the only level that may show keys of
+//!   records.
 //!
 //! Values of records, secrets and tokens are not logged at any level.
 

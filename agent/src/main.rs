@@ -1,2 +1,127 @@
 //! The `landfall` program.
-fn main() {}
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use landfall::api::{Client, Target, serve_connection};
+use landfall::cli::{self, Command, DataOptions, Exit, Failure};
+use landfall::config::Config;
+use landfall::daemon::{Daemon, open};
+use tokio::sync::watch;
+
+fn main() -> ExitCode {
+    let environment = |name: &str| std::env::var_os(name);
+    let command = match cli::parse(std::env::args_os().skip(1), &environment) {
+        Ok(command) => command,
+        Err(usage) => return end(Err(usage.into())),
+    };
+    let hub = matches!(&command, Command::Run(options) if is_hub(&options.node));
+    let mut runtime = if hub {
+        tokio::runtime::Builder::new_multi_thread()
+    } else {
+        tokio::runtime::Builder::new_current_thread()
+    };
+    match runtime.enable_all().build() {
+        Ok(runtime) => end(runtime.block_on(obey(command))),
+        Err(error) => end(Err(Failure::refused(format!("landfall: cannot start: {error}")))),
+    }
+}
+
+fn is_hub(options: &DataOptions) -> bool {
+    let config = Config::load(options.config.as_deref(), &options.data, std::env::vars());
+    config.is_ok_and(|config| config.node.profile == landfall::config::Profile::Hub)
+}
+
+async fn obey(command: Command) -> Result<Exit, Failure> {
+    let mut out = std::io::stdout();
+    match command {
+        Command::Help(text) => print(&mut out, text),
+        Command::Version => print(&mut out, concat!("landfall ", env!("CARGO_PKG_VERSION"), "\n")),
+        Command::Init(options) => cli::init::run(&options, &mut out),
+        Command::Run(options) => cli::run::run(&options).await,
+        Command::Demo | Command::Verify(_) | Command::Doctor(_) => {
+            Err(Failure::refused("landfall: this command is not there yet"))
+        }
+        Command::Append(options) => {
+            let node = Reached::find(&options.node).await?;
+            let outcome = cli::append::run(&options, &node.client, &mut out).await;
+            node.end(outcome).await
+        }
+        Command::Read(options) => {
+            let node = Reached::find(&options.node).await?;
+            let outcome = cli::read::run(&options, &node.client, &mut out).await;
+            node.end(outcome).await
+        }
+        Command::Status(options) => {
+            let node = Reached::find(&options.node).await?;
+            let outcome = cli::status::run(&options, &node.client, &mut out).await;
+            node.end(outcome).await
+        }
+        Command::Token(options) => {
+            let node = Reached::find(&options.node).await?;
+            let outcome = cli::token::run(&options, &node.client, &mut out).await;
+            node.end(outcome).await
+        }
+        Command::Sites(options) => {
+            let node = Reached::find(&options.node).await?;
+            let outcome = cli::sites::run(&options, &node.client, &mut out).await;
+            node.end(outcome).await
+        }
+    }
+}
+
+/// The node that a command speaks to: one that runs, or the directory opened here.
+struct Reached {
+    client: Client,
+    opened: Option<(Daemon, watch::Sender<bool>)>,
+}
+
+impl Reached {
+    async fn find(options: &DataOptions) -> Result<Self, Failure> {
+        if let Some(client) = cli::connect::running_node(options, std::env::vars()).await? {
+            return Ok(Self { client, opened: None });
+        }
+        let refused =
+            |error: &dyn std::fmt::Display| Failure::refused(format!("landfall: {error}"));
+        let config = Config::load(options.config.as_deref(), &options.data, std::env::vars())?;
+        let opened = open(&options.data, config).map_err(|error| refused(&error))?;
+        let daemon = Daemon::start(opened, false).map_err(|error| refused(&error))?;
+        let (stop, stopping) = watch::channel(false);
+        let handle = daemon.handle.clone();
+        let connect = move || {
+            let (here, there) = tokio::io::duplex(256 * 1024);
+            let record_max = landfall_core::limits::RECORD_BYTES_MAX;
+            let served = serve_connection(there, handle.clone(), record_max, stopping.clone());
+            tokio::spawn(served);
+            here
+        };
+        let client = Client::new(Target::InProcess(Arc::new(connect)));
+        Ok(Self { client, opened: Some((daemon, stop)) })
+    }
+
+    /// Closes the directory if it was opened here.
+    async fn end(self, outcome: Result<Exit, Failure>) -> Result<Exit, Failure> {
+        if let Some((daemon, stop)) = self.opened {
+            stop.send_replace(true);
+            daemon.stop().await;
+        }
+        outcome
+    }
+}
+
+fn print(out: &mut impl Write, text: &str) -> Result<Exit, Failure> {
+    let printed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    printed.map_err(|error| Failure::refused(format!("landfall: cannot print: {error}")))?;
+    Ok(Exit::Done)
+}
+
+fn end(outcome: Result<Exit, Failure>) -> ExitCode {
+    match outcome {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            eprintln!("{failure}");
+            failure.exit.into()
+        }
+    }
+}

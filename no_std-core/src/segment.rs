@@ -13,7 +13,7 @@
 //!                      lane with this commit or a later one are void
 //! 48  opening      u32
 //! 52  entry_max    u32 the longest body that was allowed
-//! 56  reserved     u32 0
+//! 56  slot         u32 where it stands: one that was written to the wrong slot does not count
 //! 60  crc          u32 CRC-32C of the 60 bytes before
 //! ```
 //!
@@ -26,7 +26,7 @@
 
 use crate::checksum::Checksum;
 use crate::codec::{Malformed, NoRoom, Reader, Writer};
-use crate::media::Geometry;
+use crate::media::{Geometry, SlotIx};
 use crate::num::{CommitNo, Lane, LogId, Opening, SegmentNo, Seq};
 
 /// Bytes of a segment's header.
@@ -55,6 +55,8 @@ pub struct SegmentHeader {
     pub opening: Opening,
     /// The longest body that was allowed.
     pub entry_max: u32,
+    /// The slot that it was written to.
+    pub slot: SlotIx,
 }
 
 /// Why a slot's header is not one that can be used.
@@ -103,7 +105,7 @@ impl SegmentHeader {
         header.u64(self.base_commit.get())?;
         header.u32(self.opening.get())?;
         header.u32(self.entry_max)?;
-        header.u32(0)?;
+        header.u32(self.slot.0)?;
         let crc = checksum.of(header.written());
         header.u32(crc)?;
         writer.bytes(&scratch)
@@ -141,6 +143,7 @@ fn parse(bytes: &[u8], checksum: Checksum) -> Result<(SegmentHeader, u32, u32), 
         base_commit: CommitNo::new(reader.u64().map_err(none)?),
         opening: Opening::new(reader.u32().map_err(none)?),
         entry_max: reader.u32().map_err(none)?,
+        slot: SlotIx(reader.u32().map_err(none)?),
     };
     Ok((header, unit_log2, slot_bytes))
 }

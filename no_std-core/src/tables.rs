@@ -141,6 +141,11 @@ impl<I: Copy, S: AsRef<[I]> + AsMut<[I]>> Ring<I, S> {
         self.table.as_mut().get_mut(..self.len).unwrap_or_default()
     }
 
+    /// How many items are remembered.
+    pub fn room(&self) -> usize {
+        self.table.as_ref().len()
+    }
+
     /// How many items made room for newer ones.
     pub fn forgotten(&self) -> u64 {
         self.forgotten

@@ -5,7 +5,7 @@ use core::fmt;
 use crate::limits::CHANNELS_MAX;
 use landfall_core::limits::LANES_MAX;
 
-/// A channel of a connection. A transport keeps the bytes of each in order, and gives back-pressure.
+/// A channel of a connection. A transport keeps the bytes of each in order, with back-pressure.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Channel(u8);
 

@@ -7,8 +7,8 @@ use crate::limits::FRAME_PREFIX_BYTES;
 
 /// Finds the frames in a byte stream that comes in chunks of any size.
 ///
-/// A frame that lies whole in a chunk is lent from there; one that is cut is gathered in the buffer,
-/// so each byte is copied once at most.
+/// A frame that lies whole in a chunk is lent from there; one that is cut is gathered in the
+/// buffer, so each byte is copied once at most.
 #[derive(Clone, Debug)]
 pub struct FrameDecoder<B> {
     gathered: B,

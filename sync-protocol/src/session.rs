@@ -5,8 +5,8 @@
 //!
 //! - Both ends say hello first. A dialer may stream behind its hello; a listener reads nothing else
 //!   before its node has accepted, so a stranger's records stay in the transport.
-//! - A message is lent to the [`Receiver`] from where it came in, or, if it came in pieces, from the
-//!   one place where it was gathered.
+//! - A message is lent to the [`Receiver`] from where it came in, or, if it came in pieces, from
+//!   the one place where it was gathered.
 //! - Control messages are queued here, up to a limit. Lane frames are written straight into the
 //!   caller's buffer and only counted, so that a body is copied once.
 //! - Whatever the other end does wrong ends the session with a [`Fault`], and nothing else.
@@ -77,8 +77,9 @@ pub struct Transmit<'a> {
 /// One end of a connection. `LANES` is the most lanes that either end may have.
 ///
 /// Methods come in four families: getters; `handle_*`, for what happened; commands, named by verbs;
-/// and `poll_*`, for what follows from it. After any of the first three, poll events until there are
-/// none, then transmits until the transport takes no more, then the timeout. Time never goes back.
+/// and `poll_*`, for what follows from it. After any of the first three, poll events until there
+/// are none, then transmits until the transport takes no more, then the timeout. Time never goes
+/// back.
 #[derive(Clone, Debug)]
 pub struct Session<B, const LANES: usize> {
     control_in: FrameDecoder<B>,
@@ -147,8 +148,8 @@ impl<B: Buffer, const LANES: usize> Session<B, LANES> {
         self.machine.frame_bytes_max()
     }
 
-    /// The longest message that [`Session::send_lane`] takes on this lane now, in bytes: what credit,
-    /// the transport's backlog and the frame's limit allow.
+    /// The longest message that [`Session::send_lane`] takes on this lane now, in bytes: what
+    /// credit, the transport's backlog and the frame's limit allow.
     pub fn lane_room(&self, lane: LaneIndex) -> usize {
         let machine = &self.machine;
         if !machine.may_send() || lane.get() >= machine.lanes.count {
@@ -173,9 +174,9 @@ impl<B: Buffer, const LANES: usize> Session<B, LANES> {
         if self.machine.may_send() { room.min(self.control_bytes_max()) } else { 0 }
     }
 
-    /// Bytes came in on a channel. Returns how many were taken; the others are to be kept and offered
-    /// again, with what follows them, after the next event. After the end everything is taken and
-    /// dropped.
+    /// Bytes came in on a channel. Returns how many were taken; the others are to be kept and
+    /// offered again, with what follows them, after the next event. After the end everything is
+    /// taken and dropped.
     #[must_use = "what was not taken must be offered again"]
     pub fn handle_received(
         &mut self,
@@ -229,8 +230,8 @@ impl<B: Buffer, const LANES: usize> Session<B, LANES> {
         Ok(())
     }
 
-    /// Ends the session with a reason, for the other end's log and for its people. A listener refuses
-    /// a dialer in this way. Does nothing if the session is over.
+    /// Ends the session with a reason, for the other end's log and for its people. A listener
+    /// refuses a dialer in this way. Does nothing if the session is over.
     pub fn goodbye(&mut self, code: GoodbyeCode, text: &str) {
         self.machine.part(Closed::Here(code), Goodbye { code, text });
     }
@@ -253,8 +254,9 @@ impl<B: Buffer, const LANES: usize> Session<B, LANES> {
         self.machine.output.queue(message, CONTROL_RESERVE_BYTES)
     }
 
-    /// Writes the frame of a lane message to the front of `out`, for the caller to send on the lane's
-    /// channel in this order, and returns its length. A dialer may do so before it is accepted.
+    /// Writes the frame of a lane message to the front of `out`, for the caller to send on the
+    /// lane's channel in this order, and returns its length. A dialer may do so before it is
+    /// accepted.
     ///
     /// # Errors
     /// It cannot be sent now, or at all. [`SendError::NoCredit`] and [`SendError::NoRoom`] pass.
@@ -272,8 +274,8 @@ impl<B: Buffer, const LANES: usize> Session<B, LANES> {
         Ok(whole)
     }
 
-    /// As [`Session::send_lane`], but without an entry's body: the caller sends it from where it is,
-    /// right behind the bytes written here, whose number is returned.
+    /// As [`Session::send_lane`], but without an entry's body: the caller sends it from where it
+    /// is, right behind the bytes written here, whose number is returned.
     ///
     /// # Errors
     /// It cannot be sent now, or at all.
@@ -294,8 +296,8 @@ impl<B: Buffer, const LANES: usize> Session<B, LANES> {
         Ok(FRAME_PREFIX_BYTES + head)
     }
 
-    /// Gives back the credit of lane messages that the node has dealt with. More than was received is
-    /// a defect of the caller.
+    /// Gives back the credit of lane messages that the node has dealt with. More than was received
+    /// is a defect of the caller.
     pub fn consume(&mut self, cost: usize) {
         self.machine.granted.consume(cost);
     }

@@ -175,3 +175,15 @@ fn take_body(lecture: &mut Lecture, body: &[u8], next: &mut Seq) {
         }
     }
 }
+
+/// Reads a lane, and notes what is missing as a node does.
+pub fn lecture_with_losses<M: Media, T: Tables>(
+    journal: &mut Journal<M, T>,
+    lane: Lane,
+) -> Lecture {
+    let lecture = read_all(journal, lane);
+    for missing in &lecture.missing {
+        journal.note_missing(lane, *missing);
+    }
+    lecture
+}

@@ -2,5 +2,7 @@
 
 pub mod journal;
 pub mod media;
+pub mod model;
 pub mod rng;
+pub mod trial;
 pub mod world;

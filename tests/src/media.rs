@@ -10,3 +10,4 @@ pub mod disk;
 pub mod image;
 pub mod nor;
 mod power;
+pub mod rig;

@@ -1,9 +1,9 @@
 //! Lines in, receipts out: `POST /v1/topics/{topic}/records`.
 //!
-//! The body is cut into appends as it arrives, whatever its length; up to
-//! [`APPENDS_IN_FLIGHT_MAX`] of them wait to be durable while the next are read. The answer begins
-//! with the outcome of the first, so that a request that fails at once gets the right status. It has
-//! one JSON object a line:
+//! The body is cut into appends as it arrives, whatever its length; up to [`APPENDS_IN_FLIGHT_MAX`]
+//! of them wait to be durable while the next are read. The answer begins with the outcome of the
+//! first, so that a request that fails at once gets the right status. It has one JSON object a
+//! line:
 //!
 //! ```text
 //! {"written":[{"first":"ship-17/ais/0@0~1f00ba5e","count":512}],"duplicates":0,"through_line":512}
@@ -16,6 +16,7 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
@@ -74,8 +75,12 @@ pub struct AppendDone {
     pub lines: u64,
 }
 
+/// Numbers the requests of this process.
+static REQUESTS: AtomicU64 = AtomicU64::new(1);
+
 /// A request on its way.
 pub(super) struct Appending<N, B> {
+    request: u64,
     backend: N,
     body: B,
     options: AppendOptions,
@@ -107,6 +112,7 @@ impl<N: Backend, B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin> Append
     pub(super) fn new(backend: N, body: B, options: AppendOptions) -> Self {
         let lines = LineReader::new(options.shape.clone(), options.record_bytes_max);
         Self {
+            request: REQUESTS.fetch_add(1, Ordering::Relaxed),
             backend,
             body,
             options,
@@ -193,6 +199,7 @@ impl<N: Backend, B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin> Append
         let line = |event: Option<&Event>| event.map_or(0, |event| event.line);
         let (first_line, last_line) = (line(events.first()), line(events.last()));
         let request = AppendRequest {
+            request: self.request,
             topic: self.options.topic.clone(),
             partition: self.options.partition,
             producer: self.options.producer.clone(),

@@ -25,7 +25,7 @@ pub trait Backend: Clone + Send + Sync + 'static {
     /// The next page of what is durable here; never waits for records to come.
     fn read(&self, query: ReadQuery) -> impl Future<Output = Result<ReadPage, ApiError>> + Send;
 
-    /// Resolves when something beyond `cursor` is durable here; may do so too early, never too late.
+    /// Resolves when something beyond `cursor` is durable here; too early perhaps, never too late.
     fn wait(&self, cursor: Cursor) -> impl Future<Output = ()> + Send;
 
     /// What a person wants to know of the node.
@@ -42,6 +42,9 @@ pub trait Backend: Clone + Send + Sync + 'static {
 /// for a receipt's duplicates.
 #[derive(Clone, Debug)]
 pub struct AppendRequest {
+    /// Which request to the API it is a part of. What is refused of a request refuses all of it
+    /// that stands behind.
+    pub request: u64,
     /// Where to.
     pub topic: String,
     /// Which partition; by key, or any, if none.

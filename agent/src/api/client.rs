@@ -169,7 +169,7 @@ type RequestBody = UnsyncBoxBody<Bytes, BoxError>;
 
 /// Bytes of an answer that is one JSON object: ten thousand sites fit.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
-/// Bytes of a line of an answer: a record of 240 KiB grows by escapes to six times its size at most.
+/// Bytes of a line of an answer: a record of 240 KiB grows by escapes to at most six times.
 const LINE_BYTES_MAX: usize = 2 << 20;
 
 fn nothing() -> RequestBody {

@@ -59,8 +59,8 @@ pub enum ListenError {
 const BACKLOG: u32 = 128;
 
 impl Listener {
-    /// Listens on a Unix socket that only the owner can open (mode 0600 from its first moment on). A
-    /// socket that a killed process left is removed.
+    /// Listens on a Unix socket that only the owner can open (mode 0600 from its first moment on).
+    /// A socket that a killed process left is removed.
     ///
     /// # Errors
     /// When another process answers there or the path cannot be used.

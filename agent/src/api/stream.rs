@@ -1,5 +1,6 @@
-//! Connections of any kind as one type: hyper is compiled once for each type it serves, and each copy
-//! costs tens of kilobytes, while a call through a table costs nothing that a socket would notice.
+//! Connections of any kind as one type: hyper is compiled once for each type it serves, and each
+//! copy costs tens of kilobytes, while a call through a table costs nothing that a socket would
+//! notice.
 
 use tokio::io::{AsyncRead, AsyncWrite};
 

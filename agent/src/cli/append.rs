@@ -26,16 +26,16 @@ Append events to a topic, one JSON value a line
 
 Usage: landfall append --data DIR TOPIC [FILE|-] [OPTION…]
 
-Reads FILE, or standard input. Each line is the value of one record, as it stands there. An append is
-reported only once its records are synced to disk. Prints runs of records: the coordinates of the
+Reads FILE, or standard input. Each line is the value of one record, as it stands there. An append
+is reported only once its records are synced to disk. Prints runs of records: the coordinates of the
 first, those of the last, and how many.
 
 Options:
   --data DIR         The node's directory
   --config FILE      Its configuration; landfall.toml in the directory if left out
   --key-field F      Take the key from this field of each line
-  --time-field F     Take the timestamp from this field: RFC 3339, or a number of ms or s since 1970;
-                     without it, the time of the append counts
+  --time-field F     Take the timestamp from this field: RFC 3339, or a number of ms or s since
+                     1970; without it, the time of the append counts
   --producer NAME    Number the lines under this name: repeated after an interruption, with the same
                      input from its start, each line is written once
   --partition N      Write to this partition; by key if left out

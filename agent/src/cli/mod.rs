@@ -7,8 +7,10 @@ pub mod append;
 mod arguments;
 pub mod connect;
 mod failure;
+pub mod init;
 mod node;
 pub mod read;
+pub mod run;
 pub mod sites;
 pub mod status;
 pub mod terminal;
@@ -73,7 +75,8 @@ Options:
   --help       Show this, or the help of a command: landfall COMMAND --help
   --version    Show the version
 
-LANDFALL_DATA stands for --data, LANDFALL_CONFIG for --config; docs/configuration.md lists the others.
+LANDFALL_DATA stands for --data, LANDFALL_CONFIG for --config; docs/configuration.md lists the
+others.
 Exit codes: 0 done, 1 a check failed, 2 wrong usage, 3 refused or unreachable.
 ";
 

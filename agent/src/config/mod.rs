@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! landfall.toml ─┐
-//!                ├─ ConfigFile: what was written, and where ─ sections ─▶ Config: complete and valid
+//!                ├─▶ ConfigFile: what was written, and where ─▶ Config: complete and valid
 //! LANDFALL_… ────┘
 //! ```
 //!

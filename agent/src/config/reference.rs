@@ -22,18 +22,19 @@ const SECTIONS: [Section; 8] = [
 const HEAD: &str = "\
 # Configuration
 
-A node reads one TOML file: the one named by `--config`, or `landfall.toml` in its data directory. An
-empty or missing file is a complete configuration. A key that is not on this page is an error, and
-the message names the key that was probably meant.
+A node reads one TOML file: the one named by `--config`, or `landfall.toml` in its data directory.
+An empty or missing file is a complete configuration. A key that is not on this page is an error,
+and the message names the key that was probably meant.
 
-- **Sizes** are numbers of bytes or text with a unit: `4096`, `\"64KiB\"`, `\"16MiB\"`, `\"1GiB\"`, `\"10MB\"`.
+- **Sizes** are numbers of bytes or text with a unit: `4096`, `\"64KiB\"`, `\"16MiB\"`, `\"1GiB\"`,
+  `\"10MB\"`.
 - **Durations** are text with a unit: `\"250ms\"`, `\"60s\"`, `\"5m\"`, `\"24h\"`, `\"7d\"`.
 - `\"none\"` leaves a setting out where its default is `none`.
 - **Environment.** Every key can be overridden by the variable in its row: `LANDFALL_`, then the key
-  in capitals with `_` for `.`. Text needs no quotes there, and items of a list stand between commas.
-  `LANDFALL_LANE` and `LANDFALL_TOPIC` replace the whole list and are written as in TOML:
-  `LANDFALL_TOPIC='[{name = \"ais\", lane = \"urgent\"}]'`. A variable that begins with `LANDFALL_` and
-  belongs to no key is an error, except `LANDFALL_DATA` and `LANDFALL_CONFIG`, which stand for
+  in capitals with `_` for `.`. Text needs no quotes there, and items of a list stand between
+  commas. `LANDFALL_LANE` and `LANDFALL_TOPIC` replace the whole list and are written as in TOML:
+  `LANDFALL_TOPIC='[{name = \"ais\", lane = \"urgent\"}]'`. A variable that begins with `LANDFALL_`
+  and belongs to no key is an error, except `LANDFALL_DATA` and `LANDFALL_CONFIG`, which stand for
   `--data` and `--config`.
 
 This page is made from the program's own descriptions; `UPDATE_DOCS=1 cargo test -p landfall

@@ -19,13 +19,15 @@ section! {
 
     /// The unique name of this node. `none` takes the name from the identity that `landfall init`
     /// made.
-    site: Option<String> = "none", Allowed::Text("a name of letters, digits, `.`, `_` and `-`, at most 64");
+    site: Option<String> = "none",
+        Allowed::Text("a name of letters, digits, `.`, `_` and `-`, at most 64");
     low "a name that says nothing makes coordinates hard to read.";
     high "long names cost bytes in every message.";
 
-    /// Address to accept other nodes on, UDP and TCP. `none`: the node only dials. Port 4520 if none
-    /// is given.
-    listen: Option<SocketAddr> = "none", Allowed::Text("an IP address with an optional port, such as `[::]:4520`");
+    /// Address to accept other nodes on, UDP and TCP. `none`: the node only dials. Port 4520 if
+    /// none is given.
+    listen: Option<SocketAddr> = "none",
+        Allowed::Text("an IP address with an optional port, such as `[::]:4520`");
     low "without it no node can dial this one.";
     high "an address that everybody reaches is attacked by everybody; only registered keys get in.";
 
@@ -143,7 +145,8 @@ section! {
     struct Topic in "topic", listed: true;
 
     /// Its name.
-    name: String = REQUIRED, Allowed::Text("a name of letters, digits, `.`, `_` and `-`, at most 249");
+    name: String = REQUIRED,
+        Allowed::Text("a name of letters, digits, `.`, `_` and `-`, at most 249");
     low "a name cannot be left out.";
     high "long names cost bytes in every batch.";
 
@@ -178,7 +181,8 @@ section! {
     high "in a directory that others may write, they can take its place.";
 
     /// Loopback address to serve over TCP too, to holders of the token. `none`: no TCP.
-    tcp: Option<SocketAddr> = "none", Allowed::Text("a loopback address and port, such as `127.0.0.1:4521`");
+    tcp: Option<SocketAddr> = "none",
+        Allowed::Text("a loopback address and port, such as `127.0.0.1:4521`");
     low "containers without the socket have no way in.";
     high "every user of the machine can try tokens.";
 

@@ -1,4 +1,4 @@
-//! Events as newline-delimited JSON: lines to records on the way in, records to lines on the way out.
+//! Events as newline-delimited JSON: lines to records on the way in, and back on the way out.
 //!
 //! In, the *value* of a record is the line itself, byte for byte without the blanks around it; key
 //! and timestamp are taken from named fields of it. Out, each record is one JSON object; its shape

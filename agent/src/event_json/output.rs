@@ -47,9 +47,10 @@ pub struct Header {
 /// ```
 ///
 /// The timestamp is RFC 3339 in UTC with milliseconds. A value that is JSON stands there as it is;
-/// other text is a JSON string with `"form":"text"` behind it, other bytes are `{"base64":"…"}` with
-/// `"form":"bytes"`, a tombstone is `null` with `"form":"tombstone"`; so a JSON value that looks like
-/// one of them is not mistaken for it. Keys and header values are text or bytes, never JSON.
+/// other text is a JSON string with `"form":"text"` behind it, other bytes are `{"base64":"…"}`
+/// with `"form":"bytes"`, a tombstone is `null` with `"form":"tombstone"`; so a JSON value that
+/// looks like one of them is not mistaken for it. Keys and header values are text or bytes, never
+/// JSON.
 pub fn write_record(line: &mut String, record: &Record) {
     let Coordinates { stream, offset, epoch } = &record.coordinates;
     line.push_str("{\"topic\":");

@@ -214,7 +214,9 @@ impl<M: Media, G: Gate> Node<M, G> {
     fn on_session_event(&mut self, id: LinkId, event: session::Event, now: Now) {
         let Some(link) = self.links.get_mut(&id) else { return };
         match event {
-            session::Event::HelloReceived => link.decide(&mut self.core, now),
+            session::Event::HelloReceived if link.state.direction == Direction::Down => {
+                link.decide(&mut self.core, now);
+            }
             session::Event::Opened => {
                 self.core.link_opened(&mut link.state, now);
                 link.offer_held(&mut self.core, now);

@@ -209,6 +209,31 @@ impl<M: Media, G: Gate> Node<M, G> {
         }
     }
 
+    /// How far a lane is durable at the root.
+    pub fn root_seq(&self, lane: Lane) -> Seq {
+        if self.core.settings.upstream {
+            let place = self.core.durable.get(&lane);
+            place.map_or(self.core.journal.seqs(lane).0, |place| place.root.seq)
+        } else {
+            self.core.journal.seqs(lane).1
+        }
+    }
+
+    /// Whether a topic is in a lane that goes before the default one.
+    pub fn is_urgent(&self, topic: &str) -> bool {
+        let priority = |lane: Lane| {
+            let lane = self.core.settings.lanes.get(usize::from(lane.get()));
+            lane.map(|lane| lane.priority).unwrap_or_default()
+        };
+        let lane = self.core.topics.of(topic).map(|topic| topic.lane);
+        lane.is_some_and(|lane| priority(lane) > priority(self.core.settings.default_lane))
+    }
+
+    /// Appends a record to one of the node's own topics. Returns whether it is durable.
+    pub fn record(&mut self, record: &InternalRecord, now: Now) -> bool {
+        self.core.record(record, now)
+    }
+
     /// Whether all that is to be replicated is durable at the root.
     pub fn is_synced(&self) -> bool {
         self.core.appends.is_empty() && self.core.is_synced()

@@ -15,6 +15,8 @@ pub struct Settings {
     pub software: String,
     /// Its lanes, in the order of their numbers.
     pub lanes: Vec<LaneSettings>,
+    /// The lane of topics that nothing is said about.
+    pub default_lane: Lane,
     /// What is said about single topics.
     pub topics: BTreeMap<String, TopicSettings>,
     /// Whether a topic that nobody named may be written.
@@ -114,6 +116,7 @@ impl Settings {
             site: site.into(),
             software: format!("landfall {}", env!("CARGO_PKG_VERSION")),
             lanes: vec![lane("normal", 1), lane("urgent", 2)],
+            default_lane: Lane::new(0),
             topics: BTreeMap::new(),
             create_topics: true,
             upstream: false,
@@ -131,7 +134,7 @@ impl Settings {
 #[derive(Clone, Debug)]
 pub(crate) struct Topics {
     named: BTreeMap<String, TopicSettings>,
-    create: bool,
+    standard: Option<TopicSettings>,
     internal: TopicSettings,
 }
 
@@ -139,7 +142,9 @@ impl Topics {
     pub(crate) fn new(settings: &Settings) -> Self {
         let lane = settings.internal_lane();
         let internal = TopicSettings { lane, replicate: Replicate::Never, compacted: true };
-        Self { named: settings.topics.clone(), create: settings.create_topics, internal }
+        let standard = TopicSettings { lane: settings.default_lane, ..TopicSettings::STANDARD };
+        let standard = settings.create_topics.then_some(standard);
+        Self { named: settings.topics.clone(), standard, internal }
     }
 
     /// The settings of a topic; none if it is unknown and may not be made.
@@ -147,8 +152,7 @@ impl Topics {
         if topic_is_internal(topic) {
             return Some(self.internal);
         }
-        let standard = self.create.then_some(TopicSettings::STANDARD);
-        self.named.get(topic).copied().or(standard)
+        self.named.get(topic).copied().or(self.standard)
     }
 
     /// Whether records of a topic are sent to the upstream node.

@@ -1,58 +1,110 @@
-//! What a device calls of `landfall-core`.
+//! What a device calls of `landfall-core`: a journal on flash that is opened, appended to, read,
+//! trimmed and closed.
 
 use core::hint::black_box;
 
-use landfall_core::batch::batches;
+use landfall_core::batch::{ClockQuality, batches};
 use landfall_core::checksum::Checksum;
-use landfall_core::codec::{NoRoom, Writer};
-use landfall_core::entry::{EntryHeader, Standing, Trailer};
-use landfall_core::media::Geometry;
-use landfall_core::num::{LogId, SegmentNo};
-use landfall_core::segment::{self, SegmentHeader};
+use landfall_core::frontier::{BranchIx, Frontier};
+use landfall_core::gap::GapReason;
+use landfall_core::journal::{Config, Fresh, Journal, ReadStep};
+use landfall_core::limits::LANES_MAX;
+use landfall_core::media::{Geometry, Media, MediaError, Place, SlotIx};
+use landfall_core::name::StreamId;
+use landfall_core::num::{BootId, Epoch, Lane, LogId, Partition, Timestamp};
+use landfall_core::record::Record;
+use landfall_core::tables::{Parts, Small};
 
-const BYTES: usize = 512;
+const FLASH: Geometry = Geometry { slots: 64, slot_bytes: 4096, unit_bytes: 8, overwrites: false };
+const LANE: Lane = Lane::new(0);
 
-const FLASH: Geometry = Geometry { slots: 16, slot_bytes: 4096, unit_bytes: 8, overwrites: false };
+/// Two streams, 64 slots, commits of up to 1 KiB.
+type Device = Small<2, 64, 2048>;
 
-/// Reads and writes every stored form.
+/// A journal's whole life. The tables are static on a device; here they are on the stack, and
+/// `size_of` tells how large they are.
 pub fn exercise() {
-    let bytes = black_box([0_u8; BYTES]);
-    let mut space = black_box([0_u8; BYTES]);
-    entry(&bytes, &mut space);
-    let mut writer = Writer::new(&mut space);
-    let _ = black_box(segment(&bytes, &mut writer));
-    let _ = black_box(body(&bytes, &mut writer));
-    black_box(&space);
+    let mut slots = [0; LANES_MAX];
+    slots[0] = FLASH.slots - 2;
+    let config = Config {
+        checksum: Checksum::PORTABLE,
+        lanes: 1,
+        slots,
+        entry_max: 1024,
+        commit_max: 1536,
+        join_max: 1024,
+    };
+    let fresh = Fresh { log: LogId::new(1), epoch: Epoch::new(black_box(2)), boot: BootId::new(3) };
+    let parts = Parts::<Device>::new(black_box("ship-1"));
+    let Ok((mut journal, recovery)) = Journal::open(Flash, black_box(config), parts, fresh) else {
+        return;
+    };
+    black_box(recovery);
+    append(&mut journal);
+    read(&mut journal);
+    let _ = black_box(journal.close().is_ok());
 }
 
-fn segment(bytes: &[u8], writer: &mut Writer<'_>) -> Result<(), NoRoom> {
-    let shape = black_box(FLASH);
-    black_box(segment::entries_at(shape));
-    if let Ok(header) = SegmentHeader::decode(bytes, shape, Checksum::PORTABLE) {
-        header.encode(writer, shape, Checksum::PORTABLE)?;
-    }
-    Ok(())
+/// Bytes that a device keeps for its journal.
+pub const JOURNAL_BYTES: usize = size_of::<Journal<Flash, Device>>();
+
+fn append(journal: &mut Journal<Flash, Device>) {
+    let name = StreamId { origin: "ship-1", topic: black_box("ais"), partition: Partition::new(0) };
+    let Ok(ix) = journal.frontier_mut().add(name) else { return };
+    let value = black_box([7_u8; 32]);
+    let record = Record::new(Timestamp::new(black_box(1)), None, Some(&value));
+    let staged = journal.stage_record(LANE, ix, &record, ClockQuality::Unset);
+    let _ = black_box(staged);
+    let _ = black_box(journal.commit());
+    let tip = journal.frontier().tip(ix).next;
+    journal.frontier_mut().promise(ix, BranchIx::MAIN, tip, tip);
 }
 
-fn entry(bytes: &[u8], space: &mut [u8]) {
-    let standing = Standing { log: LogId::new(1), segment: SegmentNo::new(1), at: 0 };
-    let standing = black_box(standing);
-    if let Ok(header) = EntryHeader::decode(bytes) {
-        let _ = black_box(EntryHeader::verify(bytes, &[], standing, Checksum::PORTABLE));
-        black_box(header.seal(space, standing, Checksum::PORTABLE));
-    }
-}
-
-fn body(bytes: &[u8], writer: &mut Writer<'_>) -> Result<(), NoRoom> {
-    if let Ok(trailer) = Trailer::decode(bytes, black_box(0), Checksum::PORTABLE) {
-        trailer.encode(writer, black_box(0), Checksum::PORTABLE)?;
-    }
-    for batch in batches(bytes, Checksum::PORTABLE).flatten() {
-        let _ = black_box(batch.verify());
-        batch.head.encode(writer, Checksum::PORTABLE)?;
-        for placed in batch.records().flatten() {
-            placed.record.encode(writer)?;
+fn read(journal: &mut Journal<Flash, Device>) {
+    let mut buffer = black_box([0_u8; 1280]);
+    let mut cursor = journal.first(LANE);
+    while let ReadStep::Entry(entry) = journal.read(LANE, &mut cursor, &mut buffer) {
+        for batch in batches(entry.body, Checksum::PORTABLE).flatten() {
+            for placed in batch.records().flatten() {
+                black_box(placed.record.timestamp);
+            }
         }
     }
-    Ok(())
+    let durable = journal.oldest_is_durable(LANE, false, &mut buffer);
+    let reason = (!durable).then_some(GapReason::Dropped);
+    let _ = black_box(journal.drop_oldest(LANE, reason, &mut buffer));
+}
+
+/// Flash whose driver is somebody else's weight.
+pub struct Flash;
+
+impl Media for Flash {
+    fn geometry(&self) -> Geometry {
+        black_box(FLASH)
+    }
+
+    fn read(&self, place: Place, buffer: &mut [u8]) -> Result<(), MediaError> {
+        black_box((place, buffer));
+        black_box(Ok(()))
+    }
+
+    fn program(&mut self, place: Place, bytes: &[u8]) -> Result<(), MediaError> {
+        black_box((place, bytes));
+        black_box(Ok(()))
+    }
+
+    fn sync(&mut self, slot: SlotIx) -> Result<(), MediaError> {
+        black_box(slot);
+        black_box(Ok(()))
+    }
+
+    fn erase(&mut self, slot: SlotIx) -> Result<(), MediaError> {
+        black_box(slot);
+        black_box(Ok(()))
+    }
+
+    fn free(&mut self, slot: SlotIx) -> Result<(), MediaError> {
+        black_box(slot);
+        black_box(Ok(()))
+    }
 }

@@ -28,7 +28,7 @@ impl<T: Tables> Replay<'_, T> {
                     state.clean = node.clean;
                 }
                 Item::Opening(note) => self.openings.push(note),
-                Item::Lane(lane) => self.load_lane(&lane),
+                Item::Lane(lane) => self.load_lane(&lane, state.next_segment),
                 Item::Branch(name, branch) => {
                     let ix = self.frontier.add(name).map_err(|_| Malformed::Limit)?;
                     self.frontier.restore(ix, branch).map_err(|_| Malformed::Limit)?;
@@ -47,13 +47,13 @@ impl<T: Tables> Replay<'_, T> {
         Ok(())
     }
 
-    fn load_lane(&mut self, item: &LaneItem) {
+    fn load_lane(&mut self, item: &LaneItem, next_segment: SegmentNo) {
         let Some(state) = self.lanes.get_mut(usize::from(item.lane.get())) else { return };
         state.next = item.next;
         state.first = item.first;
         state.floor = item.floor;
+        state.checkpointed = Some(item.active.map_or(next_segment, |active| active.segment));
         let Some(active) = item.active else { return };
-        state.checkpointed = Some(active.segment);
         let slots = self.slots.as_mut().iter_mut();
         let mut held = slots.filter(|slot| slot.state != SlotState::Free && slot.lane == item.lane);
         if let Some(slot) = held.find(|slot| slot.number == active.segment) {

@@ -23,6 +23,7 @@ mod retain;
 mod salvage;
 mod scan;
 mod segments;
+mod snapshot;
 mod stage;
 mod window;
 
@@ -31,6 +32,7 @@ pub use commit::CommitError;
 pub use open::{Fresh, OpenError, Recovery, Torn};
 pub use read::{Cursor, Entry, ReadStep};
 pub use retain::{DropError, Oldest, StreamSpan};
+pub use snapshot::Keep;
 pub use stage::{StageError, Staged};
 
 use crate::checksum::Checksum;
@@ -93,7 +95,8 @@ struct LaneState {
     active: Option<SlotIx>,
     /// Segments with a lower number are dropped.
     floor: SegmentNo,
-    /// The segment that was appended to when the checkpoint was written that was loaded.
+    /// The segment that was appended to when the checkpoint was written that was loaded, or the
+    /// number of the next one if there was none.
     checkpointed: Option<SegmentNo>,
 }
 

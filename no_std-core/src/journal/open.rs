@@ -10,9 +10,9 @@
 
 use super::window::Loaded;
 use super::{CheckpointFault, CommitError, Config, Journal, LaneState};
-use crate::entry::Kind;
+use crate::entry::{ENTRY_ALIGN, Kind};
 use crate::limits::LANES_MAX;
-use crate::media::{Media, MediaError, SlotIx};
+use crate::media::{Geometry, Media, MediaError, SlotIx};
 use crate::num::{BootId, CommitNo, Epoch, Lane, LogId, Opening, SegmentNo, Timestamp};
 use crate::segment::{HeaderFault, SEGMENT_HEADERS_BYTES, SegmentHeader, entries_at};
 use crate::tables::{OpeningNote, Parts, Slot, SlotState, Tables};
@@ -103,7 +103,10 @@ impl<M: Media, T: Tables> Journal<M, T> {
         parts: Parts<T>,
         fresh: Fresh,
     ) -> Result<(Self, Recovery), OpenError> {
-        let shape = media.geometry();
+        let given = media.geometry();
+        // Entries begin at whole units, so that a scan finds them behind damage.
+        let unit_bytes = given.unit_bytes.max(ENTRY_ALIGN as u32);
+        let shape = Geometry { unit_bytes, ..given };
         if !config.fits(shape) {
             return Err(OpenError::Config);
         }

@@ -115,7 +115,13 @@ impl<M: Media, T: Tables> Journal<M, T> {
     }
 
     /// Finds the next valid entry behind a cursor.
-    fn step(&self, ix: SlotIx, tail: u32, cursor: &Cursor, buffer: &mut [u8]) -> Option<Found> {
+    pub(crate) fn step(
+        &self,
+        ix: SlotIx,
+        tail: u32,
+        cursor: &Cursor,
+        buffer: &mut [u8],
+    ) -> Option<Found> {
         let frame = self.frame(ix);
         let mut window = Window::new(&self.media, ix, tail, buffer);
         let mut at = cursor.at.max(entries_at(self.shape));

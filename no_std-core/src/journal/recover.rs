@@ -21,6 +21,10 @@ use crate::tables::{Loss, SlotState, Tables};
 /// The last commit that anybody wrote.
 #[derive(Clone, Copy, Debug, Default)]
 struct Top {
+    /// The checkpoint that was loaded: what stands behind it in a lane is of later commits.
+    since: (Opening, CommitNo),
+    /// Whether nothing was written to the lanes after a clean close.
+    untouched: bool,
     seen: (Opening, CommitNo),
     whole: Option<Trailer>,
 }
@@ -29,7 +33,7 @@ impl Top {
     fn see(&mut self, span: &Span) {
         let seen = (span.opening, span.commit);
         if seen > self.seen {
-            *self = Self { seen, whole: span.whole };
+            (self.seen, self.whole) = (seen, span.whole);
         }
     }
 
@@ -60,10 +64,18 @@ impl<M: Media, T: Tables> Journal<M, T> {
     pub(crate) fn recover(&mut self, recovery: &mut Recovery) {
         let checkpoint = self.load_checkpoint();
         recovery.checkpoint_lost = checkpoint.is_none();
-        let mut top = Top::default();
+        let since = checkpoint.map(|(_, since)| since).unwrap_or_default();
+        let untouched = checkpoint.is_some_and(|(clean, _)| clean);
+        let mut top = Top { since, untouched, ..Top::default() };
         for lane in self.all_lanes() {
             self.prepare_lane(lane);
-            self.each_span(lane, &mut |_, _, span| top.see(span));
+            if let Some(active) = self.active(lane).filter(|_| lane != Lane::CONTROL) {
+                recovery.damaged += self.check_last(lane, active);
+            }
+            self.each_span(lane, since, &mut |_, _, span| {
+                top.see(span);
+                top.untouched &= lane == Lane::CONTROL;
+            });
         }
         recovery.clean = checkpoint == Some((true, top.seen));
         self.next_commit = self.next_commit.max(top.next_commit());
@@ -76,10 +88,14 @@ impl<M: Media, T: Tables> Journal<M, T> {
         for lane in (0..self.config.lanes).map(Lane::new) {
             if let Some(active) = self.active(lane) {
                 self.count_footer(active);
-                recovery.damaged += self.check_last(lane, active);
             }
         }
         self.loaded = Loaded::default();
+        // A control slot without a checkpoint may have been half erased to be begun again.
+        let (end, whole) = (self.shape.slot_bytes, self.control_whole);
+        if let Some(slot) = self.control.filter(|_| !whole).and_then(|ix| self.slot_mut(ix)) {
+            slot.tail = end;
+        }
     }
 
     /// Looks once more at the last commit of a lane, which the checkpoint has taken in: nothing
@@ -90,7 +106,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
             return 0;
         }
         let mut whole = false;
-        self.scan_slot(ix, slot.last_at, &mut |_, _, span| {
+        self.scan_slot(ix, ScanPlace::new(slot.last_at), &mut |_, _, span| {
             whole |= span.at == slot.last_at && span.whole.is_some();
         });
         if whole {
@@ -106,7 +122,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
         let mut slot = self.next_slot(Lane::CONTROL, SegmentNo::ZERO);
         while let Some(ix) = slot {
             let mut begin = None;
-            self.scan_slot(ix, entries_at(self.shape), &mut |journal, ix, span| {
+            self.scan_slot(ix, ScanPlace::new(entries_at(self.shape)), &mut |journal, ix, span| {
                 if span.whole.is_none() {
                     return;
                 }
@@ -122,6 +138,12 @@ impl<M: Media, T: Tables> Journal<M, T> {
         }
         let (ix, from, last) = complete?;
         self.control_whole = self.control == Some(ix);
+        // An older one is of no use, and may have been half erased.
+        for older in (0..CONTROL_SLOTS).map(SlotIx).filter(|older| *older != ix) {
+            if self.slot(older).number < self.slot(ix).number {
+                self.clear_slot(older);
+            }
+        }
         let mut loading = Loading::default();
         self.each_entry(ix, (from, last.end), &mut |replay, _, body| {
             // What can't be taken in is missing from the tables and shows as a loss or a misfit.
@@ -181,7 +203,13 @@ impl<M: Media, T: Tables> Journal<M, T> {
     }
 
     /// Goes through the spans of a lane behind the checkpoint.
-    fn each_span(&mut self, lane: Lane, see: &mut dyn FnMut(&mut Self, SlotIx, &Span)) {
+    fn each_span(
+        &mut self,
+        lane: Lane,
+        since: (Opening, CommitNo),
+        see: &mut dyn FnMut(&mut Self, SlotIx, &Span),
+    ) {
+        let since = if lane == Lane::CONTROL { Default::default() } else { since };
         let start = entries_at(self.shape);
         let checkpointed = self.lane(lane).and_then(|state| state.checkpointed);
         let mut from = checkpointed.unwrap_or(SegmentNo::ZERO);
@@ -193,7 +221,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
                 at = start;
                 self.mark_known(ix);
             }
-            self.scan_slot(ix, at, see);
+            self.scan_slot(ix, ScanPlace::behind(at, since), see);
             from = slot.number.plus(1);
         }
     }
@@ -204,10 +232,15 @@ impl<M: Media, T: Tables> Journal<M, T> {
         }
     }
 
-    /// Goes through the spans of a slot from `at` on.
-    fn scan_slot(&mut self, ix: SlotIx, at: u32, see: &mut dyn FnMut(&mut Self, SlotIx, &Span)) {
+    /// Goes through the spans of a slot from a place on.
+    fn scan_slot(
+        &mut self,
+        ix: SlotIx,
+        from: ScanPlace,
+        see: &mut dyn FnMut(&mut Self, SlotIx, &Span),
+    ) {
         let frame = self.frame(ix);
-        let mut place = ScanPlace::new(at);
+        let mut place = from;
         loop {
             let loaded = core::mem::take(&mut self.loaded);
             let buffer = self.parts.buffer.as_mut();
@@ -265,15 +298,18 @@ impl<M: Media, T: Tables> Journal<M, T> {
 
     fn replay_lane(&mut self, lane: Lane, top: &Top, recovery: &mut Recovery) {
         let mut progress: Option<Progress> = None;
-        let mut torn = None;
+        let (mut torn, mut torn_end) = (None, 0);
         let checkpointed = self.lane(lane).and_then(|state| state.checkpointed);
-        if let Some(ix) = checkpointed.and_then(|number| self.next_slot(lane, number)) {
+        let there = |ix: &SlotIx| Some(self.slot(*ix).number) == checkpointed;
+        if let Some(ix) = checkpointed.and_then(|number| self.next_slot(lane, number)).filter(there)
+        {
             progress = Some(Progress { lane, slot: ix, end: self.slot(ix).tail });
         }
-        self.each_span(lane, &mut |journal, ix, span| {
+        self.each_span(lane, top.since, &mut |journal, ix, span| {
             recovery.scanned += u64::from(span.end - span.at);
             if top.tore(span) {
                 torn = Some(Torn { lane, commit: span.commit, bytes: span.end - span.at });
+                torn_end = span.end;
                 return;
             }
             let begin = entries_at(journal.shape);
@@ -290,8 +326,8 @@ impl<M: Media, T: Tables> Journal<M, T> {
         self.end_lane(lane, progress, top);
         recovery.torn = torn.or(recovery.torn);
         // The opening after a clean close may have torn a unit that reads blank.
-        if !recovery.clean || lane == Lane::CONTROL {
-            self.skip_unclean(lane);
+        if !top.untouched || lane == Lane::CONTROL {
+            self.skip_unclean(lane, torn_end);
         }
     }
 
@@ -322,7 +358,12 @@ impl<M: Media, T: Tables> Journal<M, T> {
                 from = found.at;
                 continue;
             }
-            damaged += u32::from(!intact);
+            if !intact {
+                damaged += 1;
+                self.lose_up_to(Progress { end: from, ..*at }, found.header.seq, found.at);
+                let end = found.header.end_seq();
+                self.lose_up_to(Progress { end: found.at, ..*at }, end, found.next);
+            }
             from = found.next;
             if intact {
                 at.end = from;
@@ -377,27 +418,38 @@ impl<M: Media, T: Tables> Journal<M, T> {
         }
     }
 
-    /// On a medium that writes each unit once, what is behind the last entry may have been
-    /// programmed even where it reads blank: appending goes on a unit behind all that does not.
-    fn skip_unclean(&mut self, lane: Lane) {
+    /// On a medium that writes each unit once, the unit that a power cut tore may read blank.
+    /// Appending goes on behind all that does not, and behind one unit more: that one is programmed
+    /// with zeros, so that it never reads blank again, however often this is cut short.
+    fn skip_unclean(&mut self, lane: Lane, torn_end: u32) {
         let Some(ix) = self.active(lane).filter(|_| !self.shape.overwrites) else { return };
         let tail = self.slot(ix).tail;
-        let mut used = tail;
-        let mut at = tail;
+        let mut used = tail.max(torn_end);
+        let mut at = used;
         while at < self.shape.slot_bytes {
             let mut unit = [0; 64];
             let len = self.shape.slot_bytes.saturating_sub(at).min(64) as usize;
             let Some(unit) = unit.get_mut(..len) else { break };
             let read = self.media.read(Place { slot: ix, at }, unit);
-            at += len as u32;
-            if read.is_err() || unit.iter().any(|byte| *byte != BLANK) {
-                used = at;
+            let last = unit.iter().rposition(|byte| *byte != BLANK).map_or(0, |last| last + 1);
+            match read {
+                Ok(()) if last > 0 => used = at + last as u32,
+                Ok(()) => {}
+                Err(_) => used = at + len as u32,
             }
+            at += len as u32;
         }
-        let unit = self.shape.unit_bytes;
-        let clean = self.shape.units(used).saturating_add(unit).min(self.shape.slot_bytes);
+        let at = self.shape.units(used);
+        let (unit, end) = (self.shape.unit_bytes, self.shape.slot_bytes);
+        if at < end {
+            self.loaded = Loaded::default();
+            let zeros = self.parts.buffer.as_mut().get_mut(..unit as usize).unwrap_or_default();
+            zeros.fill(0);
+            // A medium that refuses has the unit skipped all the same.
+            let _ = self.media.program(Place { slot: ix, at }, zeros);
+        }
         if let Some(slot) = self.slot_mut(ix) {
-            slot.tail = clean;
+            slot.tail = at.saturating_add(unit).min(end);
         }
     }
 }

@@ -2,17 +2,16 @@
 //!
 //! What only a dropped segment said is in the checkpoint that is written before it is erased.
 
-use super::scan::{Found, find};
-use super::window::Window;
+use super::read::Cursor;
+use super::scan::Found;
 use super::{CheckpointFault, Journal, footer};
 use crate::batch::batches;
-use crate::entry::{ENTRY_ALIGN, Kind};
+use crate::entry::Kind;
 use crate::frontier::{BranchIx, BranchName, Frontier, Point};
 use crate::gap::GapReason;
-use crate::media::{Media, SlotIx};
+use crate::media::{Media, Place, SlotIx};
 use crate::name::StreamId;
 use crate::num::{Lane, Offset, SegmentNo, Seq, Timestamp};
-use crate::segment::entries_at;
 use crate::tables::{Loss, SlotState, Tables};
 
 /// What a segment holds of a stream.
@@ -195,28 +194,25 @@ impl<M: Media, T: Tables> Journal<M, T> {
         }
     }
 
-    /// Goes through the intact entries of a slot.
-    fn walk(&self, ix: SlotIx, buffer: &mut [u8], see: &mut dyn FnMut(&Found, &[u8])) {
-        let frame = self.frame(ix);
-        let tail = self.slot(ix).tail;
-        let mut window = Window::new(&self.media, ix, tail, buffer);
-        let mut at = entries_at(self.shape);
-        while at < tail {
-            let found = find(&mut window, &frame, at).ok().filter(|found| found.intact);
-            let Some(found) = found else {
-                at += ENTRY_ALIGN as u32;
-                continue;
-            };
-            let body_at = at + found.header.body_at() as u32;
-            let void = frame.void_from.is_some_and(|from| found.header.commit >= from);
-            let body = window.get(body_at, found.header.body_len as usize);
-            if let (Ok(body), false) = (body, void) {
+    /// Goes through the entries of a slot, apart from those that the buffer is too small for.
+    pub(crate) fn walk(&self, ix: SlotIx, buffer: &mut [u8], see: SeeEntry<'_>) {
+        let slot = self.slot(ix);
+        let mut cursor = Cursor { segment: slot.number, ..Cursor::default() };
+        while let Some(found) = self.step(ix, slot.tail, &cursor, buffer) {
+            cursor.at = found.next;
+            cursor.newest = (found.header.opening, found.header.commit);
+            let place = Place { slot: ix, at: found.at + found.header.body_at() as u32 };
+            let body = buffer.get_mut(..found.header.body_len as usize);
+            let Some(body) = body else { continue };
+            if self.media.read(place, body).is_ok() {
                 see(&found, body);
             }
-            at = found.next;
         }
     }
 }
+
+/// Takes an entry of a slot and its body.
+pub(crate) type SeeEntry<'a> = &'a mut dyn FnMut(&Found, &[u8]);
 
 /// Streams of a dropped segment that are told one by one; of more, only the seqs are told.
 const LOSSES_AT_ONCE: usize = 64;

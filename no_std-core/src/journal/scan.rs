@@ -76,7 +76,12 @@ pub(crate) struct ScanPlace {
 impl ScanPlace {
     /// At the start of an entry or behind the last one.
     pub(crate) fn new(at: u32) -> Self {
-        Self { at, ahead: None, newest: (Opening::new(0), CommitNo::ZERO) }
+        Self::behind(at, (Opening::new(0), CommitNo::ZERO))
+    }
+
+    /// The same, behind all that belongs to a commit or to earlier ones.
+    pub(crate) fn behind(at: u32, newest: (Opening, CommitNo)) -> Self {
+        Self { at, ahead: None, newest }
     }
 }
 

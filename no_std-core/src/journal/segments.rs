@@ -60,9 +60,12 @@ impl<M: Media, T: Tables> Journal<M, T> {
             base_commit: self.next_commit,
             opening: self.opening,
             entry_max: self.config.entry_max,
+            slot: ix,
         };
         self.next_segment = number.plus(1);
         self.write_header(ix, &header)?;
+        // A checkpoint may name the segment before anything is committed to it.
+        self.media.sync(ix)?;
         let begun = Slot {
             state: SlotState::Active,
             lane,
@@ -112,7 +115,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
             return None;
         }
         // The slot after the newest segment, so that flash wears evenly.
-        let slots = self.parts.slots.as_ref();
+        let slots = self.parts.slots.as_ref().get(..self.shape.slots as usize)?;
         let newest = slots.iter().enumerate().skip(CONTROL_SLOTS as usize);
         let newest = newest.max_by_key(|(_, slot)| slot.number).map_or(0, |(ix, _)| ix);
         let behind = (newest + 1..slots.len()).chain(CONTROL_SLOTS as usize..=newest);
@@ -149,8 +152,8 @@ impl<M: Media, T: Tables> Journal<M, T> {
                 continue;
             }
             match SegmentHeader::decode(&bytes, self.shape, self.config.checksum) {
-                Ok(header) => return Ok(Some(header)),
-                Err(HeaderFault::None(_)) => {}
+                Ok(header) if header.slot == ix => return Ok(Some(header)),
+                Ok(_) | Err(HeaderFault::None(_)) => {}
                 Err(fault) => return Err(fault),
             }
         }

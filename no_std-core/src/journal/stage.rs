@@ -210,15 +210,22 @@ impl<M: Media, T: Tables> Journal<M, T> {
 
     /// Makes sure that `bytes` of bodies and `items` of a footer can be staged in `lane`,
     /// beginning a segment if need be.
-    fn make_room(&mut self, lane: Lane, bytes: usize, items: usize) -> Result<(), StageError> {
+    pub(crate) fn make_room(
+        &mut self,
+        lane: Lane,
+        bytes: usize,
+        items: usize,
+    ) -> Result<(), StageError> {
         let need = bytes + ENTRY_HEADER_BYTES + 2 * ENTRY_ALIGN;
         match self.staging.lane {
             Some(staged) if staged != lane => return Err(StageError::OtherLane),
-            Some(_) => {
-                let full = usize::from(self.staging.entries) + 2 > COMMIT_ENTRIES_MAX;
-                let fits = self.staging.len + need <= self.capacity(lane, items) && !full;
-                return if fits { Ok(()) } else { Err(StageError::CommitFull) };
+            Some(_) if self.staging.len + need > self.capacity(lane, items) => {
+                return Err(StageError::CommitFull);
             }
+            Some(_) if usize::from(self.staging.entries) + 2 > COMMIT_ENTRIES_MAX => {
+                return Err(StageError::CommitFull);
+            }
+            Some(_) => return Ok(()),
             None => {}
         }
         if bytes > self.config.entry_max as usize {
@@ -233,6 +240,12 @@ impl<M: Media, T: Tables> Journal<M, T> {
         let next = self.lane(lane).map(|state| state.next).unwrap_or_default();
         self.staging = Staging { lane: Some(lane), next, ..Staging::default() };
         Ok(())
+    }
+
+    /// Whether the commit being staged takes `bytes` of bodies more.
+    pub(crate) fn has_room(&self, lane: Lane, bytes: usize) -> bool {
+        let need = bytes + ENTRY_HEADER_BYTES + 2 * ENTRY_ALIGN;
+        self.staging.len + need <= self.capacity(lane, 0)
     }
 
     /// How many bytes of entries a commit may have that goes into the lane's active segment and
@@ -397,7 +410,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
         Ok(records)
     }
 
-    fn begin_entry(&mut self, path: &[u8]) {
+    pub(crate) fn begin_entry(&mut self, path: &[u8]) {
         let at = self.staging.len.next_multiple_of(ENTRY_ALIGN);
         let path_at = at + ENTRY_HEADER_BYTES;
         let body_at = path_at + path.len();

@@ -15,7 +15,7 @@ use crate::time::Duration;
 pub struct Config {
     /// What this node can do beyond the version.
     pub features: Features,
-    /// The longest frame that the other end may send, 1 KiB to 260 KiB. Each channel may gather one.
+    /// The longest frame that the other end may send, 1 to 260 KiB. Each channel may gather one.
     pub frame_bytes_max: usize,
     /// Bytes that the other end may have under way on all lanes, at least four frames. Too low
     /// starves long links; too high delays whatever is urgent and costs memory behind the session.

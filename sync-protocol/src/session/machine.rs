@@ -81,7 +81,7 @@ impl<B: Buffer, const LANES: usize> Machine<B, LANES> {
         matches!(self.state, State::Greeting | State::Waiting(_) | State::Open(_))
     }
 
-    /// What was agreed on, if the node may speak: a dialer at once, a listener when it has accepted.
+    /// What was agreed on, if the node may speak: a dialer at once, a listener once it accepted.
     pub(super) fn may_send(&self) -> bool {
         match self.state {
             State::Open(_) => true,

@@ -1,8 +1,8 @@
 //! NOR flash in memory: each unit is programmed once, slots are erased whole.
 //!
 //! - What was programmed is durable at once; a sync only counts.
-//! - A unit is programmed once between two completed erases; anything else panics, as it is a
-//!   defect of the journal. A unit torn by a power cut, or of an interrupted erase, may read blank
+//! - A unit is programmed once between two completed erases, but with zeros at any time; anything
+//!   else panics, as it is a defect of the journal. A unit torn by a power cut, or of an interrupted erase, may read blank
 //!   and still needs the erase. A new chip reads blank and needs it too.
 //! - After a power cut all calls fail until [`SimNor::restart`].
 
@@ -139,7 +139,7 @@ impl Chip {
         self.counters.bytes += bytes.len() as u64;
         for (unit, bytes) in (first..).zip(bytes.chunks(self.shape.unit_bytes as usize)) {
             assert!(
-                self.block(place.slot).is_erased(unit),
+                self.block(place.slot).is_erased(unit) || bytes.iter().all(|byte| *byte == 0),
                 "unit {unit} of slot {} is programmed without a completed erase since it was last \
                  programmed",
                 place.slot.0

@@ -83,7 +83,8 @@ async fn heads_and_small_bodies_have_limits() {
     assert!(answer.starts_with("HTTP/1.1 431"), "{answer}");
     let body = "x".repeat(2 * JSON_BODY_BYTES_MAX);
     let request = format!(
-        "POST /v1/tokens HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+        "POST /v1/tokens HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+         content-length: {}\r\n\r\n{body}",
         body.len()
     );
     let answer = raw(&world, request.as_bytes()).await;

@@ -169,7 +169,8 @@ async fn people_see_lanes_link_gaps_and_alarms() {
     });
     let text = status::status_text(&status);
     for line in [
-        "link: down since 3m ago, hub.example.org:4520, 7 attempts\n  hub.example.org does not answer",
+        "link: down since 3m ago, hub.example.org:4520, 7 attempts\n  \
+         hub.example.org does not answer",
         "normal     5,000    5,000        1,200   3,800  1 MiB  32 MiB of 1 GiB  reject",
         "gap: ship-17/ais/0@7 to @8: damaged",
         "ALARM: the disk is full (/data, 1s ago)\n  free space",

@@ -1,3 +1,5 @@
+//! Lines are read the same however they are cut, and a bad one is told apart from the next.
+
 use super::*;
 
 type Lines = Vec<Result<Event, BadLine>>;
@@ -27,7 +29,8 @@ fn problem(shape: &LineShape, line: &str) -> String {
 
 #[test]
 fn lines_are_the_same_however_the_pieces_fall() {
-    let text = "{\"mmsi\":338148873,\"time\":\"2022-01-03T00:00:00\",\"x\":[1,{\"mmsi\":2}]}\r\n\n  {\"mmsi\":\"A\\u0042\",\"time\":1641168000.5}";
+    let text = "{\"mmsi\":338148873,\"time\":\"2022-01-03T00:00:00\",\"x\":[1,{\"mmsi\":2}]}\
+                \r\n\n  {\"mmsi\":\"A\\u0042\",\"time\":1641168000.5}";
     let shape = shape("mmsi", "time");
     let whole = read(&shape, 100, &[text]);
     for cut in 0..text.len() {

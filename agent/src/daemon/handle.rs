@@ -1,0 +1,173 @@
+//! The handle: what the API and the commands speak to. Clones reach the same node.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use landfall_core::batch::ClockQuality;
+use landfall_core::codec::Writer;
+use landfall_core::limits::RECORD_BYTES_MAX;
+use landfall_core::num::{Partition, ProducerId, Timestamp};
+use landfall_core::record::{Producer, Record};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+
+use super::machine::Input;
+use crate::api::{
+    AdminCommand, AdminReply, ApiError, AppendReceipt, AppendRequest, Backend, Cursor, ErrorCode,
+    ReadPage, ReadQuery, Status, Ticket,
+};
+use crate::clock;
+use crate::event_json::Event;
+use crate::node::{Append, ClientId, Ticket as NodeTicket};
+
+/// Bytes of appends that may wait for the node.
+const APPEND_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// A handle on a running node.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    inputs: mpsc::Sender<Input>,
+    commits: watch::Receiver<u64>,
+    room: Arc<Semaphore>,
+    next: Arc<AtomicU64>,
+    partitions: Arc<BTreeMap<String, u32>>,
+    clock: ClockQuality,
+}
+
+/// An append under way: its permit keeps its bytes counted until it is answered.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub(super) answer: oneshot::Sender<Result<AppendReceipt, ApiError>>,
+    pub(super) partition: u32,
+    pub(super) _room: OwnedSemaphorePermit,
+}
+
+impl Handle {
+    pub(super) fn new(
+        inputs: mpsc::Sender<Input>,
+        commits: watch::Receiver<u64>,
+        partitions: BTreeMap<String, u32>,
+    ) -> Self {
+        let clock = match clock::wall().quality() {
+            clock::ClockQuality::Set => ClockQuality::Local,
+            _ => ClockQuality::Unknown,
+        };
+        Self {
+            inputs,
+            commits,
+            room: Arc::new(Semaphore::new(APPEND_BYTES_MAX)),
+            next: Arc::new(AtomicU64::new(1)),
+            partitions: Arc::new(partitions),
+            clock,
+        }
+    }
+
+    /// Stops the node in good order.
+    pub async fn stop(&self) {
+        // If the node is gone, it has stopped.
+        let _ = self.inputs.send(Input::Stop).await;
+    }
+
+    fn partition_of(&self, request: &AppendRequest, event: &Event) -> u32 {
+        let partitions = self.partitions.get(&request.topic).copied().unwrap_or(1).max(1);
+        let by_key = event.key.as_ref().map(|key| crc32c::crc32c(key) % partitions);
+        request.partition.or(by_key).unwrap_or_default()
+    }
+
+    /// The records of a request, encoded, by partition.
+    fn encode(&self, request: &AppendRequest) -> Result<BTreeMap<u32, Vec<u8>>, ApiError> {
+        let mut parts: BTreeMap<u32, Vec<u8>> = BTreeMap::new();
+        let wall = clock::wall().ms();
+        let producer = request.producer.as_ref().map(|producer| ProducerId::of(&producer.name));
+        for event in &request.events {
+            let sequence = request.sequence(event);
+            let timestamp = Timestamp::new(event.timestamp_ms.unwrap_or(wall));
+            let key = event.key.as_deref();
+            let record = Record {
+                producer: producer.zip(sequence).map(|(id, sequence)| Producer { id, sequence }),
+                ..Record::new(timestamp, key, Some(&event.value))
+            };
+            let bytes = parts.entry(self.partition_of(request, event)).or_default();
+            let at = bytes.len();
+            let len = record.encoded_len();
+            let fits = record.check().is_ok() && len <= RECORD_BYTES_MAX;
+            bytes.resize(at + len, 0);
+            let room = bytes.get_mut(at..).unwrap_or_default();
+            if !fits || record.encode(&mut Writer::new(room)).is_err() {
+                let text = format!("a record takes {len} bytes; at most {RECORD_BYTES_MAX} fit");
+                let error = ApiError::new(ErrorCode::TooLarge, text).with_hint("split the record");
+                return Err(error.at_line(event.line));
+            }
+        }
+        Ok(parts)
+    }
+
+    async fn ask<T>(&self, input: impl FnOnce(oneshot::Sender<T>) -> Input) -> Result<T, ApiError> {
+        let (answer, answered) = oneshot::channel();
+        self.inputs.send(input(answer)).await.map_err(|_| stopping())?;
+        answered.await.map_err(|_| stopping())
+    }
+}
+
+impl Backend for Handle {
+    async fn append(&self, request: AppendRequest) -> Result<Ticket, ApiError> {
+        let parts = self.encode(&request)?;
+        let mut answers = Vec::new();
+        for (partition, records) in parts {
+            let bytes = records.len().clamp(1, APPEND_BYTES_MAX) as u32;
+            let room = self.room.clone().acquire_many_owned(bytes).await;
+            let room = room.map_err(|_| stopping())?;
+            let (answer, answered) = oneshot::channel();
+            let append = Append {
+                ticket: NodeTicket(self.next.fetch_add(1, Ordering::Relaxed)),
+                client: ClientId(request.request),
+                attempt: 0,
+                topic: request.topic.clone(),
+                partition: Partition::new(partition),
+                records,
+                group: false,
+                clock: self.clock,
+            };
+            let waiting = Waiting { answer, partition, _room: room };
+            let input = Input::Append(Box::new(append), waiting);
+            self.inputs.send(input).await.map_err(|_| stopping())?;
+            answers.push(answered);
+        }
+        Ok(Ticket::new(async move {
+            let mut receipt = AppendReceipt::default();
+            let mut refused = None;
+            for answer in answers {
+                match answer.await.unwrap_or_else(|_| Err(stopping())) {
+                    Ok(part) => {
+                        receipt.written.extend(part.written);
+                        receipt.duplicates += part.duplicates;
+                    }
+                    Err(error) => refused = refused.or(Some(error)),
+                }
+            }
+            refused.map_or(Ok(receipt), Err)
+        }))
+    }
+
+    async fn read(&self, query: ReadQuery) -> Result<ReadPage, ApiError> {
+        self.ask(|answer| Input::Read(Box::new(query), answer)).await?
+    }
+
+    async fn wait(&self, cursor: Cursor) {
+        let mut commits = self.commits.clone();
+        // An error means that the node is stopping, and whoever waits will find out by reading.
+        let _ = commits.wait_for(|commit| *commit > cursor.commit).await;
+    }
+
+    async fn status(&self) -> Result<Status, ApiError> {
+        self.ask(Input::Status).await
+    }
+
+    async fn admin(&self, command: AdminCommand) -> Result<AdminReply, ApiError> {
+        self.ask(|answer| Input::Admin(command, answer)).await?
+    }
+}
+
+fn stopping() -> ApiError {
+    ApiError::new(ErrorCode::Stopping, "the node is stopping").with_hint("try again when it is up")
+}

@@ -1,0 +1,386 @@
+//! The node thread: takes inputs, makes them durable, and hands on what follows.
+//!
+//! One turn: as many inputs as wait, up to a limit → commit → transmits and events → the timeout.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use landfall_core::frontier::Frontier;
+use landfall_core::num::Timestamp;
+use landfall_protocol::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::gate::SiteGate;
+use super::handle::Waiting;
+use super::open::Opened;
+use super::reader::Readers;
+use crate::api::{
+    AdminCommand, AdminReply, ApiError, AppendReceipt, ErrorCode, ReadPage, ReadQuery, Span, Status,
+};
+use crate::clock;
+use crate::coordinates::{Coordinates, StreamName};
+use crate::identity::tls::HubKeys;
+use crate::media::FileMedia;
+use crate::node::{
+    Append, AppendOutcome, Direction, Event, LinkId, Node, Now, PeerKey, Phase, Refusal, Ticket,
+};
+use crate::transport::{Channel, CloseCode, Connection, ConnectionId, Transport, TransportEvent};
+
+/// What can happen to a node.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// Somebody appends.
+    Append(Box<Append>, Waiting),
+    /// Somebody reads.
+    Read(Box<ReadQuery>, oneshot::Sender<Result<ReadPage, ApiError>>),
+    /// Somebody wants to know.
+    Status(oneshot::Sender<Status>),
+    /// An operator asks for something.
+    Admin(AdminCommand, oneshot::Sender<Result<AdminReply, ApiError>>),
+    /// The transport reports.
+    Transport(TransportEvent),
+    /// Stop in good order.
+    Stop,
+}
+
+/// How the node thread ended.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Stopped {
+    /// Whether the journal was closed in good order.
+    pub clean: bool,
+}
+
+/// Inputs that are taken before a commit.
+const TURN_INPUTS_MAX: usize = 512;
+
+/// What the node thread holds.
+pub(super) struct Machine {
+    pub(super) node: Node<FileMedia, SiteGate>,
+    pub(super) transport: Option<Transport>,
+    /// Where the transport's tasks run; this thread has a runtime without network.
+    pub(super) network: tokio::runtime::Handle,
+    pub(super) uplink: Uplink,
+    pub(super) links: BTreeMap<LinkId, Peer>,
+    pub(super) readers: Readers,
+    pub(super) advertise: Vec<String>,
+    pub(super) key: crate::identity::PublicKey,
+    pub(super) data: PathBuf,
+    pub(super) seen: BTreeMap<String, i64>,
+    pub(super) synced: watch::Sender<bool>,
+    enrolling: bool,
+    waiting: BTreeMap<Ticket, (Waiting, String)>,
+    ids: BTreeMap<ConnectionId, LinkId>,
+    next_link: u64,
+    commits: watch::Sender<u64>,
+}
+
+/// Whom to dial.
+#[derive(Debug, Default)]
+pub(super) struct Uplink {
+    pub(super) addresses: Vec<String>,
+    pub(super) keys: Vec<crate::identity::PublicKey>,
+}
+
+/// A peer that is connected.
+pub(super) struct Peer {
+    connection: Connection,
+    pub(super) remote: String,
+    pub(super) carrier: &'static str,
+}
+
+/// The time, as the node sees it.
+pub(super) fn now() -> Now {
+    Now {
+        instant: Instant::from_millis(clock::monotonic().ms()),
+        wall: Timestamp::new(clock::wall().ms()),
+    }
+}
+
+impl Machine {
+    pub(super) fn new(
+        opened: Opened,
+        transport: Option<Transport>,
+        uplink: Uplink,
+        advertise: Vec<String>,
+        commits: watch::Sender<u64>,
+        synced: watch::Sender<bool>,
+    ) -> Self {
+        Self {
+            node: opened.node,
+            transport,
+            network: tokio::runtime::Handle::current(),
+            uplink,
+            links: BTreeMap::new(),
+            readers: Readers::default(),
+            advertise,
+            key: opened.key.public(),
+            data: opened.data,
+            seen: BTreeMap::new(),
+            synced,
+            enrolling: opened.token.is_some(),
+            waiting: BTreeMap::new(),
+            ids: BTreeMap::new(),
+            next_link: 1,
+            commits,
+        }
+    }
+
+    /// Runs until it is told to stop.
+    pub(super) async fn run(mut self, mut inputs: mpsc::Receiver<Input>) -> Stopped {
+        self.node.handle_timeout(now());
+        self.follow();
+        loop {
+            let wait = self.wait();
+            let input = tokio::select! {
+                input = inputs.recv() => input,
+                () = tokio::time::sleep(wait) => {
+                    self.node.handle_timeout(now());
+                    self.turn_over();
+                    continue;
+                }
+            };
+            let mut next = input;
+            for _ in 0..TURN_INPUTS_MAX {
+                match next {
+                    None | Some(Input::Stop) => return self.stop(inputs).await,
+                    Some(input) => self.take(input),
+                }
+                match inputs.try_recv() {
+                    Ok(input) => next = Some(input),
+                    Err(_) => break,
+                }
+            }
+            self.turn_over();
+        }
+    }
+
+    /// How long nothing needs to be done by itself.
+    fn wait(&self) -> std::time::Duration {
+        let due = self.node.poll_timeout().map(|(at, _)| at.since(now().instant));
+        let due = due.unwrap_or(Duration::from_secs(60)).millis();
+        std::time::Duration::from_millis(due.clamp(1, 60_000))
+    }
+
+    fn take(&mut self, input: Input) {
+        match input {
+            Input::Append(append, waiting) => {
+                self.waiting.insert(append.ticket, (waiting, append.topic.clone()));
+                if self.node.is_urgent(&append.topic) {
+                    self.node.hurry(now());
+                }
+                self.node.handle_append(*append);
+            }
+            Input::Read(query, answer) => {
+                let page = self.readers.page(&self.node, &query);
+                // Whoever asked may have gone.
+                let _ = answer.send(page);
+            }
+            Input::Status(answer) => {
+                let _ = answer.send(self.status());
+            }
+            Input::Admin(command, answer) => {
+                let reply = self.admin(command);
+                let _ = answer.send(reply);
+            }
+            Input::Transport(event) => self.on_transport(event),
+            Input::Stop => {}
+        }
+    }
+
+    /// Makes durable what the turn brought, and hands on what follows.
+    fn turn_over(&mut self) {
+        self.node.commit(now());
+        self.follow();
+        self.note_enrolled();
+        let commit = self.node.journal().last_commit().get();
+        self.commits.send_if_modified(|last| core::mem::replace(last, commit) != commit);
+        let synced = self.node.is_synced() && self.is_up_or_root();
+        self.synced.send_if_modified(|last| core::mem::replace(last, synced) != synced);
+    }
+
+    /// Forgets the enrolment token once the upstream node has accepted this one.
+    fn note_enrolled(&mut self) {
+        let up = self.node.dial_state().is_some_and(|state| state.phase == Phase::Up);
+        if up && core::mem::take(&mut self.enrolling) {
+            Opened::forget_token(&self.data);
+        }
+    }
+
+    fn is_up_or_root(&self) -> bool {
+        self.node.dial_state().is_none_or(|state| state.phase == Phase::Up)
+    }
+
+    fn follow(&mut self) {
+        while let Some(transmit) = self.node.poll_transmit() {
+            let Some(channel) = Channel::new(transmit.channel) else { continue };
+            if let Some(peer) = self.links.get(&transmit.link) {
+                // If it is closed, the transport says so in an event of its own.
+                let _ = peer.connection.send(channel, Bytes::from(transmit.bytes));
+            }
+        }
+        while let Some(event) = self.node.poll_event() {
+            self.on_event(event);
+        }
+    }
+
+    fn on_event(&mut self, event: Event) {
+        match event {
+            Event::Appended(ticket, outcome) => self.answer(ticket, outcome),
+            Event::Dial => self.dial(),
+            Event::Close(link, why) => {
+                if let Some(peer) = self.links.remove(&link) {
+                    tracing::info!(link = link.0, %why, "closing a connection");
+                    peer.connection.close(CloseCode::DONE, &why);
+                    self.node.handle_disconnected(link, &why, now());
+                }
+            }
+            Event::Alarm(alarm) => {
+                tracing::warn!(what = ?alarm.kind, subject = %alarm.subject, "{}", alarm.text);
+            }
+        }
+    }
+
+    fn dial(&mut self) {
+        let Some(transport) = &self.transport else {
+            return self.node.handle_dial_failed("the network is off", now());
+        };
+        tracing::info!(addresses = ?self.uplink.addresses, "dialing the upstream node");
+        let keys = HubKeys(self.uplink.keys.clone());
+        let _network = self.network.enter();
+        transport.dial(self.uplink.addresses.clone(), keys);
+    }
+
+    fn answer(&mut self, ticket: Ticket, outcome: AppendOutcome) {
+        let Some((waiting, topic)) = self.waiting.remove(&ticket) else { return };
+        let answer = match outcome {
+            AppendOutcome::Appended { epoch, first, written, duplicates, .. } => {
+                let origin = self.node.settings().site.clone();
+                let stream = StreamName { origin, topic, partition: waiting.partition };
+                let span = first.map(|first| Span {
+                    first: Coordinates { stream, offset: first.get(), epoch: Some(epoch.get()) },
+                    count: u64::from(written),
+                });
+                let written = span.into_iter().collect();
+                Ok(AppendReceipt { written, duplicates: u64::from(duplicates) })
+            }
+            AppendOutcome::Refused { why, .. } => Err(self.refusal(why, &topic)),
+        };
+        let _ = waiting.answer.send(answer);
+    }
+
+    fn refusal(&self, why: Refusal, topic: &str) -> ApiError {
+        let (code, text, hint) = match why {
+            Refusal::TopicName => (ErrorCode::BadRequest, "the topic's name is not valid", ""),
+            Refusal::InternalTopic => (
+                ErrorCode::Forbidden,
+                "topics that begin with `_` are the node's own",
+                "choose another name",
+            ),
+            Refusal::UnknownTopic => (
+                ErrorCode::UnknownTopic,
+                "the topic is unknown, and topics are not created here",
+                "add a [[topic]] to the configuration, or set create_topics = true",
+            ),
+            Refusal::BadRecord => (ErrorCode::BadRequest, "a record is malformed", ""),
+            Refusal::TooLarge => (
+                ErrorCode::TooLarge,
+                "a record or group is too large for the journal",
+                "split it, or raise storage.commit_bytes_max",
+            ),
+            Refusal::LaneFull(_) => (
+                ErrorCode::LaneFull,
+                "the lane is full of records that are not yet durable at the root",
+                "bring the link up, raise the lane's budget_bytes, or set on_full = \"drop_oldest\"",
+            ),
+            Refusal::NoSpace => {
+                (ErrorCode::DiskFull, "the disk is full", "free space; nothing stored is lost")
+            }
+            Refusal::Media => (
+                ErrorCode::Internal,
+                "the disk failed to write or sync",
+                "check the disk; the node's log says more",
+            ),
+            Refusal::Behind => {
+                (ErrorCode::Conflict, "something in front of it was refused", "send it again")
+            }
+            Refusal::Busy => (ErrorCode::Busy, "too much waits already", "send it again"),
+        };
+        let error = ApiError::new(code, format!("{topic}: {text}"));
+        if hint.is_empty() { error } else { error.with_hint(hint) }
+    }
+
+    fn on_transport(&mut self, event: TransportEvent) {
+        match event {
+            TransportEvent::Opened(opened) => {
+                let id = LinkId(self.next_link);
+                self.next_link += 1;
+                let up = opened.attempt.is_some();
+                let direction = if up { Direction::Up } else { Direction::Down };
+                tracing::info!(link = id.0, remote = %opened.remote, key = %opened.peer.short(),
+                    carrier = %opened.carrier, up, "connected");
+                self.ids.insert(opened.connection.id(), id);
+                let carrier = match opened.carrier {
+                    crate::transport::Carrier::Quic => "quic",
+                    crate::transport::Carrier::Tcp => "tls",
+                };
+                let remote = opened.remote.to_string();
+                let peer = Peer { connection: opened.connection, remote, carrier };
+                self.links.insert(id, peer);
+                let key = PeerKey(*opened.peer.as_bytes());
+                self.node.handle_connected(id, direction, key, now());
+            }
+            TransportEvent::Received { connection, channel, bytes } => {
+                if let Some(id) = self.ids.get(&connection).copied() {
+                    self.node.handle_received(id, channel.number(), &bytes, now());
+                }
+            }
+            TransportEvent::Sent { connection, channel, bytes } => {
+                if let Some(id) = self.ids.get(&connection).copied() {
+                    self.node.handle_sent(id, channel.number(), bytes);
+                }
+            }
+            TransportEvent::Closed { connection, reason } => {
+                if let Some(id) = self.ids.remove(&connection) {
+                    let why = reason.to_string();
+                    tracing::info!(link = id.0, %why, "disconnected");
+                    self.note_seen(id);
+                    self.links.remove(&id);
+                    self.node.handle_disconnected(id, &why, now());
+                }
+            }
+            TransportEvent::DialFailed { failure, .. } => {
+                tracing::info!(%failure, "the upstream node was not reached");
+                self.node.handle_dial_failed(&failure.to_string(), now());
+            }
+        }
+    }
+
+    fn note_seen(&mut self, id: LinkId) {
+        let site = self.node.links().find(|link| link.id == id).and_then(|link| link.site);
+        let site = site.map(str::to_owned);
+        self.seen.extend(site.map(|site| (site, clock::wall().ms())));
+    }
+
+    async fn stop(mut self, mut inputs: mpsc::Receiver<Input>) -> Stopped {
+        self.node.commit(now());
+        self.node.part("the node is stopping");
+        self.follow();
+        if let Some(transport) = self.transport.take() {
+            let patience = std::time::Duration::from_secs(2);
+            let shutdown =
+                transport.shutdown(CloseCode::SHUTDOWN, "the node is stopping", patience);
+            tokio::pin!(shutdown);
+            loop {
+                tokio::select! {
+                    () = &mut shutdown => break,
+                    input = inputs.recv() => if let Some(Input::Append(..)) = input {},
+                }
+            }
+        }
+        let streams = self.node.journal().frontier().streams();
+        let clean = self.node.close(now()).is_ok();
+        tracing::info!(streams, clean, "stopped");
+        Stopped { clean }
+    }
+}

@@ -1,0 +1,27 @@
+//! The daemon: a node machine on a thread of its own, between a transport, the local API and the
+//! disk.
+//!
+//! ```text
+//! API ──┐                                   ┌─▶ transport ─▶ peers
+//!       ├─ Input ─▶ node thread (machine) ──┤
+//! peers ┘            │  blocks in fdatasync └─▶ outcomes
+//!                    ▼
+//!                 journal
+//! ```
+//!
+//! The network and the API run on tokio and never wait for the disk; the node thread does.
+
+mod admin;
+mod gate;
+mod handle;
+mod machine;
+mod open;
+mod reader;
+mod report;
+mod run;
+
+pub use gate::SiteGate;
+pub use handle::Handle;
+pub use machine::Stopped;
+pub use open::{Opened, StartError, create, open};
+pub use run::{Daemon, Until};

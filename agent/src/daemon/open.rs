@@ -1,0 +1,296 @@
+//! Opening a data directory: lock, identity, configuration, journal, node.
+
+use std::fmt;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use landfall_core::journal::{CONTROL_SLOTS, Config as JournalConfig, Fresh, Journal, Recovery};
+use landfall_core::limits::{ENTRY_BYTES_MAX, JOINED_BYTES_MAX, LANES_MAX};
+use landfall_core::num::{BootId, Epoch, Lane, LogId};
+use landfall_core::tables::{Heap, Parts};
+use landfall_protocol::backoff::BackoffConfig;
+use landfall_protocol::time::Duration;
+
+use super::gate::SiteGate;
+use super::machine::now;
+use crate::config::{self, Config};
+use crate::entropy::{self, NoEntropy};
+use crate::identity::{KeyFileFault, NodeKey};
+use crate::media::{FileMedia, FileShape, OpenError as MediaOpenError, checksum};
+use crate::node::{LaneSettings, Node, OnFull, Replicate, Settings, TopicSettings, TrimAt};
+
+/// A node that is open for writing.
+pub struct Opened {
+    /// The machine.
+    pub node: Node<FileMedia, SiteGate>,
+    /// Its identity.
+    pub key: NodeKey,
+    /// What it was told.
+    pub config: Config,
+    /// What recovery found.
+    pub recovery: Recovery,
+    /// Where it lives.
+    pub data: PathBuf,
+    /// The token that it enrols with, if it has not yet.
+    pub token: Option<crate::identity::token::Token>,
+}
+
+/// Why a node can't be opened.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The directory holds no node.
+    NoNode(PathBuf),
+    /// The directory holds a node already.
+    Exists(PathBuf),
+    /// The medium can't be opened.
+    Media(MediaOpenError),
+    /// The journal can't be opened.
+    Journal(PathBuf, landfall_core::journal::OpenError),
+    /// The key can't be read.
+    Key(KeyFileFault),
+    /// The system gives no random numbers.
+    Entropy(NoEntropy),
+    /// A file of the node can't be read or written.
+    File(PathBuf, std::io::Error),
+    /// The lanes differ from those that the journal was made with.
+    Lanes {
+        /// What it was made with.
+        made: Vec<String>,
+        /// What the configuration says.
+        told: Vec<String>,
+    },
+    /// There are more lanes than a journal can have.
+    TooManyLanes,
+    /// A stored token can't be read.
+    Token(PathBuf),
+}
+
+/// The file that names the lanes in the order of their numbers.
+const LANES_FILE: &str = "lanes";
+/// The file with the node's name.
+const SITE_FILE: &str = "site";
+/// The file with the token that the node enrols with.
+const TOKEN_FILE: &str = "join.token";
+/// Slots for the node's own topics.
+const INTERNAL_SLOTS: u32 = 4;
+/// Streams that a node may hold.
+const STREAMS_MAX: usize = 200_000;
+
+/// Makes a node's directory: name, key, lanes, and a configuration file if there is none.
+///
+/// # Errors
+/// See [`StartError`].
+pub fn create(
+    data: &Path,
+    site: &str,
+    token: Option<&str>,
+    toml: &str,
+) -> Result<NodeKey, StartError> {
+    let failed = |path: PathBuf| move |error| StartError::File(path, error);
+    fs::create_dir_all(data).map_err(failed(data.into()))?;
+    if data.join(SITE_FILE).exists() {
+        return Err(StartError::Exists(data.into()));
+    }
+    let mut seed = [0; 32];
+    entropy::fill(&mut seed).map_err(StartError::Entropy)?;
+    let key = NodeKey::load_or_create(data, seed).map_err(StartError::Key)?;
+    let path = data.join(config::FILE_NAME);
+    if !path.exists() {
+        write_file(&path, toml, 0o644).map_err(failed(path.clone()))?;
+    }
+    if let Some(token) = token {
+        let path = data.join(TOKEN_FILE);
+        write_file(&path, token, 0o600).map_err(failed(path.clone()))?;
+    }
+    // The name comes last: a directory without it is not a node yet.
+    let path = data.join(SITE_FILE);
+    write_file(&path, site, 0o644).map_err(failed(path.clone()))?;
+    Ok(key)
+}
+
+/// Opens a node's directory for writing.
+///
+/// # Errors
+/// See [`StartError`].
+pub fn open(data: &Path, config: Config) -> Result<Opened, StartError> {
+    let site = fs::read_to_string(data.join(SITE_FILE))
+        .map_err(|_| StartError::NoNode(data.into()))?
+        .trim()
+        .to_owned();
+    let site = config.node.site.clone().unwrap_or(site);
+    let lanes = lane_names(data, &config)?;
+    let settings = settings(&site, &config, &lanes);
+    let journal_config = journal_config(&config, &settings)?;
+    let slots = journal_config.slots.iter().sum::<u32>() + CONTROL_SLOTS;
+    let slot_bytes = u32::try_from(config.storage.segment_bytes.0).unwrap_or(u32::MAX);
+    let shape = FileShape { slots, slot_bytes, powersafe: config.storage.powersafe };
+    let media = FileMedia::open(data, shape).map_err(StartError::Media)?;
+    let key = NodeKey::load(data).map_err(StartError::Key)?;
+    let key = key.ok_or_else(|| StartError::NoNode(data.into()))?;
+    let random = || entropy::number().map_err(StartError::Entropy);
+    let boot = BootId::new(entropy::boot_id().map_err(StartError::Entropy)?);
+    let fresh = Fresh { log: LogId::new(random()?), epoch: Epoch::new(random()?), boot };
+    let parts = Parts::<Heap>::new(slots, STREAMS_MAX, journal_config.commit_max as usize);
+    let (journal, recovery) = Journal::open(media, journal_config, parts, fresh)
+        .map_err(|error| StartError::Journal(data.into(), error))?;
+    let mut settings = settings;
+    let token = stored_token(data)?;
+    settings.enrol =
+        token.as_ref().map(|token| (token.id.to_string(), token.secret.expose().to_vec()));
+    let seed = random()?;
+    let node = Node::new(journal, settings, SiteGate::default(), boot, seed, now());
+    Ok(Opened { node, key, config, recovery, data: data.into(), token })
+}
+
+impl Opened {
+    /// The token has served: forgets it.
+    pub fn forget_token(data: &Path) {
+        // If it stays, it is refused as used or repeated, which does no harm.
+        let _ = fs::remove_file(data.join(TOKEN_FILE));
+    }
+}
+
+fn stored_token(data: &Path) -> Result<Option<crate::identity::token::Token>, StartError> {
+    let path = data.join(TOKEN_FILE);
+    let Ok(text) = fs::read_to_string(&path) else { return Ok(None) };
+    text.trim().parse().map(Some).map_err(|_| StartError::Token(path))
+}
+
+/// The lanes in the order of their numbers, which never changes once the journal is made.
+fn lane_names(data: &Path, config: &Config) -> Result<Vec<String>, StartError> {
+    let told: Vec<_> = config.lanes.iter().map(|lane| lane.name.clone()).collect();
+    if told.len() >= LANES_MAX {
+        return Err(StartError::TooManyLanes);
+    }
+    let path = data.join(LANES_FILE);
+    let Ok(text) = fs::read_to_string(&path) else {
+        let text = told.join("\n") + "\n";
+        write_file(&path, &text, 0o644).map_err(|error| StartError::File(path, error))?;
+        return Ok(told);
+    };
+    let made: Vec<_> = text.lines().map(str::to_owned).collect();
+    let (mut left, mut right) = (made.clone(), told.clone());
+    left.sort();
+    right.sort();
+    if left == right { Ok(made) } else { Err(StartError::Lanes { made, told }) }
+}
+
+fn settings(site: &str, config: &Config, lanes: &[String]) -> Settings {
+    let lane = |name: &String| {
+        let told = config.lane(name);
+        let on_full = told.map(|lane| lane.on_full);
+        LaneSettings {
+            name: name.clone(),
+            priority: told.map(|lane| lane.priority).unwrap_or_default(),
+            on_full: match on_full {
+                Some(config::OnFull::DropOldest) => OnFull::DropOldest,
+                _ => OnFull::Reject,
+            },
+        }
+    };
+    let number = |name: &str| {
+        let at = lanes.iter().position(|lane| lane == name).unwrap_or_default();
+        Lane::new(at as u8)
+    };
+    let topic = |topic: &config::Topic| {
+        let replicate = match topic.replicate {
+            config::Replicate::Always => Replicate::Always,
+            config::Replicate::OnDemand => Replicate::OnDemand,
+            config::Replicate::Never => Replicate::Never,
+        };
+        let lane = number(&topic.lane);
+        (topic.name.clone(), TopicSettings { lane, replicate, compacted: topic.compacted })
+    };
+    let most = u64::try_from(config.upstream.backoff_max.as_millis()).unwrap_or(u64::MAX);
+    Settings {
+        lanes: lanes.iter().map(lane).collect(),
+        default_lane: number("normal"),
+        topics: config.topics.iter().map(topic).collect(),
+        create_topics: config.node.create_topics,
+        upstream: !config.upstream.addresses.is_empty(),
+        trim_at: match config.upstream.trim_at {
+            config::TrimAt::Root => TrimAt::Root,
+            config::TrimAt::Hop => TrimAt::Hop,
+        },
+        keep_acked_ms: u64::try_from(config.storage.keep_acked.as_millis()).unwrap_or(u64::MAX),
+        backoff: BackoffConfig { most: Duration::from_millis(most), ..BackoffConfig::STANDARD },
+        ..Settings::standard(site)
+    }
+}
+
+fn journal_config(config: &Config, settings: &Settings) -> Result<JournalConfig, StartError> {
+    let segment = config.storage.segment_bytes.0;
+    let mut slots = [0; LANES_MAX];
+    for (place, lane) in slots.iter_mut().zip(&settings.lanes) {
+        let budget = config.lane(&lane.name).map_or(0, |lane| lane.budget_bytes.0);
+        *place = u32::try_from(budget / segment).unwrap_or(u32::MAX).max(2);
+    }
+    let internal = slots.get_mut(usize::from(settings.internal_lane().get()));
+    *internal.ok_or(StartError::TooManyLanes)? = INTERNAL_SLOTS;
+    let commit = u32::try_from(config.storage.commit_bytes_max.0).unwrap_or(u32::MAX);
+    let slot = u32::try_from(segment).unwrap_or(u32::MAX);
+    let commit_max = commit.min(slot / 2);
+    Ok(JournalConfig {
+        checksum: checksum(),
+        lanes: settings.journal_lanes(),
+        slots,
+        entry_max: (ENTRY_BYTES_MAX as u32).min(commit_max - 8_192),
+        commit_max,
+        join_max: JOINED_BYTES_MAX as u32,
+    })
+}
+
+fn write_file(path: &Path, text: &str, mode: u32) -> std::io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(mode).open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoNode(data) => write!(
+                f,
+                "there is no node in {}; make one with `landfall init --data {0}`",
+                data.display()
+            ),
+            Self::Exists(data) => {
+                write!(f, "there is a node in {} already; nothing was changed", data.display())
+            }
+            Self::Media(error) => error.fmt(f),
+            Self::Journal(data, landfall_core::journal::OpenError::NewerFormat(format)) => write!(
+                f,
+                "the journal in {} has format {format}, which a newer version of landfall wrote; \
+                 run that version. Nothing was changed",
+                data.display()
+            ),
+            Self::Journal(data, error) => write!(
+                f,
+                "the journal in {} can't be opened: {error}; `landfall verify` says more",
+                data.display()
+            ),
+            Self::Key(fault) => fault.fmt(f),
+            Self::Entropy(error) => error.fmt(f),
+            Self::File(path, error) => write!(f, "cannot use {}: {error}", path.display()),
+            Self::Lanes { made, told } => write!(
+                f,
+                "the journal was made with the lanes {}, and the configuration says {}; lanes can't \
+                 be added, removed or renamed. Put the old ones back",
+                made.join(", "),
+                told.join(", ")
+            ),
+            Self::TooManyLanes => write!(f, "there are too many lanes; at most {}", LANES_MAX - 1),
+            Self::Token(path) => write!(
+                f,
+                "the token in {} is damaged; ask the hub's operator for a new one and write it there",
+                path.display()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}

@@ -1,0 +1,296 @@
+//! Reading for the API: records of one topic from all lanes, merged in commit order.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::Bytes;
+use landfall_core::batch::{Batch, PlacedRecord, batches};
+use landfall_core::control::GapBody;
+use landfall_core::entry::Kind;
+use landfall_core::journal::{Cursor as LaneCursor, ReadStep};
+use landfall_core::media::Media;
+use landfall_core::num::{CommitNo, Lane, Seq};
+
+use crate::api::{ApiError, Cursor, ErrorCode, Gap, ReadFrom, ReadItem, ReadPage, ReadQuery};
+use crate::coordinates::{Coordinates, Position, StreamName};
+use crate::event_json::{Header, Record};
+use crate::media::checksum;
+use crate::node::{Gate, Node};
+
+/// Where readers were when their last page ended, so that the next one need not search.
+#[derive(Debug, Default)]
+pub(super) struct Readers {
+    places: VecDeque<(Cursor, Places)>,
+}
+
+/// A reader's place in each lane.
+#[derive(Clone, Debug, Default)]
+struct Places {
+    lanes: BTreeMap<Lane, LaneCursor>,
+    /// Records of the commit at hand that stand before these places.
+    index: u32,
+}
+
+/// Readers that are remembered.
+const READERS_MAX: usize = 64;
+/// The largest entry with its header and path.
+const ENTRY_ROOM: usize = 260 * 1024;
+
+/// A page that fills.
+struct Filling<'q> {
+    query: &'q ReadQuery,
+    items: Vec<ReadItem>,
+    records: usize,
+    bytes: usize,
+    cursor: Cursor,
+    /// Records of the commit at hand that are behind the reader.
+    index: u32,
+    commit: CommitNo,
+    /// Whether it became full before the entry at hand ended.
+    overran: bool,
+}
+
+impl Readers {
+    /// The next page of a query.
+    pub(super) fn page<M: Media, G: Gate>(
+        &mut self,
+        node: &Node<M, G>,
+        query: &ReadQuery,
+    ) -> Result<ReadPage, ApiError> {
+        let (start, mut places) = self.start(node, query)?;
+        let mut filling = Filling {
+            query,
+            items: Vec::new(),
+            records: 0,
+            bytes: 0,
+            cursor: start,
+            index: places.index,
+            commit: CommitNo::new(start.commit),
+            overran: false,
+        };
+        let skip = start.index;
+        let end = fill(node, &mut places, &mut filling, (CommitNo::new(start.commit), skip));
+        let cursor = filling.cursor;
+        if self.places.len() == READERS_MAX {
+            self.places.pop_front();
+        }
+        self.places.push_back((cursor, places));
+        Ok(ReadPage { items: filling.items, cursor, end })
+    }
+
+    fn start<M: Media, G: Gate>(
+        &mut self,
+        node: &Node<M, G>,
+        query: &ReadQuery,
+    ) -> Result<(Cursor, Places), ApiError> {
+        let journal = node.journal();
+        let (log_id, epoch) = (journal.log().get(), journal.epoch().get());
+        let first = Cursor { log_id, epoch, commit: 0, index: 0 };
+        let places = || {
+            let lanes = (0..node.settings().lanes.len() as u8).map(Lane::new);
+            let lanes = lanes.map(|lane| (lane, journal.first(lane))).collect();
+            Places { lanes, index: 0 }
+        };
+        match &query.from {
+            ReadFrom::Position(Position::Latest) => {
+                let commit = journal.last_commit().get();
+                Ok((Cursor { commit, index: u32::MAX, ..first }, places()))
+            }
+            ReadFrom::Position(_) => Ok((first, places())),
+            ReadFrom::After(cursor) => {
+                let known = journal.openings().iter().any(|note| note.epoch.get() == cursor.epoch);
+                if cursor.log_id != log_id || !known || cursor.commit > journal.last_commit().get()
+                {
+                    let text = "the cursor is of another log, or beyond what this node has";
+                    let hint = "this node may have been restored; read again from the earliest";
+                    return Err(ApiError::new(ErrorCode::Gone, text).with_hint(hint));
+                }
+                let held = self.places.iter().position(|(held, _)| held == cursor);
+                let held = held.and_then(|at| self.places.remove(at));
+                Ok((*cursor, held.map_or_else(places, |(_, places)| places)))
+            }
+        }
+    }
+}
+
+/// Fills a page. Returns whether nothing durable is behind it.
+fn fill<M: Media, G: Gate>(
+    node: &Node<M, G>,
+    places: &mut Places,
+    page: &mut Filling<'_>,
+    start: (CommitNo, u32),
+) -> bool {
+    let mut heads = BTreeMap::new();
+    let mut buffer = vec![0; ENTRY_ROOM];
+    loop {
+        for (lane, place) in &places.lanes {
+            if !heads.contains_key(lane) {
+                let mut cursor = *place;
+                let head = next_commit(node, *lane, &mut cursor, &mut buffer, start.0);
+                heads.insert(*lane, head);
+            }
+        }
+        let next = heads.iter().filter_map(|(lane, head)| head.map(|head| (head, *lane))).min();
+        let Some(((commit, before), lane)) = next else { return true };
+        let mut cursor = before.0;
+        let step = node.journal().read(lane, &mut cursor, &mut buffer);
+        if let ReadStep::Entry(entry) = step {
+            if commit != page.commit {
+                (page.commit, page.index) = (commit, 0);
+            }
+            places.index = page.index;
+            let skip = if commit == start.0 { start.1 } else { 0 };
+            let name = node.settings().lanes.get(usize::from(lane.get()));
+            let name = name.map(|lane| lane.name.as_str()).unwrap_or_default();
+            page.take(entry.header.kind, entry.header.seq, entry.body, name, skip);
+            page.cursor.commit = commit.get();
+            page.cursor.index = page.index;
+        }
+        if page.overran {
+            // The entry is read again for the next page; the index tells how far it was taken.
+            places.lanes.insert(lane, before.0);
+            return false;
+        }
+        places.lanes.insert(lane, cursor);
+        places.index = page.index;
+        heads.remove(&lane);
+        if page.is_full() {
+            return false;
+        }
+    }
+}
+
+/// A place that orders with its commit.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Before(LaneCursor);
+
+impl PartialOrd for Before {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Before {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        (self.0.segment, self.0.at).cmp(&(other.0.segment, other.0.at))
+    }
+}
+
+/// The commit of the next entry of a lane that is not before `from`, and the place before it.
+fn next_commit<M: Media, G: Gate>(
+    node: &Node<M, G>,
+    lane: Lane,
+    cursor: &mut LaneCursor,
+    buffer: &mut [u8],
+    from: CommitNo,
+) -> Option<(CommitNo, Before)> {
+    loop {
+        let before = *cursor;
+        match node.journal().read(lane, cursor, buffer) {
+            ReadStep::Entry(entry) if entry.header.commit >= from => {
+                return Some((entry.header.commit, Before(before)));
+            }
+            ReadStep::Entry(_) | ReadStep::Missing(..) => {}
+            ReadStep::End | ReadStep::TooLong(_) => return None,
+        }
+    }
+}
+
+impl Filling<'_> {
+    fn is_full(&self) -> bool {
+        self.records >= self.query.records_max || self.bytes >= self.query.bytes_max
+    }
+
+    fn take(&mut self, kind: Kind, seq: Seq, body: &[u8], lane: &str, skip: u32) {
+        match kind {
+            Kind::Data | Kind::Snapshot => self.take_data(seq, body, lane, skip),
+            Kind::Gap => self.take_gap(body, skip),
+            _ => {}
+        }
+    }
+
+    fn take_gap(&mut self, body: &[u8], skip: u32) {
+        let Ok(gap) = GapBody::decode(body) else { return };
+        self.index += 1;
+        if self.index <= skip || gap.stream.topic != self.query.topic {
+            return;
+        }
+        let stream = name(gap.stream);
+        let (from, to, why) = (gap.branch.1.get(), gap.to.get(), gap.reason.to_string());
+        let cursor = Cursor { commit: self.commit.get(), index: self.index, ..self.cursor };
+        self.items.push(ReadItem::Gap(Gap { stream, from, to, why }, cursor));
+    }
+
+    fn take_data(&mut self, seq: Seq, body: &[u8], lane: &str, skip: u32) {
+        let mut at = seq;
+        for batch in batches(body, checksum()).map_while(Result::ok) {
+            for placed in batch.records().map_while(Result::ok) {
+                if self.is_full() {
+                    self.overran = true;
+                    return;
+                }
+                self.index += 1;
+                let seq = at;
+                at = at.plus(1);
+                if self.index > skip && self.wants(&batch, &placed) {
+                    let cursor =
+                        Cursor { commit: self.commit.get(), index: self.index, ..self.cursor };
+                    let record = record(&batch, &placed, seq, lane);
+                    self.bytes += placed.encoded.len() + RECORD_OVERHEAD;
+                    self.records += 1;
+                    self.items.push(ReadItem::Record(Box::new(record), cursor));
+                }
+            }
+        }
+    }
+
+    fn wants(&self, batch: &Batch<'_>, placed: &PlacedRecord<'_>) -> bool {
+        let stream = batch.head.stream;
+        let query = self.query;
+        let position = match &query.from {
+            ReadFrom::Position(Position::Offset(offset)) => placed.offset.get() >= *offset,
+            ReadFrom::Position(Position::Time(ms)) => placed.record.timestamp.get() >= *ms,
+            ReadFrom::Position(Position::Record(from)) => {
+                let this = name(stream) == from.stream;
+                !this || placed.offset.get() >= from.offset
+            }
+            _ => true,
+        };
+        position
+            && stream.topic == query.topic
+            && query.origin.as_ref().is_none_or(|origin| origin == stream.origin)
+            && query.partition.is_none_or(|partition| partition == stream.partition.get())
+    }
+}
+
+/// What a record costs in a page besides its bytes.
+const RECORD_OVERHEAD: usize = 128;
+
+fn name(stream: landfall_core::name::StreamId<'_>) -> StreamName {
+    StreamName {
+        origin: stream.origin.into(),
+        topic: stream.topic.into(),
+        partition: stream.partition.get(),
+    }
+}
+
+fn record(batch: &Batch<'_>, placed: &PlacedRecord<'_>, seq: Seq, lane: &str) -> Record {
+    let head = &batch.head;
+    let told = &placed.record;
+    let headers = told.headers.iter().map(|header| Header {
+        name: header.name.into(),
+        value: header.value.map(Bytes::copy_from_slice),
+    });
+    Record {
+        coordinates: Coordinates {
+            stream: name(head.stream),
+            offset: placed.offset.get(),
+            epoch: Some(head.epoch.get()),
+        },
+        seq: seq.get(),
+        lane: lane.to_owned(),
+        timestamp_ms: told.timestamp.get(),
+        key: told.key.map(Bytes::copy_from_slice),
+        value: told.value.map(Bytes::copy_from_slice),
+        headers: headers.collect(),
+    }
+}

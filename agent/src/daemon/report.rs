@@ -1,0 +1,214 @@
+//! The node's status, for people and programs.
+
+use std::collections::BTreeSet;
+
+use landfall_core::frontier::{Branch, BranchIx, Frontier, StreamIx};
+use landfall_core::num::Lane;
+
+use super::machine::{Machine, now};
+use crate::api::{
+    Alarm, ForkStatus, GapStatus, LaneStatus, LinkState, LinkStatus, SiteStatus, Status,
+    StreamsSummary,
+};
+use crate::clock;
+use crate::identity::registry::SiteState;
+use crate::node::{AlarmKind, Direction, OnFull, Phase};
+
+/// Gaps and forks that a status lists.
+const LISTED_MAX: usize = 100;
+
+impl Machine {
+    pub(super) fn status(&self) -> Status {
+        let journal = self.node.journal();
+        Status {
+            site: self.node.settings().site.clone(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            log_id: journal.log().to_string(),
+            epoch: journal.epoch().to_string(),
+            now_ms: clock::wall().ms(),
+            lanes: self.lanes(),
+            link: self.link(),
+            streams: self.streams(),
+            forks: self.forks(),
+            gaps: self.gaps(),
+            alarms: self.alarms(),
+            sites: self.sites(),
+        }
+    }
+
+    fn lanes(&self) -> Vec<LaneStatus> {
+        let settings = &self.node.settings().lanes;
+        let mut order: Vec<_> = (0..settings.len()).collect();
+        order.sort_by_key(|at| settings.get(*at).map(|lane| u8::MAX - lane.priority));
+        let lanes = order.into_iter().filter_map(|at| Some((at, settings.get(at)?)));
+        lanes
+            .map(|(at, told)| {
+                let lane = Lane::new(at as u8);
+                let journal = self.node.journal();
+                let (_, next) = journal.seqs(lane);
+                let hop = self.node.durable_seq(lane);
+                let root = self.node.root_seq(lane);
+                let (used_bytes, budget_bytes) = journal.usage(lane);
+                let behind = next.since(root);
+                let held = next.since(journal.seqs(lane).0).max(1);
+                LaneStatus {
+                    name: told.name.clone(),
+                    next_seq: next.get(),
+                    durable_seq: hop.get(),
+                    root_seq: root.get(),
+                    behind_records: behind,
+                    // Records differ in size; what is behind is taken to be like the rest.
+                    behind_bytes: (u128::from(used_bytes) * u128::from(behind) / u128::from(held))
+                        as u64,
+                    budget_bytes,
+                    used_bytes,
+                    on_full: match told.on_full {
+                        OnFull::Reject => "reject".into(),
+                        OnFull::DropOldest => "drop_oldest".into(),
+                    },
+                }
+            })
+            .collect()
+    }
+
+    fn link(&self) -> Option<LinkStatus> {
+        let state = self.node.dial_state()?;
+        let up = self.node.links().find(|link| link.direction == Direction::Up);
+        let peer = up.and_then(|link| self.links.get(&link.id));
+        let since = now().instant.since(state.since).millis();
+        let state_now = match state.phase {
+            Phase::Up if self.node.is_synced() => LinkState::Synced,
+            Phase::Up => LinkState::CatchingUp,
+            Phase::Dialing | Phase::Greeting => LinkState::Connecting,
+            Phase::Waiting => LinkState::Waiting,
+        };
+        Some(LinkStatus {
+            state: state_now,
+            since_ms: clock::wall().ms() - i64::try_from(since).unwrap_or_default(),
+            why: state.why.clone(),
+            address: peer
+                .map(|peer| peer.remote.clone())
+                .or_else(|| self.uplink.addresses.first().cloned()),
+            carrier: peer.map(|peer| peer.carrier.into()),
+            attempts: u64::from(state.attempts),
+        })
+    }
+
+    fn each_branch(&self) -> impl Iterator<Item = (StreamIx, BranchIx, Branch)> + '_ {
+        let frontier = self.node.journal().frontier();
+        (0..frontier.streams())
+            .map(StreamIx)
+            .flat_map(move |ix| frontier.branches(ix).map(move |(at, branch)| (ix, at, branch)))
+    }
+
+    fn streams(&self) -> StreamsSummary {
+        let frontier = self.node.journal().frontier();
+        let mut summary = StreamsSummary::default();
+        let mut topics = BTreeSet::new();
+        for (ix, at, branch) in self.each_branch() {
+            let name = frontier.name(ix);
+            if landfall_core::name::topic_is_internal(name.topic) {
+                continue;
+            }
+            summary.records += branch.tip.next.since(branch.from);
+            if at == BranchIx::MAIN {
+                topics.insert(name.topic);
+                let own = name.origin == self.node.settings().site;
+                if own { summary.own += 1 } else { summary.others += 1 }
+            }
+        }
+        summary.topics = topics.len() as u64;
+        summary
+    }
+
+    fn forks(&self) -> Vec<ForkStatus> {
+        let frontier = self.node.journal().frontier();
+        let forked = self.each_branch().filter(|(_, at, _)| *at == BranchIx(1));
+        forked
+            .take(LISTED_MAX)
+            .map(|(ix, _, second)| ForkStatus {
+                stream: frontier.name(ix).to_string(),
+                offset: second.from.get(),
+                branches: frontier.branches(ix).map(|(_, held)| held.first.to_string()).collect(),
+                what: "fork".into(),
+                hint:
+                    "an old image was restored, the disk lost synced writes, or a copy runs; both \
+                       branches are kept"
+                        .into(),
+            })
+            .collect()
+    }
+
+    fn gaps(&self) -> Vec<GapStatus> {
+        let frontier = self.node.journal().frontier();
+        let losses = self.node.journal().losses().iter().rev().take(LISTED_MAX);
+        losses
+            .filter_map(|loss| {
+                let (ix, _) = loss.stream?;
+                Some(GapStatus {
+                    stream: frontier.name(ix).to_string(),
+                    from: loss.from.get(),
+                    to: loss.to.get(),
+                    why: loss.reason.map(|reason| reason.to_string()).unwrap_or_default(),
+                })
+            })
+            .collect()
+    }
+
+    fn alarms(&self) -> Vec<Alarm> {
+        let alarms = self.node.alarms().map(|alarm| Alarm {
+            what: kind(alarm.kind).into(),
+            place: alarm.subject.clone(),
+            hint: alarm.text.clone(),
+            since_ms: clock::wall().ms(),
+        });
+        alarms.collect()
+    }
+
+    /// The sites that are registered here, and those that are connected.
+    pub(super) fn sites(&self) -> Vec<SiteStatus> {
+        let sites = self.node.gate().sites();
+        sites
+            .sites()
+            .map(|(site, record)| {
+                let connected = self.node.links().any(|link| link.open && link.site == Some(site));
+                let state = match record.state {
+                    SiteState::Revoked => "revoked",
+                    SiteState::Active if connected => "connected",
+                    SiteState::Active => "away",
+                };
+                let now = connected.then(|| clock::wall().ms());
+                SiteStatus {
+                    site: site.into(),
+                    state: state.into(),
+                    last_contact_ms: now.or_else(|| self.seen.get(site).copied()),
+                    version: None,
+                    behind_records: None,
+                    oldest_unsent_ms: None,
+                    full_at_ms: None,
+                    alarms: self
+                        .node
+                        .alarms()
+                        .filter(|alarm| alarm.subject == site)
+                        .map(|alarm| kind(alarm.kind).into())
+                        .collect(),
+                }
+            })
+            .collect()
+    }
+}
+
+fn kind(kind: AlarmKind) -> &'static str {
+    match kind {
+        AlarmKind::Loss => "loss",
+        AlarmKind::Gap => "gap",
+        AlarmKind::Fork => "fork",
+        AlarmKind::TailLost => "tail lost",
+        AlarmKind::Copy => "copy",
+        AlarmKind::PromiseLacking => "promise lacking",
+        AlarmKind::Peer => "peer",
+        AlarmKind::Stalled => "stalled",
+        AlarmKind::Journal => "journal",
+        AlarmKind::ProducersForgotten => "producers forgotten",
+    }
+}

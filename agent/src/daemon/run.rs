@@ -1,0 +1,209 @@
+//! Starting and stopping a node with its transport and its API.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use super::handle::Handle;
+use super::machine::{Input, Machine, Stopped, Uplink};
+use super::open::{Opened, StartError};
+use crate::api::{Access, Listener, serve};
+use crate::config::{Config, Profile};
+use crate::entropy;
+use crate::identity::PublicKey;
+use crate::transport::{ResetKey, Settings, Transport};
+
+/// What to wait for before the node stops by itself.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Until {
+    /// For nothing.
+    Told,
+    /// Until all that is here is durable at the root.
+    Synced,
+}
+
+/// A running node.
+#[derive(Debug)]
+pub struct Daemon {
+    /// What the API and the commands speak to.
+    pub handle: Handle,
+    /// Where it listens, if it does.
+    pub listening: Option<SocketAddr>,
+    synced: watch::Receiver<bool>,
+    stopped: tokio::task::JoinHandle<Option<Stopped>>,
+}
+
+/// Inputs that may wait for the node.
+const INPUTS_MAX: usize = 4_096;
+/// Events of the transport that may wait.
+const EVENTS_MAX: usize = 1_024;
+/// The file with the key by which a restarted hub tells old peers at once.
+const RESET_FILE: &str = "reset.key";
+
+impl Daemon {
+    /// Starts a node on a thread of its own. Without `network` it neither listens nor dials.
+    ///
+    /// # Errors
+    /// An address can't be bound, or a thread can't be started.
+    pub fn start(opened: Opened, network: bool) -> Result<Self, StartError> {
+        let config = opened.config.clone();
+        let data = opened.data.clone();
+        let (inputs, taken) = mpsc::channel(INPUTS_MAX);
+        let (commits, committed) = watch::channel(0);
+        let (synced, is_synced) = watch::channel(false);
+        let mut listening = None;
+        let mut transport = None;
+        if network {
+            let (events, reported) = mpsc::channel(EVENTS_MAX);
+            let made = Transport::new(
+                opened.key.clone(),
+                transport_settings(&config),
+                reset_key(&data)?,
+                events,
+            );
+            if let Some(address) = config.node.listen {
+                let bound = made.listen(address);
+                let path = Path::new(&address.to_string()).into();
+                listening = Some(bound.map_err(|error| StartError::File(path, error))?);
+            }
+            transport = Some(made);
+            tokio::spawn(forward(reported, inputs.clone()));
+        }
+        let advertise = advertised(&config, listening);
+        let uplink = uplink(&config, &opened);
+        let partitions: BTreeMap<_, _> =
+            config.topics.iter().map(|topic| (topic.name.clone(), topic.partitions)).collect();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let runtime = runtime.map_err(|error| StartError::File(data.clone(), error))?;
+        let machine = Machine::new(opened, transport, uplink, advertise, commits, synced);
+        let stopped =
+            tokio::task::spawn_blocking(move || Some(runtime.block_on(machine.run(taken))));
+        let handle = Handle::new(inputs, committed, partitions);
+        Ok(Self { handle, listening, synced: is_synced, stopped })
+    }
+
+    /// Serves the API until the node has stopped: when it is told to, or when all is synced.
+    ///
+    /// # Errors
+    /// The socket can't be served.
+    pub async fn serve(
+        self,
+        config: &Config,
+        data: &Path,
+        until: Until,
+        told: impl Future<Output = ()>,
+    ) -> Result<Stopped, crate::api::ListenError> {
+        let listener = Listener::unix(&config.socket(data)).await?;
+        let (stop, stopping) = watch::channel(false);
+        let places = Arc::new(Semaphore::new(config.api.connections_max as usize));
+        let record_max = landfall_core::limits::RECORD_BYTES_MAX;
+        let api = tokio::spawn(serve(
+            listener,
+            Access::Everyone,
+            self.handle.clone(),
+            record_max,
+            places.clone(),
+            stopping.clone(),
+        ));
+        if let Some(address) = config.api.tcp {
+            let access = Access::by_token_file(&config.api_token_file(data));
+            match access {
+                Ok(access) => {
+                    let listener = Listener::tcp(address).await?;
+                    tokio::spawn(serve(
+                        listener,
+                        access,
+                        self.handle.clone(),
+                        record_max,
+                        places,
+                        stopping,
+                    ));
+                }
+                Err(error) => tracing::error!(%error, "the API is not served over TCP"),
+            }
+        }
+        let mut synced = self.synced.clone();
+        let done = async {
+            match until {
+                Until::Told => std::future::pending().await,
+                // An error means that the node has stopped.
+                Until::Synced => drop(synced.wait_for(|synced| *synced).await),
+            }
+        };
+        tokio::select! {
+            () = told => {}
+            () = done => {}
+        }
+        stop.send_replace(true);
+        let _ = tokio::time::timeout(Duration::from_secs(2), api).await;
+        Ok(self.stop().await)
+    }
+
+    /// Stops the node and waits until its journal is closed.
+    pub async fn stop(self) -> Stopped {
+        self.handle.stop().await;
+        let stopped = self.stopped.await.ok().flatten();
+        stopped.unwrap_or(Stopped { clean: false })
+    }
+}
+
+async fn forward(
+    mut events: mpsc::Receiver<crate::transport::TransportEvent>,
+    inputs: mpsc::Sender<Input>,
+) {
+    while let Some(event) = events.recv().await {
+        if inputs.send(Input::Transport(event)).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn transport_settings(config: &Config) -> Settings {
+    let base = match config.node.profile {
+        Profile::Device => Settings::device(),
+        Profile::Hub => Settings::hub(),
+    };
+    let priorities: Vec<_> = config.lanes.iter().map(|lane| i32::from(lane.priority)).collect();
+    Settings {
+        connections_max: config.hub.connections_max as usize,
+        handshakes_max: config.hub.handshakes_max as usize,
+        handshake_timeout: config.hub.handshake_timeout,
+        tcp_after: config.upstream.tcp_fallback_delay,
+        initial_rtt: Some(config.upstream.initial_rtt),
+        idle_timeout: config.hub.idle_timeout,
+        priorities: Settings::control_then(&priorities),
+        ..base
+    }
+}
+
+fn advertised(config: &Config, listening: Option<SocketAddr>) -> Vec<String> {
+    if !config.node.advertise.is_empty() {
+        return config.node.advertise.iter().map(ToString::to_string).collect();
+    }
+    listening.iter().map(ToString::to_string).collect()
+}
+
+fn uplink(config: &Config, opened: &Opened) -> Uplink {
+    let keys = config.upstream.keys.iter().filter_map(|key| key.parse::<PublicKey>().ok());
+    let learned = opened.token.iter().flat_map(|token| token.hub_keys.iter().copied());
+    let mut keys: Vec<_> = keys.chain(learned).collect();
+    keys.dedup();
+    let addresses = config.upstream.addresses.iter().map(ToString::to_string).collect();
+    Uplink { addresses, keys }
+}
+
+fn reset_key(data: &Path) -> Result<ResetKey, StartError> {
+    let path = data.join(RESET_FILE);
+    let stored = std::fs::read(&path).ok().and_then(|bytes| bytes.try_into().ok());
+    if let Some(key) = stored {
+        return Ok(ResetKey(key));
+    }
+    let mut key = [0; 32];
+    entropy::fill(&mut key).map_err(StartError::Entropy)?;
+    std::fs::write(&path, key).map_err(|error| StartError::File(path, error))?;
+    Ok(ResetKey(key))
+}
