@@ -421,8 +421,8 @@ impl<M: Media, G: Gate> Core<M, G> {
                 lane.flights.clear();
             }
         } else if want.stream.origin == self.settings.site {
-            let lane = self.topics.of(want.stream.topic).map(|topic| topic.lane);
-            let lane = sender.lanes.entry(lane.unwrap_or_default()).or_default();
+            let lane = self.lane_of_topic(want.stream.topic);
+            let lane = sender.lanes.entry(lane).or_default();
             lane.gone.push_back((ix, want.next));
         } else {
             sender.held_back.insert(ix);

@@ -38,6 +38,8 @@ pub(super) struct Host {
     /// Outcomes of appends.
     pub(super) outcomes: BTreeMap<u64, landfall::node::AppendOutcome>,
     pub(super) attempt: u32,
+    /// Slots of its lane `normal`.
+    normal_slots: u32,
 }
 
 /// A copy of a host's disk and of what must be on it.
@@ -47,15 +49,18 @@ pub struct Backup {
     expected: Expected,
 }
 
-/// Slots of each lane: `normal`, `urgent`, and the node's own.
-const LANE_SLOTS: [u32; 3] = [24, 6, 4];
+/// Slots of the lane `normal`, unless the world says otherwise.
+pub(super) const NORMAL_SLOTS: u32 = 24;
+/// Slots of the other lanes: `urgent`, and the node's own.
+const OTHER_SLOTS: [u32; 2] = [6, 4];
 const SLOT_BYTES: u32 = 256 * 1024;
 const ENTRY_MAX: u32 = 100 * 1024;
 const STREAMS_MAX: usize = 256;
 
 impl Host {
-    fn new(settings: Settings, upstream: Option<&str>, seed: u64) -> Self {
-        let slots = LANE_SLOTS.iter().sum::<u32>() + landfall_core::journal::CONTROL_SLOTS;
+    fn new(settings: Settings, upstream: Option<&str>, normal_slots: u32, seed: u64) -> Self {
+        let others = OTHER_SLOTS.iter().sum::<u32>() + landfall_core::journal::CONTROL_SLOTS;
+        let slots = normal_slots + others;
         Self {
             settings,
             rules: WorldGate::default(),
@@ -72,6 +77,7 @@ impl Host {
             pending: BTreeMap::new(),
             outcomes: BTreeMap::new(),
             attempt: 0,
+            normal_slots,
         }
     }
 
@@ -107,7 +113,7 @@ impl World {
 
     /// A node with settings of its own.
     pub fn add_host(&mut self, name: &str, settings: Settings, upstream: Option<&str>) {
-        let host = Host::new(settings, upstream, self.rng.u64());
+        let host = Host::new(settings, upstream, self.normal_slots, self.rng.u64());
         assert!(self.hosts.insert(name.into(), host).is_none(), "there is a host {name} already");
         self.boot(name);
     }
@@ -127,7 +133,7 @@ impl World {
         host.commit_due = false;
         host.timer = None;
         host.attempt += 1;
-        let config = journal_config(host.settings.journal_lanes());
+        let config = journal_config(host.normal_slots);
         let parts = Parts::<Heap>::new(
             host.disk.geometry().slots,
             STREAMS_MAX,
@@ -200,7 +206,9 @@ impl World {
         let backup = self.image(of);
         let original = self.host(of);
         let (settings, upstream) = (original.settings.clone(), original.upstream.clone());
-        let host = Host::new(settings, upstream.as_deref(), self.rng.u64());
+        let normal_slots = original.normal_slots;
+        let seed = self.rng.u64();
+        let host = Host::new(settings, upstream.as_deref(), normal_slots, seed);
         self.hosts.insert(name.into(), host);
         let host = self.host_mut(name);
         host.disk.restore(&backup.image);
@@ -217,14 +225,13 @@ impl World {
     }
 }
 
-fn journal_config(lanes: u8) -> Config {
+fn journal_config(normal_slots: u32) -> Config {
     let mut slots = [0; LANES_MAX];
-    for (place, count) in slots.iter_mut().zip(LANE_SLOTS).take(lanes.into()) {
-        *place = count;
-    }
+    let [urgent, internal] = OTHER_SLOTS;
+    slots[..3].copy_from_slice(&[normal_slots, urgent, internal]);
     Config {
         checksum: checksum(),
-        lanes,
+        lanes: 3,
         slots,
         entry_max: ENTRY_MAX,
         commit_max: 2 * ENTRY_MAX,

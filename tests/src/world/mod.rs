@@ -52,6 +52,7 @@ pub struct World {
     trace: Trace,
     records: u64,
     tickets: u64,
+    normal_slots: u32,
 }
 
 /// Something that is going to happen.
@@ -103,7 +104,18 @@ impl World {
             trace: Trace::default(),
             records: 0,
             tickets: 0,
+            normal_slots: host::NORMAL_SLOTS,
         }
+    }
+
+    /// Gives hosts that are added from now on disks with so many slots for their lane `normal`.
+    pub fn set_disks(&mut self, normal_slots: u32) {
+        self.normal_slots = normal_slots;
+    }
+
+    /// How many connections there have been.
+    pub fn connections_made(&self) -> u64 {
+        self.next_connection - 1
     }
 
     /// Milliseconds since the world began.

@@ -30,6 +30,8 @@ struct Pipe {
     waiting: BTreeMap<u8, VecDeque<Vec<u8>>>,
     /// The sender has hung up behind what waits.
     ends: bool,
+    /// When what was sent last arrives: nothing overtakes it.
+    last_at: u64,
 }
 
 impl End {
@@ -228,7 +230,9 @@ impl World {
             *budget -= piece.len();
         }
         let sender = connection.hosts[from as usize].clone();
-        let delay = self.delay_ms;
+        let pipe = &mut connection.pipes[from as usize];
+        pipe.last_at = pipe.last_at.max(self.now + self.delay_ms);
+        let delay = pipe.last_at - self.now;
         let bytes = piece.len();
         self.after(delay, Happening::Arrive(id, from.other(), channel, piece));
         if channel != 0 {
@@ -248,7 +252,8 @@ impl World {
         let pipe = &mut connection.pipes[from as usize];
         if pipe.ends && pipe.waiting.is_empty() {
             pipe.ends = false;
-            self.after(self.delay_ms, Happening::Ended(id, from.other()));
+            let delay = pipe.last_at.max(self.now + self.delay_ms) - self.now;
+            self.after(delay, Happening::Ended(id, from.other()));
         }
     }
 
@@ -301,11 +306,13 @@ impl World {
     /// A connection is cut: what has not arrived is lost, and both ends notice in a while.
     pub(super) fn break_connection(&mut self, id: u64) {
         let Some(connection) = self.connections.get_mut(&id) else { return };
+        let arrived = connection.pipes.iter().map(|pipe| pipe.last_at).max();
+        let delay = arrived.unwrap_or_default().max(self.now + self.delay_ms) - self.now;
         connection.pipes = [Pipe::default(), Pipe::default()];
         connection.budget = None;
         self.trace.note(&[self.now, id]);
         for end in [End::Dialer, End::Listener] {
-            self.after(self.delay_ms + 1, Happening::Ended(id, end));
+            self.after(delay, Happening::Ended(id, end));
         }
     }
 

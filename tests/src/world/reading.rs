@@ -199,13 +199,14 @@ impl Held {
 
     fn check_unique(&self) {
         let mut seen = BTreeSet::new();
-        let mut last: BTreeMap<(&str, Epoch, Lane), u64> = BTreeMap::new();
+        let mut last: BTreeMap<(&str, Epoch), u64> = BTreeMap::new();
         for record in &self.records {
-            let HeldRecord { stream, epoch, offset, lane, .. } = record;
+            let HeldRecord { stream, epoch, offset, .. } = record;
             assert!(seen.insert((stream, *epoch, *offset)), "{stream}~{epoch}@{offset} is here twice");
-            let before = last.insert((stream, *epoch, *lane), *offset);
+            let before = last.insert((stream, *epoch), *offset);
+            // What came late for a gap stands behind what came after the gap.
             assert!(
-                before.is_none_or(|before| before < *offset),
+                before.is_none_or(|before| before < *offset) || self.is_gap(stream, *offset),
                 "{stream}~{epoch}@{offset} comes behind {before:?}"
             );
         }

@@ -24,6 +24,21 @@ impl World {
         assert!(whole, "{name} does not append {count} records to {topic}: {outcome:?}");
     }
 
+    /// Appends so many records of about a kilobyte, so that segments fill up.
+    pub fn append_bulk(&mut self, name: &str, topic: &str, count: u64) {
+        for _ in 0..count.div_ceil(100) {
+            let wall = self.clock().wall;
+            let record = |rng: &mut crate::rng::Rng| {
+                let mut value = vec![0; 1_000];
+                rng.fill(&mut value);
+                encoded(wall, &value)
+            };
+            let records = (0..100).map(|_| record(&mut self.rng)).collect();
+            let outcome = self.append_records(name, topic, records);
+            assert!(matches!(outcome, Some(AppendOutcome::Appended { .. })), "{outcome:?}");
+        }
+    }
+
     /// Appends so many records, each in a commit of its own.
     pub fn trickle(&mut self, name: &str, topic: &str, count: u64) {
         (0..count).for_each(|_| self.append(name, topic, 1));
@@ -124,6 +139,13 @@ impl World {
         let stated: Vec<_> = held.gaps.iter().filter(|gap| gap.stream == stream).collect();
         let stated: Vec<_> = stated.iter().map(|gap| (gap.offsets.clone(), gap.reason)).collect();
         assert_eq!(stated, gaps, "gaps of {stream} at {name}\n{}", self.describe());
+    }
+
+    /// The first offset of a stream that a host still holds.
+    pub fn first_offset(&self, name: &str, stream: &str) -> u64 {
+        let held = self.held(name);
+        let mine = held.records.iter().filter(|record| record.stream == stream);
+        mine.map(|record| record.offset).min().unwrap_or_else(|| panic!("{name} has no {stream}"))
     }
 
     /// Expects an alarm of a kind about a subject.
