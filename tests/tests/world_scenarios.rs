@@ -1,5 +1,5 @@
-//! The rules of the design as named cases, 12 to 28: catching up, chains and roaming. D is a device,
-//! G1 and G2 are gateways, H is the hub at the root; `s` is a topic of D.
+//! The rules of the design as named cases, 12 to 28: catching up, chains and roaming. D is a
+//! device, G1 and G2 are gateways, H is the hub at the root; `s` is a topic of D.
 
 use landfall::node::{AlarmKind, TopicSettings, TrimAt};
 use landfall_core::gap::GapReason;
