@@ -47,7 +47,7 @@ use landfall_core::frontier::Frontier;
 use landfall_core::journal::Journal;
 use landfall_core::media::Media;
 use landfall_core::num::{BootId, Lane, LogId, Offset, Seq, Timestamp};
-use landfall_core::tables::Heap;
+use landfall_core::tables::{Heap, Heard};
 use landfall_protocol::message::Promise;
 use landfall_protocol::time::Instant;
 
@@ -138,6 +138,8 @@ impl<M: Media, G: Gate> Node<M, G> {
     ) -> Self {
         let dialer = settings.upstream.then(|| Dialer::new(settings.backoff, now.instant));
         let topics = Topics::new(&settings);
+        let heard = journal.heard();
+        let promise = heard.map(|Heard { log, epoch, commit }| Promise { log, epoch, commit });
         let mut core = Core {
             journal,
             topics,
@@ -148,7 +150,7 @@ impl<M: Media, G: Gate> Node<M, G> {
             alarms: alarm::Alarms::default(),
             boot,
             root_log: None,
-            promise: None,
+            promise,
             durable: BTreeMap::new(),
             notes: VecDeque::new(),
             reset_links: false,

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use landfall_core::frontier::{Frontier, Point, StreamIx};
 use landfall_core::media::Media;
 use landfall_core::num::Offset;
+use landfall_core::tables::Heard;
 use landfall_protocol::limits::STREAMS_MAX;
-use landfall_protocol::message::{Durable, Scope};
+use landfall_protocol::message::{Durable, Promise, Scope};
 
 use super::feed::Feed;
 use super::link::{LinkState, Note, Say};
@@ -109,6 +110,8 @@ impl<M: Media, G: Gate> Core<M, G> {
             return;
         }
         self.promise = Some(durable.promise);
+        let Promise { log, epoch, commit } = durable.promise;
+        self.journal.note_heard(Heard { log, epoch, commit });
         let mut rooted = Vec::new();
         for point in durable.streams.iter() {
             let Some(ix) = self.journal.frontier().find(point.stream) else { continue };
