@@ -5,3 +5,4 @@ pub mod media;
 pub mod model;
 pub mod rng;
 pub mod trial;
+pub mod world;

@@ -291,7 +291,7 @@ impl Machine {
             Refusal::LaneFull(_) => (
                 ErrorCode::LaneFull,
                 "the lane is full of records that are not yet durable at the root",
-                "bring the link up, raise the lane's budget_bytes, or set on_full = \"drop_oldest\"",
+                "bring the link up, raise budget_bytes, or set on_full = \"drop_oldest\"",
             ),
             Refusal::NoSpace => {
                 (ErrorCode::DiskFull, "the disk is full", "free space; nothing stored is lost")

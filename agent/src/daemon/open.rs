@@ -278,15 +278,16 @@ impl fmt::Display for StartError {
             Self::File(path, error) => write!(f, "cannot use {}: {error}", path.display()),
             Self::Lanes { made, told } => write!(
                 f,
-                "the journal was made with the lanes {}, and the configuration says {}; lanes can't \
-                 be added, removed or renamed. Put the old ones back",
+                "the journal was made with the lanes {}, and the configuration says {}; lanes \
+                 can't be added, removed or renamed. Put the old ones back",
                 made.join(", "),
                 told.join(", ")
             ),
             Self::TooManyLanes => write!(f, "there are too many lanes; at most {}", LANES_MAX - 1),
             Self::Token(path) => write!(
                 f,
-                "the token in {} is damaged; ask the hub's operator for a new one and write it there",
+                "the token in {} is damaged; ask the hub's operator for a new one and write it \
+                 there",
                 path.display()
             ),
         }

@@ -98,7 +98,7 @@ impl<M: Media, G: Gate> Core<M, G> {
                     back.cursor = Some(cursor);
                     continue;
                 }
-                ReadStep::End | ReadStep::TooLong(_) => {
+                ReadStep::End | ReadStep::TooLong(_) | ReadStep::Failed(_) => {
                     (back.lane, back.cursor) = (Lane::new(back.lane.get() + 1), None);
                     continue;
                 }

@@ -63,6 +63,10 @@ impl<M: Media, G: Gate> Core<M, G> {
         if self.want_again(state, &judged) {
             return Ok(());
         }
+        let lane = match (entry.purpose, judged.first()) {
+            (Purpose::Return, Some(first)) => self.lane_of_topic(first.batch.head.stream.topic),
+            _ => lane,
+        };
         self.take_entry(state, lane, entry, &judged, now)
     }
 
@@ -215,7 +219,9 @@ impl<M: Media, G: Gate> Core<M, G> {
             }
         }
         if !body.is_empty() {
-            let path = self.path_here(state, entry.path, now);
+            // What comes back to its origin has passed nobody on its way from there.
+            let returned = entry.purpose == Purpose::Return;
+            let path = if returned { Vec::new() } else { self.path_here(state, entry.path, now) };
             if !self.stage_until(state, lane, now, |core| {
                 core.journal.stage_body(lane, Kind::Data, &path, &body).map(|_| ())
             })? {

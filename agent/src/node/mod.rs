@@ -160,6 +160,7 @@ impl<M: Media, G: Gate> Node<M, G> {
         };
         core.report_losses();
         core.load_internal();
+        core.promise_own();
         Self { core, links: BTreeMap::new() }
     }
 

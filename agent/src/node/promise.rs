@@ -23,7 +23,10 @@ impl<M: Media, G: Gate> Node<M, G> {
             if self.core.reset_links || proven.is_empty() {
                 continue;
             }
-            self.core.promise_hop(&mut link.state, proven);
+            match link.state.direction {
+                Direction::Down => self.core.promise_hop(&mut link.state, proven),
+                Direction::Up => self.core.note_returned(&link.state, proven),
+            }
         }
         self.pass_notes();
     }
@@ -41,8 +44,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         let mut here = Vec::new();
         let mut beyond = Vec::new();
         for (ix, point) in proven {
-            let name = self.journal.frontier().name(ix);
-            let ends_here = !self.settings.upstream || !self.topics.goes_up(name.topic);
+            let ends_here = !self.goes_on(ix);
             if ends_here {
                 self.is_root_for(ix);
             }
@@ -53,6 +55,15 @@ impl<M: Media, G: Gate> Core<M, G> {
         self.say_durable(state, Scope::Root, here);
         self.say_durable(state, Scope::Hop, beyond);
         self.promise_root(state, &rooted);
+    }
+
+    /// What came back from the upstream node is durable there.
+    fn note_returned(&mut self, state: &LinkState, returned: BTreeMap<StreamIx, Point>) {
+        let upstream = state.hello.as_ref().map(|hello| hello.log);
+        let scope = if upstream == self.root_log { Scope::Root } else { Scope::Hop };
+        for (ix, point) in returned {
+            self.note_promise(state, ix, point, scope);
+        }
     }
 
     fn say_durable(&self, state: &mut LinkState, scope: Scope, points: Vec<(StreamIx, Point)>) {

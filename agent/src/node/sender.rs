@@ -189,7 +189,7 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
                     self.turn(&entry, &mut joiner, limit, room)
                 }
                 ReadStep::Missing(..) => Turn::On,
-                ReadStep::End | ReadStep::TooLong(_) => Turn::End,
+                ReadStep::End | ReadStep::TooLong(_) | ReadStep::Failed(_) => Turn::End,
             };
             match turn {
                 Turn::On => self.lane().cursor = cursor,
@@ -423,8 +423,8 @@ impl<M: Media, G: Gate> Core<M, G> {
                 lane.flights.clear();
             }
         } else if want.stream.origin == self.settings.site {
-            let lane = self.topics.of(want.stream.topic).map(|topic| topic.lane);
-            let lane = sender.lanes.entry(lane.unwrap_or_default()).or_default();
+            let lane = self.lane_of_topic(want.stream.topic);
+            let lane = sender.lanes.entry(lane).or_default();
             lane.gone.push_back((ix, want.next));
         } else {
             sender.held_back.insert(ix);

@@ -20,11 +20,15 @@ mod read;
 mod recover;
 mod replay;
 mod retain;
+mod room;
 mod salvage;
 mod scan;
 mod segments;
 mod snapshot;
+mod spans;
 mod stage;
+mod unclean;
+mod verify;
 mod window;
 
 pub use checkpoint::CheckpointFault;
@@ -34,6 +38,7 @@ pub use read::{Cursor, Entry, ReadStep};
 pub use retain::{DropError, Oldest, StreamSpan};
 pub use snapshot::Keep;
 pub use stage::{StageError, Staged};
+pub use verify::{Fault, Finding, Tell};
 
 use crate::checksum::Checksum;
 use crate::limits::{COMMIT_BYTES_MAX, ENTRY_BYTES_MAX, LANES_MAX};
@@ -86,7 +91,7 @@ pub struct Journal<M: Media, T: Tables> {
 
 /// Where a lane stands.
 #[derive(Clone, Copy, Debug, Default)]
-struct LaneState {
+pub(crate) struct LaneState {
     /// The next seq, after what is synced.
     next: Seq,
     /// The first seq that is still here.
