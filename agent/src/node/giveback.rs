@@ -13,6 +13,7 @@ use super::joiner::Joiner;
 use super::link::Link;
 use super::sender::ENTRY_OVERHEAD;
 use super::{Core, Gate};
+use crate::codec;
 use crate::media::checksum;
 
 /// Records of a stream that are to be sent back.
@@ -56,16 +57,17 @@ impl Link {
         None
     }
 
-    fn frame_return(&mut self, index: LaneIndex, body: &[u8], records: u32) -> Option<Vec<u8>> {
+    fn frame_return(&mut self, index: LaneIndex, stored: &[u8], records: u32) -> Option<Vec<u8>> {
+        let (codec, body) = codec::pack(stored, self.session.features());
         let entry = Entry {
             purpose: Purpose::Return,
             seq: landfall_core::num::Seq::ZERO,
             records,
-            codec: 0,
-            body_len: body.len() as u32,
-            body_crc: checksum().of(body),
+            codec,
+            body_len: stored.len() as u32,
+            body_crc: checksum().of(stored),
             path: &[],
-            body,
+            body: &body,
         };
         let frame = self.frame(index, &LaneMessage::Entry(entry));
         assert!(frame.is_some(), "the body fits the room there was");

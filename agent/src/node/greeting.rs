@@ -18,6 +18,7 @@ use super::sender::Sender;
 use super::{
     Admission, AlarmKind, Core, Direction, Gate, InternalRecord, LinkId, Node, Now, PeerKey,
 };
+use crate::codec;
 
 impl<M: Media, G: Gate> Node<M, G> {
     /// A connection is there, and the peer has proved that it owns `key`.
@@ -99,6 +100,7 @@ impl<M: Media, G: Gate> Core<M, G> {
             openings: List::new(&openings),
         };
         let mut config = Config::standard(FRAME_BYTES_CAP);
+        (config.features, config.features_early) = (codec::FEATURES, codec::FEATURES);
         config.credit_bytes = self.settings.credit_bytes.max(config.credit_bytes);
         config.lane_bytes_max = self.settings.lane_bytes.max(FRAME_BYTES_CAP + FRAME_PREFIX_BYTES);
         Session::new(role, config, introduction, now.instant).ok()

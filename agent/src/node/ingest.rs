@@ -21,6 +21,7 @@ use super::link::{LinkState, OwnedStream, Say};
 use super::lookup::Held;
 use super::verdict::{Verdict, View, judge};
 use super::{AlarmKind, Core, Gate, Now};
+use crate::codec;
 use crate::media::checksum;
 
 /// A batch with what it is to this node.
@@ -39,11 +40,13 @@ impl<M: Media, G: Gate> Core<M, G> {
         entry: &Entry<'_>,
         now: Now,
     ) -> Result<(), Fault> {
-        if checksum().of(entry.body) != entry.body_crc {
+        let body = codec::unpack(entry.codec, entry.body, entry.body_len)
+            .map_err(|_| Fault::Content("a body can't be unpacked"))?;
+        if checksum().of(&body) != entry.body_crc {
             return Err(Fault::Content("a body does not have its checksum"));
         }
         let mut judged: Vec<Judged<'_>> = Vec::new();
-        for batch in batches(entry.body, checksum()) {
+        for batch in batches(&body, checksum()) {
             let batch = batch.map_err(|_| Fault::Content("a body holds no batches"))?;
             if !self.is_allowed(state, entry, batch.head.stream)? {
                 continue;

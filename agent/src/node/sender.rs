@@ -21,6 +21,7 @@ use landfall_protocol::message::{self, LaneMessage, Purpose, Refused, StreamPoin
 use super::joiner::Joiner;
 use super::link::{Link, LinkState, Note};
 use super::{AlarmKind, Core, Direction, Gate, Node};
+use crate::codec;
 use crate::media::checksum;
 
 /// Where a lane is durable.
@@ -364,14 +365,15 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
         }
         let ends = joiner.ends().collect();
         let (records, path) = (joiner.records(), joiner.path().to_vec());
-        let body = joiner.take(|ix| self.core.journal.frontier().name(ix));
+        let stored = joiner.take(|ix| self.core.journal.frontier().name(ix));
+        let (codec, body) = codec::pack(&stored, self.link.session.features());
         let entry = message::Entry {
             purpose: Purpose::Uplink,
             seq,
             records,
-            codec: 0,
-            body_len: body.len() as u32,
-            body_crc: checksum().of(&body),
+            codec,
+            body_len: stored.len() as u32,
+            body_crc: checksum().of(&stored),
             path: &path,
             body: &body,
         };
