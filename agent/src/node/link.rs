@@ -40,6 +40,8 @@ pub struct LinkView<'a> {
     pub direction: Direction,
     /// The peer's site, once it is accepted.
     pub site: Option<&'a str>,
+    /// The peer's software and version, as it says.
+    pub software: Option<&'a str>,
     /// Whether everything may be said.
     pub open: bool,
 }
@@ -81,6 +83,7 @@ pub(crate) struct LinkState {
 #[derive(Clone, Debug)]
 pub(crate) struct PeerHello {
     pub(crate) site: String,
+    pub(crate) software: String,
     pub(crate) log: LogId,
     pub(crate) epoch: Epoch,
     pub(crate) promise: Option<Promise>,
@@ -267,6 +270,7 @@ impl Link {
             id,
             direction: self.state.direction,
             site: self.state.site.as_deref(),
+            software: self.state.hello.as_ref().map(|hello| hello.software.as_str()),
             open: self.session.is_open(),
         }
     }

@@ -163,6 +163,12 @@ impl<M: Media, T: Tables> Journal<M, T> {
         self.poisoned
     }
 
+    /// Whether the medium failed in a way that only opening the journal anew can mend. Until then it
+    /// can be read, and commits are refused.
+    pub fn has_failed(&self) -> bool {
+        self.failed
+    }
+
     /// The seqs of a lane that are here: from the first that is still kept to the next one.
     pub fn seqs(&self, lane: Lane) -> (Seq, Seq) {
         self.lane(lane).map_or((Seq::ZERO, Seq::ZERO), |state| (state.first, state.next))
