@@ -96,7 +96,7 @@ impl<M: Media, G: Gate> Core<M, G> {
                     back.cursor = Some(cursor);
                     continue;
                 }
-                ReadStep::End | ReadStep::TooLong(_) => {
+                ReadStep::End | ReadStep::Failed(_) | ReadStep::TooLong(_) => {
                     (back.lane, back.cursor) = (Lane::new(back.lane.get() + 1), None);
                     continue;
                 }

@@ -62,7 +62,7 @@ impl<M: Media, G: Gate> Core<M, G> {
                 let entry = match self.journal.read(lane, &mut cursor, &mut buffer) {
                     ReadStep::Entry(entry) => entry,
                     ReadStep::Missing(..) => continue,
-                    ReadStep::End | ReadStep::TooLong(_) => break,
+                    ReadStep::End | ReadStep::Failed(_) | ReadStep::TooLong(_) => break,
                 };
                 if entry.header.kind != Kind::Data {
                     continue;

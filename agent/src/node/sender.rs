@@ -188,7 +188,7 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
                     self.turn(&entry, &mut joiner, limit, room)
                 }
                 ReadStep::Missing(..) => Turn::On,
-                ReadStep::End | ReadStep::TooLong(_) => Turn::End,
+                ReadStep::End | ReadStep::Failed(_) | ReadStep::TooLong(_) => Turn::End,
             };
             match turn {
                 Turn::On => self.lane().cursor = cursor,

@@ -81,7 +81,7 @@ impl Held {
                 let entry = match journal.read(lane, &mut cursor, &mut buffer) {
                     ReadStep::Entry(entry) => entry,
                     ReadStep::Missing(..) => continue,
-                    ReadStep::End | ReadStep::TooLong(_) => break,
+                    ReadStep::End | ReadStep::Failed(_) | ReadStep::TooLong(_) => break,
                 };
                 match entry.header.kind {
                     Kind::Data => held.take_body(lane, entry.body, whole),
@@ -202,7 +202,10 @@ impl Held {
         let mut last: BTreeMap<(&str, Epoch, Lane), u64> = BTreeMap::new();
         for record in &self.records {
             let HeldRecord { stream, epoch, offset, lane, .. } = record;
-            assert!(seen.insert((stream, *epoch, *offset)), "{stream}~{epoch}@{offset} is here twice");
+            assert!(
+                seen.insert((stream, *epoch, *offset)),
+                "{stream}~{epoch}@{offset} is here twice"
+            );
             let before = last.insert((stream, *epoch, *lane), *offset);
             assert!(
                 before.is_none_or(|before| before < *offset),
