@@ -24,10 +24,18 @@ use super::{AlarmKind, Core, Gate, Now};
 use crate::media::checksum;
 
 /// A batch with what it is to this node.
-struct Judged<'a> {
+pub(crate) struct Judged<'a> {
     ix: StreamIx,
     batch: Batch<'a>,
     verdict: Verdict,
+    /// Whether it lies inside of a gap.
+    late: bool,
+}
+
+impl Judged<'_> {
+    pub(crate) fn is_late_of(&self, ix: StreamIx) -> bool {
+        self.late && self.ix == ix
+    }
 }
 
 impl<M: Media, G: Gate> Core<M, G> {
@@ -52,10 +60,16 @@ impl<M: Media, G: Gate> Core<M, G> {
                 self.refuse_stream(state, batch.head.stream, RefusedCode::TooLarge);
                 continue;
             };
+            let malformed = |_| Fault::Content("a batch is malformed");
             let feed = state.feeds.get(&ix).copied().unwrap_or_default();
-            let verdict = self.judge_batch(ix, &batch, &feed, &judged);
-            let verdict = verdict.map_err(|_| Fault::Content("a batch is malformed"))?;
-            judged.push(Judged { ix, batch, verdict });
+            for (late, batch) in self.parts(ix, &batch).map_err(malformed)? {
+                let verdict = match late {
+                    true => self.judge_late(ix, &batch, &judged),
+                    false => self.judge_batch(ix, &batch, &feed, &judged),
+                };
+                let verdict = verdict.map_err(malformed)?;
+                judged.push(Judged { ix, batch, verdict, late });
+            }
         }
         if self.want_again(state, &judged) {
             return Ok(());
@@ -127,11 +141,11 @@ impl<M: Media, G: Gate> Core<M, G> {
             return Err(Malformed::Contradiction);
         }
         let frontier = self.journal.frontier();
-        let mut views: Vec<_> = frontier
-            .branches(ix)
+        let current = frontier.branches(ix).filter(|(_, branch)| branch.kind != BranchKind::Late);
+        let mut views: Vec<_> = current
             .map(|(at, branch)| View { ix: at, branch, ladder: frontier.ladder(ix, at) })
             .collect();
-        for earlier in before.iter().filter(|earlier| earlier.ix == ix) {
+        for earlier in before.iter().filter(|earlier| earlier.ix == ix && !earlier.late) {
             foresee(&mut views, earlier);
         }
         let verdict = judge(&views, batch, feed)?;
@@ -159,7 +173,7 @@ impl<M: Media, G: Gate> Core<M, G> {
     /// If something is missing before the entry, asks for it. Returns whether the entry is refused.
     fn want_again(&mut self, state: &mut LinkState, judged: &[Judged<'_>]) -> bool {
         let mut refused = false;
-        for Judged { ix, batch, verdict } in judged {
+        for Judged { ix, batch, verdict, .. } in judged {
             let want = match verdict {
                 Verdict::Early(point) => *point,
                 Verdict::Deeper => self.deeper(*ix, state.feeds.get(ix), batch.head.base),
@@ -177,7 +191,7 @@ impl<M: Media, G: Gate> Core<M, G> {
     }
 
     /// A point from which on a history that differs must be seen: the highest known one below.
-    fn deeper(&self, ix: StreamIx, feed: Option<&Feed>, base: Offset) -> Point {
+    pub(crate) fn deeper(&self, ix: StreamIx, feed: Option<&Feed>, base: Offset) -> Point {
         let frontier = self.journal.frontier();
         let top = match feed {
             Some(Feed::Behind { start, .. }) => start.next,
@@ -204,7 +218,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         for item in judged {
             match item.verdict {
                 Verdict::Next(_) | Verdict::First => raw(&mut body, &item.batch),
-                Verdict::Fork => {
+                Verdict::Fork | Verdict::Late => {
                     self.begin_branch(state, lane, item, now)?;
                     raw(&mut body, &item.batch);
                 }
@@ -272,8 +286,12 @@ impl<M: Media, G: Gate> Core<M, G> {
     ) -> Result<(), Fault> {
         let head = &item.batch.head;
         let at = Point { epoch: head.epoch, next: head.base, hash: Some(head.before) };
-        let (kind, first) = (BranchKind::Fork, head.epoch);
-        self.report_fork(state, item.ix, at);
+        let kind = if item.late { BranchKind::Late } else { BranchKind::Fork };
+        let first = head.epoch;
+        match kind {
+            BranchKind::Late => self.report_late(state, item.ix, head.base, head.end()),
+            _ => self.report_fork(state, item.ix, at),
+        }
         let body = BranchBody { stream: head.stream, kind, first, at, durable_at: None };
         let mut bytes = [0; 512];
         let mut writer = Writer::new(&mut bytes);
@@ -312,6 +330,7 @@ impl<M: Media, G: Gate> Core<M, G> {
                     _ => start,
                 };
                 state.feeds.insert(item.ix, Feed::Behind { start, at: end });
+                state.unproven = Some(self.arrived_at.instant);
                 return;
             }
             _ => Feed::Level(self.branch_at(item.ix, end)),
@@ -338,12 +357,12 @@ impl<M: Media, G: Gate> Core<M, G> {
 }
 
 /// What the frontier will be once an earlier batch of the same entry is staged.
-fn foresee(views: &mut Vec<View<'_>>, earlier: &Judged<'_>) {
+pub(crate) fn foresee(views: &mut Vec<View<'_>>, earlier: &Judged<'_>) {
     let head = &earlier.batch.head;
     let tip = Point { epoch: head.epoch, next: head.end(), hash: Some(head.after) };
     let moved = match earlier.verdict {
         Verdict::Next(at) | Verdict::Overlap(at, ..) => Some(at),
-        Verdict::First | Verdict::Fork => None,
+        Verdict::First | Verdict::Fork | Verdict::Late => None,
         _ => return,
     };
     if let Some(view) = views.iter_mut().find(|view| Some(view.ix) == moved) {
@@ -351,7 +370,8 @@ fn foresee(views: &mut Vec<View<'_>>, earlier: &Judged<'_>) {
         return;
     }
     let none = Offset::ZERO;
-    let (kind, first, from) = (BranchKind::Fork, head.epoch, head.base);
+    let kind = if earlier.late { BranchKind::Late } else { BranchKind::Fork };
+    let (first, from) = (head.epoch, head.base);
     let mark = (landfall_core::num::SegmentNo::ZERO, none);
     let branch = Branch { kind, first, from, tip, hop: none, root: none, mark };
     views.push(View { ix: BranchIx(views.len() as u16), branch, ladder: &[] });

@@ -12,6 +12,7 @@ use landfall_protocol::message::{
     RefusedCode, Scope, StreamPoint, Tip, Tips,
 };
 use landfall_protocol::session::{self, Fault, Receiver, SendError, Session};
+use landfall_protocol::time::Instant;
 
 use super::feed::Feed;
 use super::giveback::Giveback;
@@ -73,6 +74,10 @@ pub(crate) struct LinkState {
     pub(crate) consumed: usize,
     /// A goodbye that is due.
     pub(crate) goodbye: Option<(GoodbyeCode, String)>,
+    /// What seems to be lost, until it is known whether its writer is alive.
+    pub(crate) doubts: Vec<super::twins::Doubt>,
+    /// When something last came that nothing has proved yet.
+    pub(crate) unproven: Option<Instant>,
     /// A newer link of the same site waits for the answer to a probe.
     pub(crate) rival: Option<LinkId>,
 }
@@ -127,6 +132,7 @@ impl<M: Media, G: Gate> Node<M, G> {
     /// Bytes came in on a channel of a link. Order within a channel is the transport's promise.
     pub fn handle_received(&mut self, id: LinkId, channel: u8, bytes: &[u8], now: Now) {
         let Some(link) = self.links.get_mut(&id) else { return };
+        self.core.arrived_at = now;
         link.receive(&mut self.core, channel, bytes, now);
         self.after(id, now);
     }
@@ -154,6 +160,9 @@ impl<M: Media, G: Gate> Node<M, G> {
         for id in ids {
             if let Some(link) = self.links.get_mut(&id) {
                 link.session.handle_timeout(now.instant);
+                if link.state.proof_due().is_some_and(|(due, _)| due <= now.instant) {
+                    self.core.prove(&mut link.state);
+                }
             }
             self.after(id, now);
         }
@@ -196,10 +205,11 @@ impl<M: Media, G: Gate> Node<M, G> {
     }
 
     /// When [`Node::handle_timeout`] is to be called, and what for.
-    pub fn poll_timeout(&self) -> Option<(landfall_protocol::time::Instant, &'static str)> {
+    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         let sessions = self.links.values().filter_map(|link| link.session.poll_timeout());
         let dial = self.core.dialer.as_ref().and_then(super::dial::Dialer::poll_timeout);
-        sessions.chain(dial).min_by_key(|(at, _)| *at)
+        let unproven = self.links.values().filter_map(|link| link.state.proof_due());
+        sessions.chain(dial).chain(unproven).min_by_key(|(at, _)| *at)
     }
 
     /// Deals with what a link's session reports and what it has to tell others.
@@ -351,6 +361,8 @@ impl LinkState {
             says: VecDeque::new(),
             consumed: 0,
             goodbye: None,
+            doubts: Vec::new(),
+            unproven: None,
             rival: None,
         }
     }

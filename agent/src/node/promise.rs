@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use landfall_core::frontier::{Frontier, Point, StreamIx};
 use landfall_core::media::Media;
-use landfall_core::num::Offset;
+use landfall_core::num::{CommitNo, Epoch, Offset};
 use landfall_protocol::limits::STREAMS_MAX;
-use landfall_protocol::message::{Durable, Scope};
+use landfall_protocol::message::{Durable, Promise, Scope};
 
 use super::feed::Feed;
 use super::link::{LinkState, Note, Say};
@@ -52,8 +52,9 @@ impl<M: Media, G: Gate> Core<M, G> {
             if ends_here { here.push((ix, point)) } else { beyond.push((ix, point)) }
         }
         let rooted: Vec<_> = beyond.iter().map(|(ix, _)| *ix).collect();
-        self.say_durable(state, Scope::Root, here);
-        self.say_durable(state, Scope::Hop, beyond);
+        let promise = self.promise_now();
+        self.say_durable(state, Scope::Root, promise, here);
+        self.say_durable(state, Scope::Hop, promise, beyond);
         self.promise_root(state, &rooted);
     }
 
@@ -66,8 +67,13 @@ impl<M: Media, G: Gate> Core<M, G> {
         }
     }
 
-    fn say_durable(&self, state: &mut LinkState, scope: Scope, points: Vec<(StreamIx, Point)>) {
-        let promise = self.promise_now();
+    fn say_durable(
+        &self,
+        state: &mut LinkState,
+        scope: Scope,
+        promise: Promise,
+        points: Vec<(StreamIx, Point)>,
+    ) {
         for points in points.chunks(STREAMS_MAX) {
             let points = points.to_vec();
             state.says.push_back(Say::Durable { scope, promise, points });
@@ -90,7 +96,22 @@ impl<M: Media, G: Gate> Core<M, G> {
                 points.push((*ix, Point { epoch, next: branch.root, hash }));
             }
         }
-        self.say_durable(state, Scope::Root, points);
+        if let Some(promise) = self.promise_of_root() {
+            self.say_durable(state, Scope::Root, promise, points);
+        }
+    }
+
+    /// Who promised what is durable at the root. If that was forgotten in a restart, at least the
+    /// journal is named.
+    fn promise_of_root(&self) -> Option<Promise> {
+        if !self.settings.upstream {
+            return Some(self.promise_now());
+        }
+        let known = self.rooted_at.log().map(|log| {
+            let (epoch, commit) = (Epoch::new(0), CommitNo::ZERO);
+            Promise { log, epoch, commit }
+        });
+        self.root_promise.or(known)
     }
 
     fn hash_at_root(
@@ -108,7 +129,14 @@ impl<M: Media, G: Gate> Core<M, G> {
         if state.direction != Direction::Up {
             return;
         }
-        self.promise = Some(durable.promise);
+        let upstream = state.hello.as_ref().map(|hello| hello.log);
+        if upstream == Some(durable.promise.log) {
+            self.promise = Some(durable.promise);
+        }
+        if durable.scope == Scope::Root {
+            self.root_promise = Some(durable.promise);
+            self.note_root(durable.promise.log);
+        }
         let mut rooted = Vec::new();
         for point in durable.streams.iter() {
             let Some(ix) = self.journal.frontier().find(point.stream) else { continue };

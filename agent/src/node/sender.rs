@@ -266,7 +266,7 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
         let sent = self.sender.sent.get(&ix).copied();
         let at = Point { epoch, next: base, hash: Some(before) };
         match sent {
-            None if base > Offset::ZERO => self.say_begin(ix, at).then_some(true),
+            None if base > Offset::ZERO => self.say_start(ix, at).then_some(true),
             Some(sent) if base > sent && !forked => {
                 if self.core.journal.frontier().name(ix).origin == self.core.settings.site {
                     return self.say_gap(ix, sent, at).then_some(true);
@@ -281,13 +281,24 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
         }
     }
 
-    fn say_begin(&mut self, ix: StreamIx, at: Point) -> bool {
+    /// Says that a stream begins in its middle here: behind what is durable at the root, and, if
+    /// more is gone than that, behind a gap.
+    fn say_start(&mut self, ix: StreamIx, at: Point) -> bool {
         let branch = self.core.journal.frontier().branch(ix, BranchIx::MAIN);
-        let rooted = branch.is_some_and(|branch| branch.root >= at.next);
+        let root = branch.map(|branch| branch.root).unwrap_or_default();
+        let own = self.core.journal.frontier().name(ix).origin == self.core.settings.site;
+        if root >= at.next || root == Offset::ZERO || !own {
+            return self.say_begin(ix, at, root);
+        }
+        let rooted = Point { next: root, hash: None, ..at };
+        self.say_begin(ix, rooted, root) && self.say_gap(ix, root, at)
+    }
+
+    fn say_begin(&mut self, ix: StreamIx, at: Point, root: Offset) -> bool {
         let stream = self.core.journal.frontier().name(ix);
         let begin = message::Begin {
             point: StreamPoint { stream, epoch: at.epoch, next: at.next, hash: at.hash },
-            durable_at: self.core.root_log.filter(|_| rooted),
+            durable_at: self.core.rooted_at.log().filter(|_| root >= at.next),
             reason: GapReason::NeverReceived,
         };
         let frame = self.link.frame(self.index, &LaneMessage::Begin(begin));
@@ -315,17 +326,17 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
         if !self.is_wanted(ix, gap.stream.topic, gap.to) {
             return Turn::On;
         }
-        let from = self.sender.sent.get(&ix).copied().unwrap_or_default().max(gap.branch.1);
+        let sent = self.sender.sent.get(&ix).copied();
         let message = message::Gap {
             stream: gap.stream,
-            from: from.min(gap.to),
+            from: sent.unwrap_or(gap.from).clamp(gap.from, gap.to),
             to: gap.to,
             epoch: gap.branch.0,
             reason: gap.reason,
             after: gap.after,
         };
         let frame = self.link.frame(self.index, &LaneMessage::Gap(message));
-        self.sender.sent.insert(ix, gap.to);
+        self.sender.sent.insert(ix, sent.unwrap_or_default().max(gap.to));
         if self.ready(frame) { Turn::On } else { Turn::Flush }
     }
 
@@ -398,7 +409,11 @@ impl<M: Media, G: Gate> Core<M, G> {
         let branch = self.journal.frontier().branch(ix, BranchIx::MAIN);
         match (loss, branch) {
             (Some(reason), _) => reason,
-            (None, Some(branch)) if branch.root > from => GapReason::AcknowledgedThenLost,
+            (None, Some(branch)) if branch.root > from => match self.rooted_at.log() {
+                // Another root was never promised them.
+                Some(log) if self.root_log.is_some_and(|root| root != log) => GapReason::NeverReceived,
+                _ => GapReason::AcknowledgedThenLost,
+            },
             (None, Some(branch)) if branch.hop > from => GapReason::HopLost,
             _ => GapReason::Dropped,
         }
