@@ -18,8 +18,8 @@ pub(crate) enum Feed {
     /// Nothing has come yet.
     #[default]
     New,
-    /// It goes on from a branch.
-    Level(BranchIx),
+    /// It goes on from a branch, if it could be told from which.
+    Level(Option<BranchIx>),
     /// It repeats what should be here, from `start` on, but nothing has proved it so far.
     Behind {
         /// Where the repetition began.
@@ -59,8 +59,9 @@ impl<M: Media, G: Gate> Core<M, G> {
                 continue;
             }
             // Where the records are gone, an equal epoch counts as equal.
-            state.feeds.insert(ix, Feed::Level(self.branch_at(ix, at)));
-            state.proven.insert(ix, at);
+            let branch = self.branch_at(ix, at);
+            state.feeds.insert(ix, Feed::Level(branch));
+            state.proven.insert((ix, branch), at);
         }
     }
 }

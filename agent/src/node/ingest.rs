@@ -322,7 +322,7 @@ impl<M: Media, G: Gate> Core<M, G> {
     fn note_progress(&mut self, state: &mut LinkState, item: &Judged<'_>) {
         let head = &item.batch.head;
         let end = Point { epoch: head.epoch, next: head.end(), hash: Some(head.after) };
-        let feed = match item.verdict {
+        let branch = match item.verdict {
             Verdict::Unproven => {
                 let start = Point { epoch: head.epoch, next: head.base, hash: Some(head.before) };
                 let start = match state.feeds.get(&item.ix) {
@@ -333,26 +333,36 @@ impl<M: Media, G: Gate> Core<M, G> {
                 state.unproven = Some(self.arrived_at.instant);
                 return;
             }
-            _ => Feed::Level(self.branch_at(item.ix, end)),
+            _ => self.branch_at(item.ix, end),
         };
-        state.feeds.insert(item.ix, feed);
-        let proven = state.proven.entry(item.ix).or_insert(end);
+        state.feeds.insert(item.ix, Feed::Level(branch));
+        let proven = state.proven.entry((item.ix, branch)).or_insert(end);
         if proven.next <= end.next {
             *proven = end;
         }
     }
 
-    /// The branch that a point which is known to be here belongs to.
-    pub(crate) fn branch_at(&self, ix: StreamIx, point: Point) -> BranchIx {
+    /// The branch that a point which is known to be here belongs to, if it can be told.
+    pub(crate) fn branch_at(&self, ix: StreamIx, point: Point) -> Option<BranchIx> {
         let frontier = self.journal.frontier();
-        let on = |(at, branch): &(BranchIx, Branch)| {
-            let rungs = frontier.ladder(ix, *at).iter();
+        let rungs = |at: BranchIx| frontier.ladder(ix, at).iter();
+        let exact = |(at, branch): &(BranchIx, Branch)| {
             let tip = branch.tip.next == point.next && branch.tip.hash == point.hash;
-            tip || rungs
-                .into_iter()
-                .any(|rung| rung.next == point.next && Some(rung.hash) == point.hash)
+            tip || rungs(*at).any(|rung| rung.next == point.next && Some(rung.hash) == point.hash)
         };
-        frontier.branches(ix).find(on).map_or(BranchIx::MAIN, |(at, _)| at)
+        let spans = |(_, branch): &(BranchIx, Branch)| {
+            branch.from < point.next && point.next <= branch.tip.next
+        };
+        let under = |(at, branch): &(BranchIx, Branch)| {
+            let tip = branch.tip.epoch == point.epoch;
+            tip || rungs(*at).any(|rung| rung.epoch == point.epoch && rung.next >= point.next)
+        };
+        let all: Vec<_> = frontier.branches(ix).collect();
+        let spanning: Vec<_> = all.iter().filter(|branch| spans(branch)).collect();
+        let only = if let [only] = spanning.as_slice() { Some(*only) } else { None };
+        let exact = all.iter().find(|branch| exact(branch));
+        let found = exact.or_else(|| spanning.iter().copied().find(|branch| under(branch)));
+        found.or(only).map(|(at, _)| *at)
     }
 }
 

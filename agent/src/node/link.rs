@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use landfall_core::frontier::{Frontier, Point, StreamIx};
+use landfall_core::frontier::{BranchIx, Frontier, Point, StreamIx};
 use landfall_core::media::Media;
 use landfall_core::num::{Epoch, Lane, LogId, Offset};
 use landfall_protocol::buffer::Growable;
@@ -62,9 +62,9 @@ pub(crate) struct LinkState {
     pub(crate) site: Option<String>,
     pub(crate) feeds: BTreeMap<StreamIx, Feed>,
     /// What the peer may be told to be durable once what is staged is synced.
-    pub(crate) proven: BTreeMap<StreamIx, Point>,
+    pub(crate) proven: BTreeMap<(StreamIx, Option<BranchIx>), Point>,
     /// How far the peer was last told.
-    pub(crate) told: BTreeMap<StreamIx, Point>,
+    pub(crate) told: BTreeMap<(StreamIx, BranchIx), Point>,
     /// Streams whose refusal has been said.
     pub(crate) refused: BTreeSet<String>,
     pub(crate) sender: Option<Sender>,

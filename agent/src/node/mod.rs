@@ -26,6 +26,7 @@ mod joiner;
 mod late;
 mod link;
 mod lookup;
+mod progress;
 mod promise;
 mod retain;
 mod root;
@@ -118,7 +119,7 @@ pub(crate) struct Core<M: Media, G> {
     /// The last promise that was heard from the root.
     pub(crate) root_promise: Option<Promise>,
     /// How far each lane is durable at the next node.
-    pub(crate) durable: BTreeMap<Lane, sender::LanePlace>,
+    pub(crate) durable: BTreeMap<Lane, progress::LanePlace>,
     pub(crate) gaps: late::Gaps,
     /// The sessions from below.
     pub(crate) living: BTreeMap<LinkId, twins::Living>,

@@ -5,7 +5,7 @@ use landfall_core::control::{BranchBody, GapBody};
 use landfall_core::entry::Kind;
 use landfall_core::frontier::{Branch, BranchIx, BranchKind, Change, Frontier, Point, StreamIx};
 use landfall_core::media::Media;
-use landfall_core::num::{Epoch, Lane, LogId};
+use landfall_core::num::{Lane, LogId};
 use landfall_protocol::message::{Begin, Gap, RefusedCode};
 use landfall_protocol::session::Fault;
 
@@ -58,7 +58,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         gap: &Gap<'_>,
     ) -> Option<(BranchIx, Branch)> {
         let frontier = self.journal.frontier();
-        if let Some(Feed::Level(at)) = state.feeds.get(&ix) {
+        if let Some(Feed::Level(Some(at))) = state.feeds.get(&ix) {
             return frontier.branch(ix, *at).map(|branch| (*at, branch));
         }
         let here = |(_, branch): &(BranchIx, Branch)| branch.tip.next <= gap.to;
@@ -103,9 +103,9 @@ impl<M: Media, G: Gate> Core<M, G> {
             );
             self.alarm(AlarmKind::Gap, self.stream_name(ix), text);
             self.gaps.add(ix, branch.tip.next, gap.to);
-            state.feeds.insert(ix, Feed::Level(at));
+            state.feeds.insert(ix, Feed::Level(Some(at)));
             let point = Point { epoch: gap.epoch, next: gap.to, hash: gap.after };
-            state.proven.insert(ix, point);
+            state.proven.insert((ix, Some(at)), point);
         }
         Ok(())
     }
@@ -163,11 +163,5 @@ impl<M: Media, G: Gate> Core<M, G> {
         // All before it is durable at the root, or a gap follows.
         self.journal.frontier_mut().promise(ix, BranchIx::MAIN, at.next, at.next);
         Ok(())
-    }
-
-    /// The branch of a stream that was begun last under an epoch.
-    pub(crate) fn branch_of_epoch(&self, ix: StreamIx, epoch: Epoch) -> Option<BranchIx> {
-        let of = |(_, branch): &(BranchIx, Branch)| branch.tip.epoch == epoch;
-        self.journal.frontier().branches(ix).find(of).map(|(at, _)| at)
     }
 }

@@ -61,11 +61,12 @@ impl<M: Media, G: Gate> Core<M, G> {
             return;
         }
         let Some(hash) = point.hash else { return };
-        let level = frontier
-            .branches(ix)
-            .any(|(_, branch)| branch.tip.next == point.next && branch.tip.hash == Some(hash));
-        if level {
-            state.proven.insert(ix, point);
+        let mut branches = frontier.branches(ix);
+        let level = branches
+            .find(|(_, branch)| branch.tip.next == point.next && branch.tip.hash == Some(hash));
+        drop(branches);
+        if let Some((at, _)) = level {
+            state.proven.insert((ix, Some(at)), point);
         } else if stream.origin == site && !state.feeds.contains_key(&ix) {
             self.check_tail(state, ix, point, hash);
         }
