@@ -215,6 +215,7 @@ impl<M: Media, G: Gate> Core<M, G> {
                 }
             }
             Direction::Down => {
+                self.note_living(state);
                 self.check_promise(state);
                 self.notes.push_back(Note::Arrived(state.id));
             }
@@ -250,6 +251,7 @@ impl<M: Media, G: Gate> Core<M, G> {
     }
 
     pub(crate) fn link_ended(&mut self, state: &LinkState, why: &str, now: Now) {
+        self.living.remove(&state.id);
         let up = self.dialer.as_ref().is_some_and(|dialer| dialer.state().phase != Phase::Waiting);
         if state.direction == Direction::Up && up {
             self.dial_failed(why, landfall_protocol::time::Duration::ZERO, now);

@@ -23,10 +23,13 @@ mod giveback;
 mod greeting;
 mod ingest;
 mod joiner;
+mod late;
 mod link;
 mod lookup;
+mod progress;
 mod promise;
 mod retain;
+mod root;
 mod sender;
 mod settings;
 mod statement;
@@ -109,10 +112,17 @@ pub(crate) struct Core<M: Media, G> {
     pub(crate) boot: BootId,
     /// The log at the root, as the upstream node says.
     pub(crate) root_log: Option<LogId>,
+    /// Where what is durable at the root is durable.
+    pub(crate) rooted_at: root::RootedAt,
     /// The last promise that was heard from the upstream node.
     pub(crate) promise: Option<Promise>,
+    /// The last promise that was heard from the root.
+    pub(crate) root_promise: Option<Promise>,
     /// How far each lane is durable at the next node.
-    pub(crate) durable: BTreeMap<Lane, sender::LanePlace>,
+    pub(crate) durable: BTreeMap<Lane, progress::LanePlace>,
+    pub(crate) gaps: late::Gaps,
+    /// The sessions from below.
+    pub(crate) living: BTreeMap<LinkId, twins::Living>,
     /// What one link has to tell others.
     pub(crate) notes: VecDeque<link::Note>,
     /// What came in and was not yet durable is gone: the peers must begin again.
@@ -150,8 +160,12 @@ impl<M: Media, G: Gate> Node<M, G> {
             alarms: alarm::Alarms::default(),
             boot,
             root_log: None,
+            rooted_at: root::RootedAt::default(),
             promise,
+            root_promise: None,
             durable: BTreeMap::new(),
+            gaps: late::Gaps::default(),
+            living: BTreeMap::new(),
             notes: VecDeque::new(),
             reset_links: false,
             arrived_at: now,

@@ -28,6 +28,8 @@ pub(crate) enum Verdict {
     Early(Point),
     /// It goes on from a known point otherwise than the branches do.
     Fork,
+    /// It belongs into a gap.
+    Late,
     /// What is stored must be looked at: does the stream pass through its end?
     LookEnd,
     /// What is stored must be looked at: does the stream pass through its beginning?
