@@ -180,6 +180,8 @@ fn transport_settings(config: &Config) -> Settings {
         tcp_after: config.upstream.tcp_fallback_delay,
         initial_rtt: Some(config.upstream.initial_rtt),
         idle_timeout: config.hub.idle_timeout,
+        // Two of three may be lost on the way.
+        keep_alive: base.keep_alive.min(config.hub.idle_timeout / 3),
         priorities: Settings::control_then(&priorities),
         ..base
     }

@@ -110,7 +110,7 @@ impl<M: Media, G: Gate> Core<M, G> {
                 let entry = match self.journal.read(lane, &mut cursor, &mut buffer) {
                     ReadStep::Entry(entry) => entry,
                     ReadStep::Missing(..) => continue,
-                    ReadStep::End | ReadStep::TooLong(_) => break,
+                    ReadStep::End | ReadStep::TooLong(_) | ReadStep::Failed(_) => break,
                 };
                 let gap = Some(entry.body).filter(|_| entry.header.kind == Kind::Gap);
                 let Some(gap) = gap.and_then(|body| GapBody::decode(body).ok()) else { continue };
