@@ -7,6 +7,8 @@ pub mod codec;
 pub mod config;
 pub mod coordinates;
 pub mod daemon;
+#[cfg(feature = "demo")]
+pub mod demo;
 pub mod entropy;
 pub mod event_json;
 pub mod identity;
