@@ -7,5 +7,5 @@ pub mod process;
 pub mod rng;
 pub mod soak;
 pub mod trial;
-pub mod world;
 pub mod walk;
+pub mod world;
