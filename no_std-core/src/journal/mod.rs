@@ -163,8 +163,8 @@ impl<M: Media, T: Tables> Journal<M, T> {
         self.poisoned
     }
 
-    /// Whether the medium failed in a way that only opening the journal anew can mend. Until then it
-    /// can be read, and commits are refused.
+    /// Whether the medium failed in a way that only opening the journal anew can mend. Until then
+    /// it can be read, and commits are refused.
     pub fn has_failed(&self) -> bool {
         self.failed
     }
