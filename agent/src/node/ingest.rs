@@ -7,6 +7,7 @@ use landfall_core::entry::{Hop, Kind, hops};
 use landfall_core::frontier::{
     Branch, BranchIx, BranchKind, Change, Frontier, FrontierFault, Point, StreamIx,
 };
+use landfall_core::hash::StreamHash;
 use landfall_core::journal::StageError;
 use landfall_core::limits::HOPS_MAX;
 use landfall_core::media::Media;
@@ -161,7 +162,12 @@ impl<M: Media, G: Gate> Core<M, G> {
         match verdict {
             Verdict::LookEnd => match self.holds(ix, head.end(), head.after) {
                 Held::Yes => Verdict::Had,
-                Held::No | Held::Gone => Verdict::Fork,
+                Held::No | Held::Gone => self.part(ix, batch),
+            },
+            Verdict::Fork(..) => self.part(ix, batch),
+            Verdict::Deeper => match self.part(ix, batch) {
+                Verdict::Fork(from, _) if from == head.base => Verdict::Deeper,
+                parted => parted,
             },
             Verdict::LookBase => match self.holds(ix, head.base, head.before) {
                 Held::Yes => self.look_closer(ix, batch, Verdict::LookEnd),
@@ -170,6 +176,16 @@ impl<M: Media, G: Gate> Core<M, G> {
                 Held::No => Verdict::Deeper,
             },
             other => other,
+        }
+    }
+
+    /// Where a batch parts from what is stored, if it does.
+    fn part(&self, ix: StreamIx, batch: &Batch<'_>) -> Verdict {
+        let head = &batch.head;
+        match self.common(ix, batch) {
+            Some((next, _)) if next == head.end() => Verdict::Had,
+            Some((next, hash)) => Verdict::Fork(next, hash),
+            None => Verdict::Fork(head.base, head.before),
         }
     }
 
@@ -221,9 +237,15 @@ impl<M: Media, G: Gate> Core<M, G> {
         for item in judged {
             match item.verdict {
                 Verdict::Next(_) | Verdict::First => raw(&mut body, &item.batch),
-                Verdict::Fork | Verdict::Late => {
-                    self.begin_branch(state, lane, item, now)?;
+                Verdict::Late => {
+                    let head = &item.batch.head;
+                    self.begin_branch(state, lane, item, (head.base, head.before), now)?;
                     raw(&mut body, &item.batch);
+                }
+                Verdict::Fork(from, before) => {
+                    self.begin_branch(state, lane, item, (from, before), now)?;
+                    cut(&mut body, &item.batch, from, before)
+                        .map_err(|_| Fault::Content("a batch is malformed"))?;
                 }
                 Verdict::Overlap(_, from, before) => {
                     cut(&mut body, &item.batch, from, before)
@@ -285,10 +307,11 @@ impl<M: Media, G: Gate> Core<M, G> {
         state: &mut LinkState,
         lane: Lane,
         item: &Judged<'_>,
+        (from, before): (Offset, StreamHash),
         now: Now,
     ) -> Result<(), Fault> {
         let head = &item.batch.head;
-        let at = Point { epoch: head.epoch, next: head.base, hash: Some(head.before) };
+        let at = Point { epoch: head.epoch, next: from, hash: Some(before) };
         let kind = if item.late { BranchKind::Late } else { BranchKind::Fork };
         let first = head.epoch;
         match kind {
@@ -362,7 +385,11 @@ impl<M: Media, G: Gate> Core<M, G> {
         };
         let all: Vec<_> = frontier.branches(ix).collect();
         let spanning: Vec<_> = all.iter().filter(|branch| spans(branch)).collect();
+        let known = |(at, branch): &(BranchIx, Branch)| {
+            branch.first == point.epoch || rungs(*at).any(|rung| rung.epoch == point.epoch)
+        };
         let only = if let [only] = spanning.as_slice() { Some(*only) } else { None };
+        let only = only.filter(|branch| known(branch));
         let exact = all.iter().find(|branch| exact(branch));
         let found = exact.or_else(|| spanning.iter().copied().find(|branch| under(branch)));
         found.or(only).map(|(at, _)| *at)
@@ -375,7 +402,7 @@ pub(crate) fn foresee(views: &mut Vec<View<'_>>, earlier: &Judged<'_>) {
     let tip = Point { epoch: head.epoch, next: head.end(), hash: Some(head.after) };
     let moved = match earlier.verdict {
         Verdict::Next(at) | Verdict::Overlap(at, ..) => Some(at),
-        Verdict::First | Verdict::Fork | Verdict::Late => None,
+        Verdict::First | Verdict::Fork(..) | Verdict::Late => None,
         _ => return,
     };
     if let Some(view) = views.iter_mut().find(|view| Some(view.ix) == moved) {
@@ -384,7 +411,10 @@ pub(crate) fn foresee(views: &mut Vec<View<'_>>, earlier: &Judged<'_>) {
     }
     let none = Offset::ZERO;
     let kind = if earlier.late { BranchKind::Late } else { BranchKind::Fork };
-    let (first, from) = (head.epoch, head.base);
+    let (first, mut from) = (head.epoch, head.base);
+    if let Verdict::Fork(at, _) = earlier.verdict {
+        from = at;
+    }
     let mark = (landfall_core::num::SegmentNo::ZERO, none);
     let branch = Branch { kind, first, from, tip, hop: none, root: none, mark };
     views.push(View { ix: BranchIx(views.len() as u16), branch, ladder: &[] });
@@ -403,7 +433,7 @@ fn cut(
     body: &mut Vec<u8>,
     batch: &Batch<'_>,
     from: Offset,
-    before: landfall_core::hash::StreamHash,
+    before: StreamHash,
 ) -> Result<(), Malformed> {
     let mut skipped = 0;
     for placed in batch.records() {

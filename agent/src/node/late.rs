@@ -53,6 +53,8 @@ impl<M: Media, G: Gate> Core<M, G> {
             return Ok(vec![(false, *batch)]);
         }
         drop(branches);
+        // What is compared with must be readable.
+        self.commit_staged();
         self.load_gaps();
         let gaps = self.gaps.of(ix);
         let touches = |gap: &Range<Offset>| gap.start < head.end() && head.base < gap.end;

@@ -70,6 +70,10 @@ impl World {
                 self.truth.gaps.gaps.extend(held.gaps.iter().cloned());
             }
         }
+        // What a root has synced can't be seen while it is down.
+        if self.hosts.values().any(|host| host.upstream.is_none() && host.node.is_none()) {
+            return;
+        }
         for (name, _, held) in &all {
             self.check_acknowledged(name, held);
             self.check_promises(name, held);
