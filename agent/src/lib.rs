@@ -3,9 +3,12 @@
 pub mod api;
 pub mod cli;
 pub mod clock;
+pub mod codec;
 pub mod config;
 pub mod coordinates;
 pub mod daemon;
+#[cfg(feature = "demo")]
+pub mod demo;
 pub mod entropy;
 pub mod event_json;
 pub mod identity;

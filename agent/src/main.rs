@@ -40,9 +40,21 @@ async fn obey(command: Command) -> Result<Exit, Failure> {
         Command::Version => print(&mut out, concat!("landfall ", env!("CARGO_PKG_VERSION"), "\n")),
         Command::Init(options) => cli::init::run(&options, &mut out),
         Command::Run(options) => cli::run::run(&options).await,
-        Command::Demo | Command::Verify(_) | Command::Doctor(_) => {
-            Err(Failure::refused("landfall: this command is not there yet"))
+        Command::Verify(options) => cli::verify::run(&options, &mut out),
+        #[cfg(feature = "demo")]
+        Command::Demo => match std::env::current_exe() {
+            Ok(program) => {
+                landfall::demo::run(&landfall::demo::Plan::standard(program), &mut out).await
+            }
+            Err(error) => {
+                Err(Failure::refused(format!("landfall demo: cannot find this program: {error}")))
+            }
+        },
+        #[cfg(not(feature = "demo"))]
+        Command::Demo => {
+            Err(Failure::refused("landfall demo: this build for devices has no demonstration"))
         }
+        Command::Doctor(_) => Err(Failure::refused("landfall: this command is not there yet")),
         Command::Append(options) => {
             let node = Reached::find(&options.node).await?;
             let outcome = cli::append::run(&options, &node.client, &mut out).await;

@@ -26,9 +26,11 @@ use rustix::io::Errno;
 
 use handles::Handles;
 pub use lock::DirLock;
+pub use overlay::Overlay;
 
 mod handles;
 mod lock;
+mod overlay;
 mod space;
 
 const UNIT_BYTES: u32 = 4096;

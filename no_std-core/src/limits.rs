@@ -30,3 +30,37 @@ pub const COUNTER_MAX: u64 = 1 << 62;
 const _: () = assert!(RECORD_BYTES_MAX + 1024 <= ENTRY_BYTES_MAX, "a record fits into an entry");
 const _: () = assert!(ENTRY_BYTES_MAX * 2 <= COMMIT_BYTES_MAX, "a commit holds several entries");
 const _: () = assert!(JOINED_BYTES_MAX <= ENTRY_BYTES_MAX, "a joined body is a body");
+
+#[cfg(test)]
+mod tests {
+    use std::format;
+
+    macro_rules! documented {
+        ($($name:ident),*) => {
+            const DOCUMENT: &str = include_str!("../../docs/format.md");
+            $(
+                let row = format!("| `{}` | {} |", stringify!($name), super::$name);
+                assert!(DOCUMENT.contains(&row), "docs/format.md lacks {row}");
+            )*
+        };
+    }
+
+    #[test]
+    fn the_document_of_the_format_names_the_same_limits() {
+        documented!(
+            SITE_BYTES_MAX,
+            TOPIC_BYTES_MAX,
+            RECORD_BYTES_MAX,
+            HEADERS_MAX,
+            ENTRY_BYTES_MAX,
+            COMMIT_BYTES_MAX,
+            COMMIT_ENTRIES_MAX,
+            JOINED_BYTES_MAX,
+            LANES_MAX,
+            HOPS_MAX,
+            RUNGS_MAX,
+            OPENINGS_MAX,
+            COUNTER_MAX
+        );
+    }
+}

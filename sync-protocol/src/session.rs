@@ -132,9 +132,9 @@ impl<B: Buffer, const LANES: usize> Session<B, LANES> {
         self.machine.agreed().map(|agreed| agreed.version)
     }
 
-    /// What both ends can do; nothing before the other end's hello was heard.
+    /// What both ends can do, or are taken to before the other end's hello was heard.
     pub fn features(&self) -> Features {
-        self.machine.agreed().map_or(Features::NONE, |agreed| agreed.features)
+        self.machine.agreed().map_or(self.machine.early(), |agreed| agreed.features)
     }
 
     /// The time from the last ping that was answered to its answer.

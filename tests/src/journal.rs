@@ -136,6 +136,7 @@ pub fn read_all<M: Media, T: Tables>(journal: &Journal<M, T>, lane: Lane) -> Lec
     loop {
         match journal.read(lane, &mut cursor, &mut buffer) {
             ReadStep::End => break,
+            ReadStep::Failed(error) => panic!("the medium is on: {error}"),
             ReadStep::TooLong(len) => panic!("an entry of {len} bytes is over the limit"),
             ReadStep::Missing(from, to) => {
                 assert!(from == next && to > from, "{from}..{to} is missing at {next}");

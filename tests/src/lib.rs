@@ -8,3 +8,4 @@ pub mod rng;
 pub mod soak;
 pub mod trial;
 pub mod walk;
+pub mod world;

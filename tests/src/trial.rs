@@ -196,6 +196,9 @@ impl<R: Rig, T: Tables> Trial<R, T> {
         if self.tells_losses {
             self.model.check_losses(journal);
         }
+        let mut tips = (self.parts)(&self.config, self.rig.geometry().slots).frontier;
+        let mut buffer = vec![0; 64 * 1024];
+        journal.verify(&mut tips, &mut buffer, &mut |finding| panic!("{finding:?}")).unwrap();
     }
 
     fn checkpoint(&mut self) -> After {

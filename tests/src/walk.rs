@@ -126,6 +126,9 @@ impl Walk<'_> {
                     self.wrong(format!("lane {lane} has a gap at seq {}", entry.header.seq));
                 }
                 ReadStep::Entry(_) => {}
+                ReadStep::Failed(error) => {
+                    return self.wrong(format!("lane {lane} can't be read: {error}"));
+                }
                 ReadStep::Missing(from, to) => {
                     self.wrong(format!("lane {lane} lacks seqs {from} to {to}"));
                 }

@@ -13,7 +13,7 @@ use landfall_tests::trial::{LANES, Trial};
 
 #[test]
 fn disks() {
-    each_seed(1_500, |seed| {
+    each_seed(1_000, |seed| {
         let unit = if seed % 2 == 0 { 512 } else { 4096 };
         let disk = SimDisk::new(12, 32 * 1024, unit, seed);
         if seed % 3 == 0 {
@@ -27,7 +27,7 @@ fn disks() {
 
 #[test]
 fn flash() {
-    each_seed(1_500, |seed| {
+    each_seed(1_000, |seed| {
         let chip = SimNor::new(18, 4096, [4, 8, 32, 64][seed as usize % 4], seed);
         let config = config(chip.geometry(), LANES, 1024);
         Trial::new(chip, config, heap, seed).run(60);
@@ -36,7 +36,7 @@ fn flash() {
 
 #[test]
 fn flash_without_allocation() {
-    each_seed(1_500, |seed| {
+    each_seed(1_000, |seed| {
         let chip = SimNor::new(14, 4096, [8, 32][seed as usize % 2], seed);
         let config = config(chip.geometry(), LANES, 1024);
         Trial::new(chip, config, |_, _| Parts::<Tiny>::new(SITE), seed).run(60);

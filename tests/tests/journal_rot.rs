@@ -3,8 +3,8 @@
 //! `LANDFALL_BITS=1` flips every bit instead of a sample.
 
 use landfall_core::batch::HEAD_BYTES_MAX;
-use landfall_core::frontier::{Frontier, Point, StreamIx};
-use landfall_core::journal::{Journal, ReadStep, Recovery};
+use landfall_core::frontier::{Frontier, HubFrontier, Point, StreamIx};
+use landfall_core::journal::{Fault, Finding, Journal, ReadStep, Recovery};
 use landfall_core::limits::LANES_MAX;
 use landfall_core::media::{Media, Place, SlotIx};
 use landfall_core::num::{Lane, SegmentNo, Seq};
@@ -206,6 +206,11 @@ impl World {
             if hit.is_none_or(|hit| hit.names_what_it_held(*bit / 8)) {
                 assert_eq!(self.tips(&journal), self.tips, "{context}");
             }
+            let findings = findings(&journal);
+            if hit.is_some_and(|hit| hit.names_what_it_held(*bit / 8) && hit.seqs.0 < hit.seqs.1) {
+                assert!(findings.iter().any(tells_a_loss), "{findings:?}: {context}");
+            }
+            assert!(hit.is_some() || findings.is_empty(), "{findings:?}: {context}");
             self.goes_on(journal, &context);
         }
     }
@@ -251,6 +256,18 @@ impl World {
         assert_eq!(after.records.len(), before.records.len() + 1, "{context}");
         assert_eq!(after.missing, before.missing, "{context}");
     }
+}
+
+fn findings(journal: &Journal<SimDisk, Heap>) -> Vec<Finding> {
+    let (mut tips, mut buffer) = (HubFrontier::new(8), vec![0; SLOT_BYTES as usize]);
+    let mut findings = Vec::new();
+    journal.verify(&mut tips, &mut buffer, &mut |finding| findings.push(finding)).unwrap();
+    findings
+}
+
+/// Whether seqs are missing as the losses tell.
+fn tells_a_loss(finding: &Finding) -> bool {
+    matches!(finding.fault, Fault::Missing(_, _, true))
 }
 
 fn open(disk: &SimDisk) -> (Journal<SimDisk, Heap>, Recovery) {

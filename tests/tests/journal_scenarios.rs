@@ -7,7 +7,7 @@ use landfall_core::batch::batches;
 use landfall_core::entry::Kind;
 use landfall_core::frontier::{BranchIx, Frontier, StreamIx};
 use landfall_core::gap::GapReason;
-use landfall_core::journal::{Journal, ReadStep, Recovery, StageError};
+use landfall_core::journal::{Journal, OpenError, ReadStep, Recovery, StageError};
 use landfall_core::media::{Geometry, Media, MediaError, Place, SlotIx};
 use landfall_core::num::{Lane, Offset, ProducerId, Seq, Timestamp};
 use landfall_core::record::{Producer, Record};
@@ -254,6 +254,25 @@ fn a_producer_that_repeats_itself_is_recognised() {
     }
     assert_eq!(written, 50);
     assert_eq!(read_all(&open(&disk).0, LANE).records.len(), 50);
+}
+
+#[test]
+fn a_medium_that_refuses_to_read_costs_nothing() {
+    let disk = disk();
+    let (mut journal, _) = open(&disk);
+    append_each(&mut journal, 0..3, "ais", 20);
+    disk.cut();
+    let mut buffer = vec![0; 16 * 1024];
+    let mut cursor = journal.first(LANE);
+    let step = journal.read(LANE, &mut cursor, &mut buffer);
+    assert!(matches!(step, ReadStep::Failed(MediaError::Failed)), "{step:?}");
+    let parts = heap(disk.geometry(), &config(disk.geometry(), 2, 4 * 1024));
+    let again = config(disk.geometry(), 2, 4 * 1024);
+    let refused = Journal::open(disk.clone(), again, parts, fresh(&mut Rng::new(1)));
+    assert!(matches!(refused, Err(OpenError::Media(MediaError::Failed))));
+    disk.restart();
+    let (journal, recovery) = open(&disk);
+    assert_eq!((values(&journal), recovery.damaged), (vec![0, 1, 2], 0));
 }
 
 fn disk() -> SimDisk {

@@ -5,7 +5,7 @@ use crate::shell::{self, Failure};
 
 pub(crate) const TASK: Task = Task {
     name: "soak",
-    about: "--kills N [--seed S] [--dir D] [--minutes M]: kill hub and device at random, then check",
+    about: "--kills N [--seed S] [--dir D] [--minutes M]: kill hub and device, then check",
     run,
 };
 

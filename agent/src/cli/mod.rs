@@ -15,6 +15,7 @@ pub mod sites;
 pub mod status;
 pub mod terminal;
 pub mod token;
+pub mod verify;
 
 use std::ffi::OsString;
 

@@ -152,6 +152,13 @@ impl Machine {
                 }
             }
             self.turn_over();
+            if self.node.journal().has_failed() {
+                tracing::error!(
+                    "the disk failed to write or sync; the node stops, and recovers when it is \
+                     started again. Check the disk."
+                );
+                return self.stop(inputs).await;
+            }
         }
     }
 
@@ -291,7 +298,7 @@ impl Machine {
             Refusal::LaneFull(_) => (
                 ErrorCode::LaneFull,
                 "the lane is full of records that are not yet durable at the root",
-                "bring the link up, raise the lane's budget_bytes, or set on_full = \"drop_oldest\"",
+                "bring the link up, raise budget_bytes, or set on_full = \"drop_oldest\"",
             ),
             Refusal::NoSpace => {
                 (ErrorCode::DiskFull, "the disk is full", "free space; nothing stored is lost")

@@ -14,6 +14,7 @@
 mod admin;
 mod gate;
 mod handle;
+mod inspect;
 mod machine;
 mod open;
 mod reader;
@@ -22,6 +23,7 @@ mod run;
 
 pub use gate::SiteGate;
 pub use handle::Handle;
+pub use inspect::{BranchReport, Found, Inspection, LaneReport, Report};
 pub use machine::Stopped;
 pub use open::{Opened, StartError, create, open};
 pub use run::{Daemon, Until};

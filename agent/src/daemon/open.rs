@@ -77,7 +77,7 @@ const TOKEN_FILE: &str = "join.token";
 /// Slots for the node's own topics.
 const INTERNAL_SLOTS: u32 = 4;
 /// Streams that a node may hold.
-const STREAMS_MAX: usize = 200_000;
+pub(super) const STREAMS_MAX: usize = 200_000;
 
 /// Makes a node's directory: name, key, lanes, and a configuration file if there is none.
 ///
@@ -116,27 +116,18 @@ pub fn create(
 /// # Errors
 /// See [`StartError`].
 pub fn open(data: &Path, config: Config) -> Result<Opened, StartError> {
-    let site = fs::read_to_string(data.join(SITE_FILE))
-        .map_err(|_| StartError::NoNode(data.into()))?
-        .trim()
-        .to_owned();
-    let site = config.node.site.clone().unwrap_or(site);
     let lanes = lane_names(data, &config)?;
-    let settings = settings(&site, &config, &lanes);
-    let journal_config = journal_config(&config, &settings)?;
-    let slots = journal_config.slots.iter().sum::<u32>() + CONTROL_SLOTS;
-    let slot_bytes = u32::try_from(config.storage.segment_bytes.0).unwrap_or(u32::MAX);
-    let shape = FileShape { slots, slot_bytes, powersafe: config.storage.powersafe };
+    let Layout { mut settings, journal: journal_config, shape } =
+        Layout::of(data, &config, &lanes)?;
     let media = FileMedia::open(data, shape).map_err(StartError::Media)?;
     let key = NodeKey::load(data).map_err(StartError::Key)?;
     let key = key.ok_or_else(|| StartError::NoNode(data.into()))?;
     let random = || entropy::number().map_err(StartError::Entropy);
     let boot = BootId::new(entropy::boot_id().map_err(StartError::Entropy)?);
     let fresh = Fresh { log: LogId::new(random()?), epoch: Epoch::new(random()?), boot };
-    let parts = Parts::<Heap>::new(slots, STREAMS_MAX, journal_config.commit_max as usize);
+    let parts = Parts::<Heap>::new(shape.slots, STREAMS_MAX, journal_config.commit_max as usize);
     let (journal, recovery) = Journal::open(media, journal_config, parts, fresh)
         .map_err(|error| StartError::Journal(data.into(), error))?;
-    let mut settings = settings;
     let token = stored_token(data)?;
     settings.enrol =
         token.as_ref().map(|token| (token.id.to_string(), token.secret.expose().to_vec()));
@@ -159,23 +150,53 @@ fn stored_token(data: &Path) -> Result<Option<crate::identity::token::Token>, St
     text.trim().parse().map(Some).map_err(|_| StartError::Token(path))
 }
 
+/// How a node's data is laid out, by its name, its lanes and its configuration.
+pub(super) struct Layout {
+    pub(super) settings: Settings,
+    pub(super) journal: JournalConfig,
+    pub(super) shape: FileShape,
+}
+
+impl Layout {
+    pub(super) fn of(data: &Path, config: &Config, lanes: &[String]) -> Result<Self, StartError> {
+        let site = fs::read_to_string(data.join(SITE_FILE))
+            .map_err(|_| StartError::NoNode(data.into()))?
+            .trim()
+            .to_owned();
+        let site = config.node.site.clone().unwrap_or(site);
+        let settings = settings(&site, config, lanes);
+        let journal = journal_config(config, &settings)?;
+        let slots = journal.slots.iter().sum::<u32>() + CONTROL_SLOTS;
+        let slot_bytes = u32::try_from(config.storage.segment_bytes.0).unwrap_or(u32::MAX);
+        let shape = FileShape { slots, slot_bytes, powersafe: config.storage.powersafe };
+        Ok(Self { settings, journal, shape })
+    }
+}
+
 /// The lanes in the order of their numbers, which never changes once the journal is made.
 fn lane_names(data: &Path, config: &Config) -> Result<Vec<String>, StartError> {
+    if let Some(made) = lanes_made(data, config)? {
+        return Ok(made);
+    }
+    let told: Vec<_> = config.lanes.iter().map(|lane| lane.name.clone()).collect();
+    let path = data.join(LANES_FILE);
+    let text = told.join("\n") + "\n";
+    write_file(&path, &text, 0o644).map_err(|error| StartError::File(path, error))?;
+    Ok(told)
+}
+
+/// The lanes that the journal was made with, if it was made.
+pub(super) fn lanes_made(data: &Path, config: &Config) -> Result<Option<Vec<String>>, StartError> {
     let told: Vec<_> = config.lanes.iter().map(|lane| lane.name.clone()).collect();
     if told.len() >= LANES_MAX {
         return Err(StartError::TooManyLanes);
     }
-    let path = data.join(LANES_FILE);
-    let Ok(text) = fs::read_to_string(&path) else {
-        let text = told.join("\n") + "\n";
-        write_file(&path, &text, 0o644).map_err(|error| StartError::File(path, error))?;
-        return Ok(told);
-    };
+    let Ok(text) = fs::read_to_string(data.join(LANES_FILE)) else { return Ok(None) };
     let made: Vec<_> = text.lines().map(str::to_owned).collect();
     let (mut left, mut right) = (made.clone(), told.clone());
     left.sort();
     right.sort();
-    if left == right { Ok(made) } else { Err(StartError::Lanes { made, told }) }
+    if left == right { Ok(Some(made)) } else { Err(StartError::Lanes { made, told }) }
 }
 
 fn settings(site: &str, config: &Config, lanes: &[String]) -> Settings {
@@ -278,15 +299,16 @@ impl fmt::Display for StartError {
             Self::File(path, error) => write!(f, "cannot use {}: {error}", path.display()),
             Self::Lanes { made, told } => write!(
                 f,
-                "the journal was made with the lanes {}, and the configuration says {}; lanes can't \
-                 be added, removed or renamed. Put the old ones back",
+                "the journal was made with the lanes {}, and the configuration says {}; lanes \
+                 can't be added, removed or renamed. Put the old ones back",
                 made.join(", "),
                 told.join(", ")
             ),
             Self::TooManyLanes => write!(f, "there are too many lanes; at most {}", LANES_MAX - 1),
             Self::Token(path) => write!(
                 f,
-                "the token in {} is damaged; ask the hub's operator for a new one and write it there",
+                "the token in {} is damaged; ask the hub's operator for a new one and write it \
+                 there",
                 path.display()
             ),
         }

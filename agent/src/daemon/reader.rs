@@ -190,7 +190,7 @@ fn next_commit<M: Media, G: Gate>(
                 return Some((entry.header.commit, Before(before)));
             }
             ReadStep::Entry(_) | ReadStep::Missing(..) => {}
-            ReadStep::End | ReadStep::TooLong(_) => return None,
+            ReadStep::End | ReadStep::TooLong(_) | ReadStep::Failed(_) => return None,
         }
     }
 }

@@ -91,7 +91,7 @@ impl Daemon {
     /// # Errors
     /// The socket can't be served.
     pub async fn serve(
-        self,
+        mut self,
         config: &Config,
         data: &Path,
         until: Until,
@@ -134,13 +134,18 @@ impl Daemon {
                 Until::Synced => drop(synced.wait_for(|synced| *synced).await),
             }
         };
+        let mut ended = None;
         tokio::select! {
             () = told => {}
             () = done => {}
+            stopped = &mut self.stopped => ended = Some(stopped.ok().flatten()),
         }
         stop.send_replace(true);
         let _ = tokio::time::timeout(Duration::from_secs(2), api).await;
-        Ok(self.stop().await)
+        match ended {
+            Some(stopped) => Ok(stopped.unwrap_or(Stopped { clean: false })),
+            None => Ok(self.stop().await),
+        }
     }
 
     /// Stops the node and waits until its journal is closed.

@@ -338,8 +338,7 @@ impl<M: Media, G: Gate> Core<M, G> {
 
     fn answer_staged(&mut self) {
         for append in core::mem::take(&mut self.appends.staged) {
-            let name = self.journal.frontier().name(append.ix);
-            if !self.settings.upstream || !self.topics.goes_up(name.topic) {
+            if !self.goes_on(append.ix) {
                 self.is_root_for(append.ix);
             }
             let outcome = match append.refused {
@@ -354,6 +353,25 @@ impl<M: Media, G: Gate> Core<M, G> {
             };
             self.events.push_back(Event::Appended(append.ticket, outcome));
         }
+    }
+
+    /// All that goes nowhere else is synced, since it has been read back.
+    pub(crate) fn promise_own(&mut self) {
+        for ix in (0..self.journal.frontier().streams()).map(StreamIx) {
+            if !self.goes_on(ix) {
+                self.is_root_for(ix);
+            }
+        }
+    }
+
+    /// Whether a stream is sent to an upstream node.
+    pub(crate) fn goes_on(&self, ix: StreamIx) -> bool {
+        self.settings.upstream && self.topics.goes_up(self.journal.frontier().name(ix).topic)
+    }
+
+    /// The lane of a topic; the first if nobody knows the topic.
+    pub(crate) fn lane_of_topic(&self, topic: &str) -> Lane {
+        self.topics.of(topic).map(|topic| topic.lane).unwrap_or_default()
     }
 
     /// Synced here is durable at the root, for streams that go nowhere else.

@@ -13,6 +13,7 @@ use super::joiner::Joiner;
 use super::link::Link;
 use super::sender::ENTRY_OVERHEAD;
 use super::{Core, Gate};
+use crate::codec;
 use crate::media::checksum;
 
 /// Records of a stream that are to be sent back.
@@ -44,7 +45,7 @@ impl Link {
         }
         while let Some(giveback) = self.state.givebacks.front_mut() {
             let room = self.session.lane_room(index);
-            let Some(limit) = room.checked_sub(ENTRY_OVERHEAD) else { return None };
+            let limit = room.checked_sub(ENTRY_OVERHEAD)?;
             match core.next_returned(giveback, limit) {
                 Returned::Body(body, records) => return self.frame_return(index, &body, records),
                 Returned::NoRoom => return None,
@@ -56,16 +57,17 @@ impl Link {
         None
     }
 
-    fn frame_return(&mut self, index: LaneIndex, body: &[u8], records: u32) -> Option<Vec<u8>> {
+    fn frame_return(&mut self, index: LaneIndex, stored: &[u8], records: u32) -> Option<Vec<u8>> {
+        let (codec, body) = codec::pack(stored, self.session.features());
         let entry = Entry {
             purpose: Purpose::Return,
             seq: landfall_core::num::Seq::ZERO,
             records,
-            codec: 0,
-            body_len: body.len() as u32,
-            body_crc: checksum().of(body),
+            codec,
+            body_len: stored.len() as u32,
+            body_crc: checksum().of(stored),
             path: &[],
-            body,
+            body: &body,
         };
         let frame = self.frame(index, &LaneMessage::Entry(entry));
         assert!(frame.is_some(), "the body fits the room there was");
@@ -96,7 +98,7 @@ impl<M: Media, G: Gate> Core<M, G> {
                     back.cursor = Some(cursor);
                     continue;
                 }
-                ReadStep::End | ReadStep::TooLong(_) => {
+                ReadStep::End | ReadStep::TooLong(_) | ReadStep::Failed(_) => {
                     (back.lane, back.cursor) = (Lane::new(back.lane.get() + 1), None);
                     continue;
                 }

@@ -21,13 +21,22 @@ use super::link::{LinkState, OwnedStream, Say};
 use super::lookup::Held;
 use super::verdict::{Verdict, View, judge};
 use super::{AlarmKind, Core, Gate, Now};
+use crate::codec;
 use crate::media::checksum;
 
 /// A batch with what it is to this node.
-struct Judged<'a> {
+pub(crate) struct Judged<'a> {
     ix: StreamIx,
     batch: Batch<'a>,
     verdict: Verdict,
+    /// Whether it lies inside of a gap.
+    late: bool,
+}
+
+impl Judged<'_> {
+    pub(crate) fn is_late_of(&self, ix: StreamIx) -> bool {
+        self.late && self.ix == ix
+    }
 }
 
 impl<M: Media, G: Gate> Core<M, G> {
@@ -39,11 +48,13 @@ impl<M: Media, G: Gate> Core<M, G> {
         entry: &Entry<'_>,
         now: Now,
     ) -> Result<(), Fault> {
-        if checksum().of(entry.body) != entry.body_crc {
+        let body = codec::unpack(entry.codec, entry.body, entry.body_len)
+            .map_err(|_| Fault::Content("a body can't be unpacked"))?;
+        if checksum().of(&body) != entry.body_crc {
             return Err(Fault::Content("a body does not have its checksum"));
         }
         let mut judged: Vec<Judged<'_>> = Vec::new();
-        for batch in batches(entry.body, checksum()) {
+        for batch in batches(&body, checksum()) {
             let batch = batch.map_err(|_| Fault::Content("a body holds no batches"))?;
             if !self.is_allowed(state, entry, batch.head.stream)? {
                 continue;
@@ -52,14 +63,24 @@ impl<M: Media, G: Gate> Core<M, G> {
                 self.refuse_stream(state, batch.head.stream, RefusedCode::TooLarge);
                 continue;
             };
+            let malformed = |_| Fault::Content("a batch is malformed");
             let feed = state.feeds.get(&ix).copied().unwrap_or_default();
-            let verdict = self.judge_batch(ix, &batch, &feed, &judged);
-            let verdict = verdict.map_err(|_| Fault::Content("a batch is malformed"))?;
-            judged.push(Judged { ix, batch, verdict });
+            for (late, batch) in self.parts(ix, &batch).map_err(malformed)? {
+                let verdict = match late {
+                    true => self.judge_late(ix, &batch, &judged),
+                    false => self.judge_batch(ix, &batch, &feed, &judged),
+                };
+                let verdict = verdict.map_err(malformed)?;
+                judged.push(Judged { ix, batch, verdict, late });
+            }
         }
         if self.want_again(state, &judged) {
             return Ok(());
         }
+        let lane = match (entry.purpose, judged.first()) {
+            (Purpose::Return, Some(first)) => self.lane_of_topic(first.batch.head.stream.topic),
+            _ => lane,
+        };
         self.take_entry(state, lane, entry, &judged, now)
     }
 
@@ -123,11 +144,11 @@ impl<M: Media, G: Gate> Core<M, G> {
             return Err(Malformed::Contradiction);
         }
         let frontier = self.journal.frontier();
-        let mut views: Vec<_> = frontier
-            .branches(ix)
+        let current = frontier.branches(ix).filter(|(_, branch)| branch.kind != BranchKind::Late);
+        let mut views: Vec<_> = current
             .map(|(at, branch)| View { ix: at, branch, ladder: frontier.ladder(ix, at) })
             .collect();
-        for earlier in before.iter().filter(|earlier| earlier.ix == ix) {
+        for earlier in before.iter().filter(|earlier| earlier.ix == ix && !earlier.late) {
             foresee(&mut views, earlier);
         }
         let verdict = judge(&views, batch, feed)?;
@@ -155,7 +176,7 @@ impl<M: Media, G: Gate> Core<M, G> {
     /// If something is missing before the entry, asks for it. Returns whether the entry is refused.
     fn want_again(&mut self, state: &mut LinkState, judged: &[Judged<'_>]) -> bool {
         let mut refused = false;
-        for Judged { ix, batch, verdict } in judged {
+        for Judged { ix, batch, verdict, .. } in judged {
             let want = match verdict {
                 Verdict::Early(point) => *point,
                 Verdict::Deeper => self.deeper(*ix, state.feeds.get(ix), batch.head.base),
@@ -173,7 +194,7 @@ impl<M: Media, G: Gate> Core<M, G> {
     }
 
     /// A point from which on a history that differs must be seen: the highest known one below.
-    fn deeper(&self, ix: StreamIx, feed: Option<&Feed>, base: Offset) -> Point {
+    pub(crate) fn deeper(&self, ix: StreamIx, feed: Option<&Feed>, base: Offset) -> Point {
         let frontier = self.journal.frontier();
         let top = match feed {
             Some(Feed::Behind { start, .. }) => start.next,
@@ -200,7 +221,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         for item in judged {
             match item.verdict {
                 Verdict::Next(_) | Verdict::First => raw(&mut body, &item.batch),
-                Verdict::Fork => {
+                Verdict::Fork | Verdict::Late => {
                     self.begin_branch(state, lane, item, now)?;
                     raw(&mut body, &item.batch);
                 }
@@ -212,7 +233,9 @@ impl<M: Media, G: Gate> Core<M, G> {
             }
         }
         if !body.is_empty() {
-            let path = self.path_here(state, entry.path, now);
+            // What comes back to its origin has passed nobody on its way from there.
+            let returned = entry.purpose == Purpose::Return;
+            let path = if returned { Vec::new() } else { self.path_here(state, entry.path, now) };
             if !self.stage_until(state, lane, now, |core| {
                 core.journal.stage_body(lane, Kind::Data, &path, &body).map(|_| ())
             })? {
@@ -266,8 +289,12 @@ impl<M: Media, G: Gate> Core<M, G> {
     ) -> Result<(), Fault> {
         let head = &item.batch.head;
         let at = Point { epoch: head.epoch, next: head.base, hash: Some(head.before) };
-        let (kind, first) = (BranchKind::Fork, head.epoch);
-        self.report_fork(state, item.ix, at);
+        let kind = if item.late { BranchKind::Late } else { BranchKind::Fork };
+        let first = head.epoch;
+        match kind {
+            BranchKind::Late => self.report_late(state, item.ix, head.base, head.end()),
+            _ => self.report_fork(state, item.ix, at),
+        }
         let body = BranchBody { stream: head.stream, kind, first, at, durable_at: None };
         let mut bytes = [0; 512];
         let mut writer = Writer::new(&mut bytes);
@@ -298,7 +325,7 @@ impl<M: Media, G: Gate> Core<M, G> {
     fn note_progress(&mut self, state: &mut LinkState, item: &Judged<'_>) {
         let head = &item.batch.head;
         let end = Point { epoch: head.epoch, next: head.end(), hash: Some(head.after) };
-        let feed = match item.verdict {
+        let branch = match item.verdict {
             Verdict::Unproven => {
                 let start = Point { epoch: head.epoch, next: head.base, hash: Some(head.before) };
                 let start = match state.feeds.get(&item.ix) {
@@ -306,38 +333,49 @@ impl<M: Media, G: Gate> Core<M, G> {
                     _ => start,
                 };
                 state.feeds.insert(item.ix, Feed::Behind { start, at: end });
+                state.unproven = Some(self.arrived_at.instant);
                 return;
             }
-            _ => Feed::Level(self.branch_at(item.ix, end)),
+            _ => self.branch_at(item.ix, end),
         };
-        state.feeds.insert(item.ix, feed);
-        let proven = state.proven.entry(item.ix).or_insert(end);
+        state.feeds.insert(item.ix, Feed::Level(branch));
+        let proven = state.proven.entry((item.ix, branch)).or_insert(end);
         if proven.next <= end.next {
             *proven = end;
         }
     }
 
-    /// The branch that a point which is known to be here belongs to.
-    pub(crate) fn branch_at(&self, ix: StreamIx, point: Point) -> BranchIx {
+    /// The branch that a point which is known to be here belongs to, if it can be told.
+    pub(crate) fn branch_at(&self, ix: StreamIx, point: Point) -> Option<BranchIx> {
         let frontier = self.journal.frontier();
-        let on = |(at, branch): &(BranchIx, Branch)| {
-            let rungs = frontier.ladder(ix, *at).iter();
+        let rungs = |at: BranchIx| frontier.ladder(ix, at).iter();
+        let exact = |(at, branch): &(BranchIx, Branch)| {
             let tip = branch.tip.next == point.next && branch.tip.hash == point.hash;
-            tip || rungs
-                .into_iter()
-                .any(|rung| rung.next == point.next && Some(rung.hash) == point.hash)
+            tip || rungs(*at).any(|rung| rung.next == point.next && Some(rung.hash) == point.hash)
         };
-        frontier.branches(ix).find(on).map_or(BranchIx::MAIN, |(at, _)| at)
+        let spans = |(_, branch): &(BranchIx, Branch)| {
+            branch.from < point.next && point.next <= branch.tip.next
+        };
+        let under = |(at, branch): &(BranchIx, Branch)| {
+            let tip = branch.tip.epoch == point.epoch;
+            tip || rungs(*at).any(|rung| rung.epoch == point.epoch && rung.next >= point.next)
+        };
+        let all: Vec<_> = frontier.branches(ix).collect();
+        let spanning: Vec<_> = all.iter().filter(|branch| spans(branch)).collect();
+        let only = if let [only] = spanning.as_slice() { Some(*only) } else { None };
+        let exact = all.iter().find(|branch| exact(branch));
+        let found = exact.or_else(|| spanning.iter().copied().find(|branch| under(branch)));
+        found.or(only).map(|(at, _)| *at)
     }
 }
 
 /// What the frontier will be once an earlier batch of the same entry is staged.
-fn foresee(views: &mut Vec<View<'_>>, earlier: &Judged<'_>) {
+pub(crate) fn foresee(views: &mut Vec<View<'_>>, earlier: &Judged<'_>) {
     let head = &earlier.batch.head;
     let tip = Point { epoch: head.epoch, next: head.end(), hash: Some(head.after) };
     let moved = match earlier.verdict {
         Verdict::Next(at) | Verdict::Overlap(at, ..) => Some(at),
-        Verdict::First | Verdict::Fork => None,
+        Verdict::First | Verdict::Fork | Verdict::Late => None,
         _ => return,
     };
     if let Some(view) = views.iter_mut().find(|view| Some(view.ix) == moved) {
@@ -345,7 +383,8 @@ fn foresee(views: &mut Vec<View<'_>>, earlier: &Judged<'_>) {
         return;
     }
     let none = Offset::ZERO;
-    let (kind, first, from) = (BranchKind::Fork, head.epoch, head.base);
+    let kind = if earlier.late { BranchKind::Late } else { BranchKind::Fork };
+    let (first, from) = (head.epoch, head.base);
     let mark = (landfall_core::num::SegmentNo::ZERO, none);
     let branch = Branch { kind, first, from, tip, hop: none, root: none, mark };
     views.push(View { ix: BranchIx(views.len() as u16), branch, ladder: &[] });

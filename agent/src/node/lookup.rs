@@ -39,6 +39,20 @@ impl<M: Media, G: Gate> Core<M, G> {
         held
     }
 
+    /// Whether the record of a stream is stored that ends at a point.
+    pub(crate) fn has_record(&self, ix: StreamIx, next: Offset, hash: StreamHash) -> bool {
+        let mut found = false;
+        self.each_batch(|_, batch| {
+            let head = &batch.head;
+            let behind = head.base < next && next <= head.end();
+            if behind && self.journal.frontier().find(head.stream) == Some(ix) {
+                found = hash_at(batch, next) == Some(hash);
+            }
+            !found
+        });
+        found
+    }
+
     /// The place of the first stored batch of a stream that ends behind an offset.
     pub(crate) fn place_of(&self, ix: StreamIx, next: Offset) -> Option<(Lane, Cursor)> {
         let mut found = None;
@@ -62,7 +76,7 @@ impl<M: Media, G: Gate> Core<M, G> {
                 let entry = match self.journal.read(lane, &mut cursor, &mut buffer) {
                     ReadStep::Entry(entry) => entry,
                     ReadStep::Missing(..) => continue,
-                    ReadStep::End | ReadStep::TooLong(_) => break,
+                    ReadStep::End | ReadStep::TooLong(_) | ReadStep::Failed(_) => break,
                 };
                 if entry.header.kind != Kind::Data {
                     continue;

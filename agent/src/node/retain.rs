@@ -71,7 +71,7 @@ impl<M: Media, G: Gate> Core<M, G> {
             let entry = match self.journal.read(lane, &mut cursor, &mut buffer) {
                 ReadStep::Entry(entry) => entry,
                 ReadStep::Missing(..) => continue,
-                ReadStep::End | ReadStep::TooLong(_) => break,
+                ReadStep::End | ReadStep::TooLong(_) | ReadStep::Failed(_) => break,
             };
             if !matches!(entry.header.kind, Kind::Data | Kind::Snapshot) {
                 continue;
@@ -82,6 +82,7 @@ impl<M: Media, G: Gate> Core<M, G> {
                 for placed in batch.records().map_while(Result::ok) {
                     let (key, value) = (placed.record.key, placed.record.value);
                     if let (Some(key), true) = (key, own && topic_is_internal(topic)) {
+                        self.rooted_at.apply(topic, value);
                         self.gate.apply(topic, key, value);
                     }
                 }

@@ -1,7 +1,7 @@
 //! The verdict on a batch: is it new, had before, early, or another history?
 //!
 //! A stream hash covers all that came before it. So if a peer's hash agrees with one of ours at any
-//! offset, everything below is equal, and a batch that nothing proves yet is proved by what follows.
+//! offset, everything below is equal, and what nothing proves yet is proved by what follows.
 
 use landfall_core::batch::Batch;
 use landfall_core::codec::Malformed;
@@ -28,6 +28,8 @@ pub(crate) enum Verdict {
     Early(Point),
     /// It goes on from a known point otherwise than the branches do.
     Fork,
+    /// It belongs into a gap.
+    Late,
     /// What is stored must be looked at: does the stream pass through its end?
     LookEnd,
     /// What is stored must be looked at: does the stream pass through its beginning?

@@ -20,11 +20,15 @@ mod read;
 mod recover;
 mod replay;
 mod retain;
+mod room;
 mod salvage;
 mod scan;
 mod segments;
 mod snapshot;
+mod spans;
 mod stage;
+mod unclean;
+mod verify;
 mod window;
 
 pub use checkpoint::CheckpointFault;
@@ -34,12 +38,13 @@ pub use read::{Cursor, Entry, ReadStep};
 pub use retain::{DropError, Oldest, StreamSpan};
 pub use snapshot::Keep;
 pub use stage::{StageError, Staged};
+pub use verify::{Fault, Finding, Tell};
 
 use crate::checksum::Checksum;
 use crate::limits::{COMMIT_BYTES_MAX, ENTRY_BYTES_MAX, LANES_MAX};
 use crate::media::{Geometry, Media, SlotIx};
 use crate::num::{CommitNo, Epoch, Lane, LogId, Opening, SegmentNo, Seq};
-use crate::tables::{Loss, OpeningNote, Parts, Slot, SlotState, Tables};
+use crate::tables::{Heard, Loss, OpeningNote, Parts, Slot, SlotState, Tables};
 
 /// The first two slots belong to the control lane.
 pub const CONTROL_SLOTS: u32 = 2;
@@ -82,11 +87,12 @@ pub struct Journal<M: Media, T: Tables> {
     checkpoint_due: bool,
     poisoned: u64,
     failed: bool,
+    heard: Option<Heard>,
 }
 
 /// Where a lane stands.
 #[derive(Clone, Copy, Debug, Default)]
-struct LaneState {
+pub(crate) struct LaneState {
     /// The next seq, after what is synced.
     next: Seq,
     /// The first seq that is still here.
@@ -157,9 +163,26 @@ impl<M: Media, T: Tables> Journal<M, T> {
         self.poisoned
     }
 
+    /// Whether the medium failed in a way that only opening the journal anew can mend. Until then
+    /// it can be read, and commits are refused.
+    pub fn has_failed(&self) -> bool {
+        self.failed
+    }
+
     /// The seqs of a lane that are here: from the first that is still kept to the next one.
     pub fn seqs(&self, lane: Lane) -> (Seq, Seq) {
         self.lane(lane).map_or((Seq::ZERO, Seq::ZERO), |state| (state.first, state.next))
+    }
+
+    /// The last promise of the next node that a checkpoint tells of, or that was noted since.
+    pub fn heard(&self) -> Option<Heard> {
+        self.heard
+    }
+
+    /// Notes a promise of the next node. It is stored with the next checkpoint: an older one that
+    /// is found instead only costs bytes.
+    pub fn note_heard(&mut self, heard: Heard) {
+        self.heard = Some(heard);
     }
 
     /// How many lanes the node has.

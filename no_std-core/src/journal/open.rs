@@ -135,11 +135,12 @@ impl<M: Media, T: Tables> Journal<M, T> {
             checkpoint_due: false,
             poisoned: 0,
             failed: false,
+            heard: None,
         };
         let mut recovery = Recovery { created: true, ..Recovery::default() };
         if journal.survey(&mut recovery)? {
             recovery.created = false;
-            journal.recover(&mut recovery);
+            journal.recover(&mut recovery).map_err(OpenError::Media)?;
         }
         journal.start(fresh, &recovery)?;
         Ok((journal, recovery))
@@ -149,7 +150,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
     fn survey(&mut self, recovery: &mut Recovery) -> Result<bool, OpenError> {
         let mut newest: Option<(bool, SegmentHeader)> = None;
         for ix in (0..self.shape.slots).map(SlotIx) {
-            let header = self.read_header(ix).map_err(OpenError::from)?;
+            let header = self.read_header(ix)?;
             // A slot that came from another journal must not speak for this one.
             let header = header.map(|header| (ix.0 < super::CONTROL_SLOTS, header));
             let rank = |(control, header): &(bool, SegmentHeader)| (*control, header.number);
@@ -158,7 +159,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
         let Some((_, newest)) = newest else { return Ok(false) };
         self.log = newest.log;
         for ix in (0..self.shape.slots).map(SlotIx) {
-            let Some(header) = self.read_header(ix).map_err(OpenError::from)? else { continue };
+            let Some(header) = self.read_header(ix)? else { continue };
             let control = header.lane == Lane::CONTROL;
             if header.log != self.log || control != (ix.0 < super::CONTROL_SLOTS) {
                 recovery.foreign += 1;

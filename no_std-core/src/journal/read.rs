@@ -4,7 +4,7 @@ use super::Journal;
 use super::scan::{Found, Frame, find};
 use super::window::Window;
 use crate::entry::{ENTRY_ALIGN, ENTRY_HEADER_BYTES, EntryHeader};
-use crate::media::{Media, Place, SlotIx};
+use crate::media::{Media, MediaError, Place, SlotIx};
 use crate::num::{CommitNo, Lane, Opening, SegmentNo, Seq};
 use crate::segment::entries_at;
 use crate::tables::{SlotState, Tables};
@@ -43,6 +43,8 @@ pub enum ReadStep<'a> {
     Missing(Seq, Seq),
     /// There is nothing behind, for now.
     End,
+    /// The medium refused to read, which says nothing of the bytes. Reading again may succeed.
+    Failed(MediaError),
     /// The buffer is too small for the next entry, which takes this many bytes.
     TooLong(usize),
 }
@@ -84,7 +86,11 @@ impl<M: Media, T: Tables> Journal<M, T> {
             if slot.base_seq > cursor.seq {
                 return skip_to(cursor, slot.base_seq);
             }
-            match self.step(ix, slot.tail, cursor, buffer) {
+            let found = match self.step(ix, slot.tail, cursor, buffer) {
+                Ok(found) => found,
+                Err(error) => return ReadStep::Failed(error),
+            };
+            match found {
                 Some(found) if found.header.seq > cursor.seq => {
                     cursor.at = found.at;
                     return skip_to(cursor, found.header.seq);
@@ -94,10 +100,16 @@ impl<M: Media, T: Tables> Journal<M, T> {
                     if len > buffer.len() {
                         return ReadStep::TooLong(len);
                     }
+                    let bytes = buffer.get_mut(..len).unwrap_or_default();
+                    let read = self.media.read(Place { slot: ix, at: found.at }, bytes);
+                    if let Err(error) = read
+                        && error != MediaError::Unreadable
+                    {
+                        return ReadStep::Failed(error);
+                    }
                     cursor.at = found.next;
                     cursor.newest = (found.header.opening, found.header.commit);
-                    let bytes = buffer.get_mut(..len).unwrap_or_default();
-                    if self.media.read(Place { slot: ix, at: found.at }, bytes).is_ok() {
+                    if read.is_ok() {
                         cursor.seq = found.header.end_seq();
                         return entry(found.header, buffer.get(..len).unwrap_or_default());
                     }
@@ -114,35 +126,58 @@ impl<M: Media, T: Tables> Journal<M, T> {
         if cursor.seq < end { skip_to(cursor, end) } else { ReadStep::End }
     }
 
-    /// Finds the next valid entry behind a cursor.
+    /// Finds the next intact entry behind a cursor.
     pub(crate) fn step(
         &self,
         ix: SlotIx,
         tail: u32,
         cursor: &Cursor,
         buffer: &mut [u8],
-    ) -> Option<Found> {
+    ) -> Result<Option<Found>, MediaError> {
+        let mut cursor = *cursor;
+        loop {
+            let found = self.next_entry(ix, tail, &cursor, buffer)?;
+            let Some(found) = found else { return Ok(None) };
+            if found.intact && found.header.seq >= cursor.seq {
+                return Ok(Some(found));
+            }
+            cursor.at = found.next;
+            cursor.newest = (found.header.opening, found.header.commit);
+        }
+    }
+
+    /// Finds the next entry behind a cursor that is not void, whether its body is intact or not.
+    pub(crate) fn next_entry(
+        &self,
+        ix: SlotIx,
+        tail: u32,
+        cursor: &Cursor,
+        buffer: &mut [u8],
+    ) -> Result<Option<Found>, MediaError> {
         let frame = self.frame(ix);
         let mut window = Window::new(&self.media, ix, tail, buffer);
         let mut at = cursor.at.max(entries_at(self.shape));
         while at < tail {
-            let found = find(&mut window, &frame, at).ok().filter(|found| found.intact);
-            let Some(found) = found else {
+            let found = find(&mut window, &frame, at);
+            if window.loaded().failed() {
+                return Err(MediaError::Failed);
+            }
+            let Ok(found) = found else {
                 at += ENTRY_ALIGN as u32;
                 continue;
             };
             let known = (found.header.opening, found.header.commit);
             if frame.void_from.is_some_and(|from| known.1 >= from) {
-                return None;
+                return Ok(None);
             }
             let stale = known.0 < cursor.newest.0 || known.1 < cursor.newest.1;
             let mut torn = || known != cursor.newest && self.was_torn(&mut window, &frame, &found);
-            if !stale && found.header.seq >= cursor.seq && !torn() {
-                return Some(found);
+            if !stale && !torn() {
+                return Ok(Some(found));
             }
             at = found.next;
         }
-        None
+        Ok(None)
     }
 
     /// On a medium that writes each unit once, what a power cut tore stays among the entries. A

@@ -7,13 +7,12 @@ use super::items::{END_ITEM, NODE_TAG};
 use super::load::Loading;
 use super::open::{Recovery, Torn};
 use super::replay::Replay;
-use super::scan::{Found, Scan, ScanPlace, Span, find};
-use super::window::{Loaded, Window};
+use super::scan::{ScanPlace, Span};
 use super::{CONTROL_SLOTS, Journal};
-use crate::entry::{ENTRY_ALIGN, Kind, Trailer};
+use crate::entry::{Kind, Trailer};
 use crate::frontier::Frontier;
 use crate::gap::GapReason;
-use crate::media::{Media, Place, SlotIx};
+use crate::media::{Media, MediaError, SlotIx};
 use crate::num::{CommitNo, Lane, Opening, SegmentNo, Seq};
 use crate::segment::entries_at;
 use crate::tables::{Loss, SlotState, Tables};
@@ -47,9 +46,6 @@ impl Top {
     }
 }
 
-/// Takes an entry and its body, unless that is damaged, and says whether to go on.
-type SeeEntry<'a, T> = &'a mut dyn FnMut(&mut Replay<'_, T>, &Found, Option<&[u8]>) -> bool;
-
 /// How far the replay of a lane has come.
 #[derive(Clone, Copy, Debug)]
 struct Progress {
@@ -61,7 +57,10 @@ struct Progress {
 
 impl<M: Media, T: Tables> Journal<M, T> {
     /// Brings the tables to where the node was.
-    pub(crate) fn recover(&mut self, recovery: &mut Recovery) {
+    ///
+    /// # Errors
+    /// The medium refused to read. What seems to be missing may be there.
+    pub(crate) fn recover(&mut self, recovery: &mut Recovery) -> Result<(), MediaError> {
         let checkpoint = self.load_checkpoint();
         recovery.checkpoint_lost = checkpoint.is_none();
         let since = checkpoint.map(|(_, since)| since).unwrap_or_default();
@@ -90,12 +89,13 @@ impl<M: Media, T: Tables> Journal<M, T> {
                 self.count_footer(active);
             }
         }
-        self.loaded = Loaded::default();
+        self.loaded.forget();
         // A control slot without a checkpoint may have been half erased to be begun again.
         let (end, whole) = (self.shape.slot_bytes, self.control_whole);
         if let Some(slot) = self.control.filter(|_| !whole).and_then(|ix| self.slot_mut(ix)) {
             slot.tail = end;
         }
+        if self.loaded.failed() { Err(MediaError::Failed) } else { Ok(()) }
     }
 
     /// Looks once more at the last commit of a lane, which the checkpoint has taken in: nothing
@@ -151,6 +151,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
         });
         self.next_segment = self.next_segment.max(loading.next_segment);
         self.opening = self.opening.max(loading.opening);
+        self.heard = loading.heard;
         Some((loading.clean, (last.opening, last.commit)))
     }
 
@@ -200,100 +201,6 @@ impl<M: Media, T: Tables> Journal<M, T> {
         if first < end && !self.parts.losses.all().iter().any(known) {
             self.parts.losses.push(Loss { lane, first, end, reason, ..Loss::default() });
         }
-    }
-
-    /// Goes through the spans of a lane behind the checkpoint.
-    fn each_span(
-        &mut self,
-        lane: Lane,
-        since: (Opening, CommitNo),
-        see: &mut dyn FnMut(&mut Self, SlotIx, &Span),
-    ) {
-        let since = if lane == Lane::CONTROL { Default::default() } else { since };
-        let start = entries_at(self.shape);
-        let checkpointed = self.lane(lane).and_then(|state| state.checkpointed);
-        let mut from = checkpointed.unwrap_or(SegmentNo::ZERO);
-        while let Some(ix) = self.next_slot(lane, from) {
-            let slot = self.slot(ix);
-            let mut at = slot.tail;
-            if Some(slot.number) != checkpointed {
-                // Read from its start, all that it holds leaves its mark on the frontier.
-                at = start;
-                self.mark_known(ix);
-            }
-            self.scan_slot(ix, ScanPlace::behind(at, since), see);
-            from = slot.number.plus(1);
-        }
-    }
-
-    fn mark_known(&mut self, ix: SlotIx) {
-        if let Some(slot) = self.slot_mut(ix) {
-            slot.footer_known = true;
-        }
-    }
-
-    /// Goes through the spans of a slot from a place on.
-    fn scan_slot(
-        &mut self,
-        ix: SlotIx,
-        from: ScanPlace,
-        see: &mut dyn FnMut(&mut Self, SlotIx, &Span),
-    ) {
-        let frame = self.frame(ix);
-        let mut place = from;
-        loop {
-            let loaded = core::mem::take(&mut self.loaded);
-            let buffer = self.parts.buffer.as_mut();
-            let window = Window::new(&self.media, ix, self.shape.slot_bytes, buffer);
-            let mut scan = Scan { window: window.resume(loaded), frame, place };
-            let span = scan.next_span();
-            (self.loaded, place) = (scan.window.loaded(), scan.place);
-            let Some(span) = span else { return };
-            if !self.superseded(&span) {
-                see(self, ix, &span);
-            }
-        }
-    }
-
-    /// Whether a later opening says that it began at this commit or before it.
-    fn superseded(&self, span: &Span) -> bool {
-        let later = |note: &crate::tables::OpeningNote| {
-            note.opening > span.opening && note.first_commit <= span.commit
-        };
-        self.parts.openings.all().iter().any(later)
-    }
-
-    /// Goes through the entries between two places of a slot, as long as `see` says so. Those that
-    /// are damaged have no body.
-    fn each_entry(&mut self, ix: SlotIx, (from, to): (u32, u32), see: SeeEntry<'_, T>) {
-        let frame = self.frame(ix);
-        let end = self.shape.slot_bytes;
-        let parts = &mut self.parts;
-        let window = Window::new(&self.media, ix, end, parts.buffer.as_mut());
-        let mut window = window.resume(core::mem::take(&mut self.loaded));
-        let mut replay = Replay::<T> {
-            frontier: &mut parts.frontier,
-            slots: &mut parts.slots,
-            producers: &mut parts.producers,
-            losses: &mut parts.losses,
-            openings: &mut parts.openings,
-            lanes: &mut self.lanes,
-            checksum: self.config.checksum,
-        };
-        let mut at = from;
-        while at < to {
-            let Ok(found) = find(&mut window, &frame, at) else {
-                at += ENTRY_ALIGN as u32;
-                continue;
-            };
-            let body_at = at + found.header.body_at() as u32;
-            let body = window.get(body_at, found.header.body_len as usize).ok();
-            if !see(&mut replay, &found, body.filter(|_| found.intact)) {
-                break;
-            }
-            at = found.next;
-        }
-        self.loaded = window.loaded();
     }
 
     fn replay_lane(&mut self, lane: Lane, top: &Top, recovery: &mut Recovery) {
@@ -417,41 +324,6 @@ impl<M: Media, T: Tables> Journal<M, T> {
             }
         }
     }
-
-    /// On a medium that writes each unit once, the unit that a power cut tore may read blank.
-    /// Appending goes on behind all that does not, and behind one unit more: that one is programmed
-    /// with zeros, so that it never reads blank again, however often this is cut short.
-    fn skip_unclean(&mut self, lane: Lane, torn_end: u32) {
-        let Some(ix) = self.active(lane).filter(|_| !self.shape.overwrites) else { return };
-        let tail = self.slot(ix).tail;
-        let mut used = tail.max(torn_end);
-        let mut at = used;
-        while at < self.shape.slot_bytes {
-            let mut unit = [0; 64];
-            let len = self.shape.slot_bytes.saturating_sub(at).min(64) as usize;
-            let Some(unit) = unit.get_mut(..len) else { break };
-            let read = self.media.read(Place { slot: ix, at }, unit);
-            let last = unit.iter().rposition(|byte| *byte != BLANK).map_or(0, |last| last + 1);
-            match read {
-                Ok(()) if last > 0 => used = at + last as u32,
-                Ok(()) => {}
-                Err(_) => used = at + len as u32,
-            }
-            at += len as u32;
-        }
-        let at = self.shape.units(used);
-        let (unit, end) = (self.shape.unit_bytes, self.shape.slot_bytes);
-        if at < end {
-            self.loaded = Loaded::default();
-            let zeros = self.parts.buffer.as_mut().get_mut(..unit as usize).unwrap_or_default();
-            zeros.fill(0);
-            // A medium that refuses has the unit skipped all the same.
-            let _ = self.media.program(Place { slot: ix, at }, zeros);
-        }
-        if let Some(slot) = self.slot_mut(ix) {
-            slot.tail = at.saturating_add(unit).min(end);
-        }
-    }
 }
 
 impl<T: Tables> Replay<'_, T> {
@@ -465,6 +337,3 @@ impl<T: Tables> Replay<'_, T> {
         }
     }
 }
-
-/// What an erased byte of flash reads as.
-const BLANK: u8 = 0xFF;

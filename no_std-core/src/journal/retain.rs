@@ -9,7 +9,7 @@ use crate::batch::batches;
 use crate::entry::Kind;
 use crate::frontier::{BranchIx, BranchName, Frontier, Point};
 use crate::gap::GapReason;
-use crate::media::{Media, Place, SlotIx};
+use crate::media::{Media, MediaError, Place, SlotIx};
 use crate::name::StreamId;
 use crate::num::{Lane, Offset, SegmentNo, Seq, Timestamp};
 use crate::tables::{Loss, SlotState, Tables};
@@ -46,6 +46,8 @@ pub struct Oldest {
 pub enum DropError {
     /// The lane has only the segment that is appended to.
     None,
+    /// The medium refused to read what the segment holds.
+    Media(MediaError),
     /// The checkpoint could not be written; nothing was erased.
     Checkpoint(CheckpointFault),
 }
@@ -66,17 +68,25 @@ impl<M: Media, T: Tables> Journal<M, T> {
 
     /// Calls `tell` with what the oldest segment of a lane holds of each stream: from its footer,
     /// or batch by batch if that is missing or damaged. `buffer` must hold the largest entry.
-    pub fn tell_oldest(&self, lane: Lane, buffer: &mut [u8], tell: &mut dyn FnMut(StreamSpan<'_>)) {
-        let Some(ix) = self.next_slot(lane, SegmentNo::ZERO) else { return };
+    ///
+    /// # Errors
+    /// The medium refused to read; not all was told.
+    pub fn tell_oldest(
+        &self,
+        lane: Lane,
+        buffer: &mut [u8],
+        tell: &mut dyn FnMut(StreamSpan<'_>),
+    ) -> Result<(), MediaError> {
+        let Some(ix) = self.next_slot(lane, SegmentNo::ZERO) else { return Ok(()) };
         let mut footed = false;
         self.walk(ix, buffer, &mut |found, body| {
             if found.header.kind == Kind::Footer {
                 footed = true;
                 footer::spans(body).map_while(Result::ok).for_each(&mut *tell);
             }
-        });
+        })?;
         if footed {
-            return;
+            return Ok(());
         }
         self.walk(ix, buffer, &mut |found, body| {
             let data = found.header.kind == Kind::Data;
@@ -87,14 +97,14 @@ impl<M: Media, T: Tables> Journal<M, T> {
                 let to = Point { epoch: head.epoch, next: head.end(), hash };
                 tell(StreamSpan { stream: head.stream, branch: None, from: head.base, to });
             }
-        });
+        })
     }
 
     /// Whether all that the oldest segment of a lane holds is durable at the root, or at the next
     /// node if `hop`.
     pub fn oldest_is_durable(&self, lane: Lane, hop: bool, buffer: &mut [u8]) -> bool {
         let mut durable = true;
-        self.tell_oldest(lane, buffer, &mut |span| {
+        let told = self.tell_oldest(lane, buffer, &mut |span| {
             let held = self.parts.frontier.find(span.stream).is_some_and(|ix| {
                 let mut branches = self.parts.frontier.branches(ix);
                 branches.any(|(_, branch)| {
@@ -105,7 +115,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
             });
             durable &= held;
         });
-        durable
+        durable && told.is_ok()
     }
 
     /// Drops the oldest segment of a lane. If its records are not durable elsewhere, `reason` says
@@ -123,7 +133,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
         let oldest = self.oldest(lane).ok_or(DropError::None)?;
         let ix = self.next_slot(lane, SegmentNo::ZERO).ok_or(DropError::None)?;
         if let Some(reason) = reason {
-            self.lose_oldest(lane, &oldest, reason, buffer);
+            self.lose_oldest(lane, &oldest, reason, buffer).map_err(DropError::Media)?;
         }
         let slot = self.slot(ix);
         let before = self.lane(lane).copied().unwrap_or_default();
@@ -146,7 +156,13 @@ impl<M: Media, T: Tables> Journal<M, T> {
         Ok(())
     }
 
-    fn lose_oldest(&mut self, lane: Lane, oldest: &Oldest, reason: GapReason, buffer: &mut [u8]) {
+    fn lose_oldest(
+        &mut self,
+        lane: Lane,
+        oldest: &Oldest,
+        reason: GapReason,
+        buffer: &mut [u8],
+    ) -> Result<(), MediaError> {
         let mut losses = crate::tables::Ring::new([Loss::default(); LOSSES_AT_ONCE]);
         self.tell_oldest(lane, buffer, &mut |span| {
             let Some(ix) = self.parts.frontier.find(span.stream) else { return };
@@ -166,7 +182,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
                     reason: Some(reason),
                 });
             }
-        });
+        })?;
         for loss in losses.all() {
             self.join_loss(*loss);
         }
@@ -175,6 +191,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
             let reason = Some(reason);
             self.parts.losses.push(Loss { lane, first, end, reason, ..Loss::default() });
         }
+        Ok(())
     }
 
     /// Adds a loss, or lets one that it goes on from grow.
@@ -195,24 +212,27 @@ impl<M: Media, T: Tables> Journal<M, T> {
     }
 
     /// Goes through the entries of a slot, apart from those that the buffer is too small for.
-    pub(crate) fn walk(&self, ix: SlotIx, buffer: &mut [u8], see: SeeEntry<'_>) {
+    fn walk(&self, ix: SlotIx, buffer: &mut [u8], see: SeeEntry<'_>) -> Result<(), MediaError> {
         let slot = self.slot(ix);
         let mut cursor = Cursor { segment: slot.number, ..Cursor::default() };
-        while let Some(found) = self.step(ix, slot.tail, &cursor, buffer) {
+        while let Some(found) = self.step(ix, slot.tail, &cursor, buffer)? {
             cursor.at = found.next;
             cursor.newest = (found.header.opening, found.header.commit);
             let place = Place { slot: ix, at: found.at + found.header.body_at() as u32 };
             let body = buffer.get_mut(..found.header.body_len as usize);
             let Some(body) = body else { continue };
-            if self.media.read(place, body).is_ok() {
-                see(&found, body);
+            match self.media.read(place, body) {
+                Ok(()) => see(&found, body),
+                Err(MediaError::Unreadable) => {}
+                Err(error) => return Err(error),
             }
         }
+        Ok(())
     }
 }
 
 /// Takes an entry of a slot and its body.
-pub(crate) type SeeEntry<'a> = &'a mut dyn FnMut(&Found, &[u8]);
+type SeeEntry<'a> = &'a mut dyn FnMut(&Found, &[u8]);
 
 /// Streams of a dropped segment that are told one by one; of more, only the seqs are told.
 const LOSSES_AT_ONCE: usize = 64;

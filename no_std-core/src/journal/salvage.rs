@@ -3,7 +3,7 @@
 
 use super::Journal;
 use super::scan::find;
-use super::window::{Loaded, Window};
+use super::window::Window;
 use crate::batch::{BatchHead, HEAD_BYTES_MAX};
 use crate::codec::Reader;
 use crate::entry::ENTRY_ALIGN;
@@ -74,12 +74,12 @@ impl<M: Media, T: Tables> Journal<M, T> {
     fn hole(&mut self, ix: SlotIx, first: Seq, end: Seq) -> (u32, u32) {
         let frame = self.frame(ix);
         let tail = self.slot(ix).tail;
-        self.loaded = Loaded::default();
+        self.loaded.forget();
         let mut window = Window::new(&self.media, ix, tail, self.parts.buffer.as_mut());
         let (mut at, mut from) = (entries_at(self.shape), entries_at(self.shape));
         while at < tail {
             match find(&mut window, &frame, at).ok().filter(|found| found.intact) {
-                Some(found) if found.header.seq >= end => return (from, at),
+                Some(found) if found.header.seq >= end => break,
                 Some(found) => {
                     at = found.next;
                     from = if found.header.end_seq() <= first { at } else { from };
@@ -87,7 +87,9 @@ impl<M: Media, T: Tables> Journal<M, T> {
                 None => at += ENTRY_ALIGN as u32,
             }
         }
-        (from, tail)
+        let loaded = window.loaded();
+        self.loaded.note(loaded);
+        (from, at.min(tail))
     }
 
     /// Moves the frontier over a batch that is lost, if it goes on from a branch. Returns how many
@@ -108,7 +110,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
     /// The next head of a batch of a known stream between `from` and `to`, and where its records
     /// end.
     fn next_head(&mut self, slot: SlotIx, from: u32, to: u32) -> Option<(Told, u32)> {
-        self.loaded = Loaded::default();
+        self.loaded.forget();
         let buffer = self.parts.buffer.as_mut();
         let mut window = Window::new(&self.media, slot, to, buffer);
         for at in from..to {
@@ -121,6 +123,8 @@ impl<M: Media, T: Tables> Journal<M, T> {
             let after = at + head.encoded_len() as u32 + head.len;
             return Some((told, after));
         }
+        let loaded = window.loaded();
+        self.loaded.note(loaded);
         None
     }
 }

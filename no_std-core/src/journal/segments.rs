@@ -1,7 +1,7 @@
 //! The segments of a lane: finding room, beginning a segment, sealing one.
 
 use super::scan::Frame;
-use super::{CONTROL_SLOTS, CommitError, Journal};
+use super::{CONTROL_SLOTS, CommitError, Journal, OpenError};
 use crate::codec::Writer;
 use crate::media::{Media, MediaError, Place, SlotIx};
 use crate::num::{Lane, SegmentNo};
@@ -145,16 +145,21 @@ impl<M: Media, T: Tables> Journal<M, T> {
     }
 
     /// Reads the header of a slot.
-    pub(crate) fn read_header(&self, ix: SlotIx) -> Result<Option<SegmentHeader>, HeaderFault> {
+    ///
+    /// # Errors
+    /// The medium refused to read, or the header is one that this program can't serve.
+    pub(crate) fn read_header(&self, ix: SlotIx) -> Result<Option<SegmentHeader>, OpenError> {
         for at in [0, SEGMENT_HEADER_BYTES as u32] {
             let mut bytes = [0; SEGMENT_HEADER_BYTES];
-            if self.media.read(Place { slot: ix, at }, &mut bytes).is_err() {
-                continue;
+            match self.media.read(Place { slot: ix, at }, &mut bytes) {
+                Ok(()) => {}
+                Err(MediaError::Unreadable) => continue,
+                Err(error) => return Err(OpenError::Media(error)),
             }
             match SegmentHeader::decode(&bytes, self.shape, self.config.checksum) {
                 Ok(header) if header.slot == ix => return Ok(Some(header)),
                 Ok(_) | Err(HeaderFault::None(_)) => {}
-                Err(fault) => return Err(fault),
+                Err(fault) => return Err(OpenError::from(fault)),
             }
         }
         Ok(None)

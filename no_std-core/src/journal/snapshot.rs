@@ -62,7 +62,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
         let tail = self.slot(ix).tail;
         let mut cursor = Cursor { segment: oldest.segment, ..Cursor::default() };
         let mut kept = 0;
-        while let Some(found) = self.step(ix, tail, &cursor, buffer) {
+        while let Some(found) = self.step(ix, tail, &cursor, buffer)? {
             cursor.at = found.next;
             cursor.newest = (found.header.opening, found.header.commit);
             if !matches!(found.header.kind, Kind::Data | Kind::Snapshot) {
@@ -71,8 +71,10 @@ impl<M: Media, T: Tables> Journal<M, T> {
             let at = found.at + found.header.body_at() as u32;
             let len = found.header.body_len as usize;
             let body = buffer.get_mut(..len).ok_or(MediaError::Unreadable)?;
-            if self.media.read(Place { slot: ix, at }, body).is_err() {
-                continue;
+            match self.media.read(Place { slot: ix, at }, body) {
+                Ok(()) => {}
+                Err(MediaError::Unreadable) => continue,
+                Err(error) => return Err(CommitError::Media(error)),
             }
             for batch in batches(body, self.config.checksum).map_while(Result::ok) {
                 kept += self.snapshot_batch(lane, &batch, keep)?;

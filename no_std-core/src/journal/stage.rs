@@ -1,16 +1,14 @@
 //! Staging: records and control entries become the bytes of the next commit.
 
-use super::{CommitError, Journal};
+use super::Journal;
 use crate::batch::{Batch, BatchHead, ClockQuality, batches, head_len};
 use crate::codec::{Malformed, Writer};
-use crate::entry::{ENTRY_ALIGN, ENTRY_HEADER_BYTES, EntryHeader, Kind, Trailer};
+use crate::entry::{ENTRY_ALIGN, ENTRY_HEADER_BYTES, EntryHeader, Kind};
 use crate::frontier::{BranchIx, Change, Extent, Frontier, FrontierFault, StreamIx};
 use crate::hash::StreamHash;
-use crate::limits::COMMIT_ENTRIES_MAX;
 use crate::media::{Media, MediaError, SlotIx};
 use crate::num::{CommitNo, Epoch, Lane, Offset, Opening, SegmentNo, Seq, Timestamp};
 use crate::record::Record;
-use crate::segment::SEGMENT_HEADERS_BYTES;
 use crate::tables::Tables;
 
 /// What is staged for the next commit.
@@ -24,7 +22,14 @@ pub(crate) struct Staging {
     pub(crate) next: Seq,
     pub(crate) newest: Option<Timestamp>,
     entry: Option<OpenEntry>,
-    group: bool,
+    pub(crate) group: bool,
+}
+
+impl Staging {
+    /// Nothing yet, for a commit in `lane` whose next seq is `next`.
+    pub(crate) fn begin(lane: Lane, next: Seq) -> Self {
+        Self { lane: Some(lane), next, ..Self::default() }
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -208,88 +213,6 @@ impl<M: Media, T: Tables> Journal<M, T> {
         self.staging.len
     }
 
-    /// Makes sure that `bytes` of bodies and `items` of a footer can be staged in `lane`,
-    /// beginning a segment if need be.
-    pub(crate) fn make_room(
-        &mut self,
-        lane: Lane,
-        bytes: usize,
-        items: usize,
-    ) -> Result<(), StageError> {
-        let need = bytes + ENTRY_HEADER_BYTES + 2 * ENTRY_ALIGN;
-        match self.staging.lane {
-            Some(staged) if staged != lane => return Err(StageError::OtherLane),
-            Some(_) if self.staging.len + need > self.capacity(lane, items) => {
-                return Err(StageError::CommitFull);
-            }
-            Some(_) if usize::from(self.staging.entries) + 2 > COMMIT_ENTRIES_MAX => {
-                return Err(StageError::CommitFull);
-            }
-            Some(_) => return Ok(()),
-            None => {}
-        }
-        if bytes > self.config.entry_max as usize {
-            return Err(StageError::TooLarge);
-        }
-        if self.capacity(lane, items) < need {
-            self.next_segment_for(lane)?;
-        }
-        if self.capacity(lane, items) < need {
-            return Err(StageError::TooLarge);
-        }
-        let next = self.lane(lane).map(|state| state.next).unwrap_or_default();
-        self.staging = Staging { lane: Some(lane), next, ..Staging::default() };
-        Ok(())
-    }
-
-    /// Whether the commit being staged takes `bytes` of bodies more.
-    pub(crate) fn has_room(&self, lane: Lane, bytes: usize) -> bool {
-        let need = bytes + ENTRY_HEADER_BYTES + 2 * ENTRY_ALIGN;
-        self.staging.len + need <= self.capacity(lane, 0)
-    }
-
-    /// How many bytes of entries a commit may have that goes into the lane's active segment and
-    /// adds `items` bytes to its footer.
-    fn capacity(&self, lane: Lane, items: usize) -> usize {
-        let Some(active) = self.active(lane) else { return 0 };
-        let slot = self.slot(active);
-        let footer = slot.footer_bytes as usize + items;
-        if footer > self.config.entry_max as usize && !self.staging.group {
-            return 0;
-        }
-        let kept = self.shape.units(self.commit_len(footer) as u32) + self.cut_room();
-        let left = self.shape.slot_bytes.saturating_sub(slot.tail).saturating_sub(kept) as usize;
-        let trailer = Trailer::encoded_len(self.config.lanes);
-        left.saturating_sub(trailer).min(self.commit_room())
-    }
-
-    /// How many bytes of entries a commit may have in any segment.
-    pub(crate) fn commit_room(&self) -> usize {
-        // Behind the commit there is room to pad it, and for the header of another segment.
-        let buffer = self.parts.buffer.as_ref().len();
-        let padding = 2 * self.shape.units(SEGMENT_HEADERS_BYTES as u32) as usize;
-        let trailer = Trailer::encoded_len(self.config.lanes);
-        let room = buffer.saturating_sub(padding).min(self.config.commit_max as usize);
-        room.saturating_sub(trailer)
-    }
-
-    /// Where each unit is written once, what a power cut tore stays: a segment keeps room to say
-    /// so behind it, and for the unit that has to be skipped.
-    fn cut_room(&self) -> u32 {
-        let cut = self.shape.units(self.commit_len(0) as u32) + self.shape.unit_bytes;
-        if self.shape.overwrites { 0 } else { cut }
-    }
-
-    fn next_segment_for(&mut self, lane: Lane) -> Result<(), StageError> {
-        if self.lane(lane).is_none() && lane != Lane::CONTROL {
-            return Err(StageError::Unknown);
-        }
-        self.rotate(lane).map_err(|error| match error {
-            CommitError::LaneFull => StageError::LaneFull,
-            CommitError::Media(error) => StageError::Media(error),
-        })
-    }
-
     /// Closes the open entry if another `bytes` would make it longer than joined entries are.
     fn split_entry(&mut self, bytes: usize) {
         let Some(entry) = self.staging.entry else { return };
@@ -441,7 +364,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
     pub(crate) fn begin_control_entry(&mut self, lane: Lane) {
         if self.staging.lane.is_none() {
             let next = self.lane(lane).map(|state| state.next).unwrap_or_default();
-            self.staging = Staging { lane: Some(lane), next, ..Staging::default() };
+            self.staging = Staging::begin(lane, next);
         }
         self.begin_entry(&[]);
     }

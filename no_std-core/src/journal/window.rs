@@ -17,17 +17,42 @@ pub(crate) struct Loaded {
     slot: SlotIx,
     at: u32,
     len: usize,
+    /// Whether a read failed in a way that says nothing of the bytes.
+    failed: bool,
+}
+
+impl Loaded {
+    /// Somebody else writes to the buffer.
+    pub(crate) fn forget(&mut self) {
+        self.len = 0;
+    }
+
+    /// Whether a read failed in a way that says nothing of the bytes: what seemed to be missing may
+    /// be there.
+    pub(crate) fn failed(&self) -> bool {
+        self.failed
+    }
+
+    /// Takes over whether a read failed.
+    pub(crate) fn note(&mut self, other: Self) {
+        self.failed |= other.failed;
+    }
 }
 
 impl<'a, M: Media> Window<'a, M> {
     /// Reads `slot` up to `end` through `buffer`.
     pub(crate) fn new(media: &'a M, slot: SlotIx, end: u32, buffer: &'a mut [u8]) -> Self {
-        Self { media, buffer, loaded: Loaded { slot, at: 0, len: 0 }, end }
+        let loaded = Loaded { slot, ..Loaded::default() };
+        Self { media, buffer, loaded, end }
     }
 
     /// Goes on with what an earlier window has left in the buffer.
-    pub(crate) fn resume(self, loaded: Loaded) -> Self {
-        if loaded.slot == self.loaded.slot { Self { loaded, ..self } } else { self }
+    pub(crate) fn resume(mut self, loaded: Loaded) -> Self {
+        if loaded.slot == self.loaded.slot {
+            return Self { loaded, ..self };
+        }
+        self.loaded.note(loaded);
+        self
     }
 
     /// What the buffer holds.
@@ -74,9 +99,13 @@ impl<'a, M: Media> Window<'a, M> {
         self.loaded.len = 0;
         for len in [ahead, len] {
             let Some(target) = self.buffer.get_mut(..len) else { break };
-            if self.media.read(Place { slot, at }, target).is_ok() {
-                self.loaded = Loaded { slot, at, len };
-                return Ok(());
+            match self.media.read(Place { slot, at }, target) {
+                Ok(()) => {
+                    (self.loaded.at, self.loaded.len) = (at, len);
+                    return Ok(());
+                }
+                Err(MediaError::Unreadable) => {}
+                Err(_) => self.loaded.failed = true,
             }
         }
         Err(MediaError::Unreadable)

@@ -15,6 +15,9 @@ use crate::time::Duration;
 pub struct Config {
     /// What this node can do beyond the version.
     pub features: Features,
+    /// What a dialer takes the other end to understand until it has heard its hello. A listener
+    /// that does not ends the session, so only what every listener can do belongs here.
+    pub features_early: Features,
     /// The longest frame that the other end may send, 1 to 260 KiB. Each channel may gather one.
     pub frame_bytes_max: usize,
     /// Bytes that the other end may have under way on all lanes, at least four frames. Too low
@@ -59,6 +62,7 @@ impl Config {
     pub const fn standard(frame_bytes_max: usize) -> Self {
         Self {
             features: Features::NONE,
+            features_early: Features::NONE,
             frame_bytes_max,
             credit_bytes: 2 * credit_bytes_min(frame_bytes_max),
             lane_bytes_max: 2 * (frame_bytes_max + FRAME_PREFIX_BYTES),

@@ -12,7 +12,7 @@ use crate::channel::{Channel, LaneIndex};
 use crate::limits::{
     CONTROL_RESERVE_BYTES, CREDIT_BYTES_EARLY, FRAME_BYTES_EARLY, FRAME_PREFIX_BYTES,
 };
-use crate::message::{Control, Decoded, Goodbye, GoodbyeCode, Hello, LaneMessage};
+use crate::message::{Control, Decoded, Features, Goodbye, GoodbyeCode, Hello, LaneMessage};
 use crate::time::{Duration, Instant};
 
 #[derive(Clone, Debug)]
@@ -67,6 +67,14 @@ impl<B: Buffer, const LANES: usize> Machine<B, LANES> {
 
     pub(super) fn closed(&self) -> Option<Closed> {
         if let State::Closed(closed) = self.state { Some(closed) } else { None }
+    }
+
+    /// What a dialer may use before it has heard the other end's hello.
+    pub(super) fn early(&self) -> Features {
+        match self.role {
+            Role::Dialer => self.config.features.and(self.config.features_early),
+            Role::Listener => Features::NONE,
+        }
     }
 
     pub(super) fn agreed(&self) -> Option<Agreed> {

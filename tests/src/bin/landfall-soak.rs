@@ -1,5 +1,5 @@
-//! `landfall-soak`: kills a hub and a device until told, and checks what is left. `cargo xtask soak`
-//! builds and runs it.
+//! `landfall-soak`: kills a hub and a device until told, and checks what is left. `cargo xtask
+//! soak` builds and runs it.
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -2,8 +2,9 @@
 //!
 //! - What was programmed is durable at once; a sync only counts.
 //! - A unit is programmed once between two completed erases, but with zeros at any time; anything
-//!   else panics, as it is a defect of the journal. A unit torn by a power cut, or of an interrupted erase, may read blank
-//!   and still needs the erase. A new chip reads blank and needs it too.
+//!   else panics, as it is a defect of the journal.
+//! - A unit torn by a power cut, or of an interrupted erase, may read blank and still needs the
+//!   erase. A new chip reads blank and needs it too.
 //! - After a power cut all calls fail until [`SimNor::restart`].
 
 use std::fmt;

@@ -36,7 +36,8 @@ pub(super) async fn strike(
         let ms = clock::monotonic().ms_since(started);
         let late = options.minutes.is_some_and(|minutes| ms > minutes * 60_000);
         if kills >= options.kills || late {
-            return Ok(storm.pair.set_up(true));
+            storm.pair.set_up(true);
+            return Ok(());
         }
         if kills / KILLS_PER_LINE > told {
             told = kills / KILLS_PER_LINE;

@@ -1,0 +1,46 @@
+//! Where appending may go on after an opening that did not end cleanly.
+
+use super::Journal;
+use crate::media::{Media, Place};
+use crate::num::Lane;
+use crate::tables::Tables;
+
+impl<M: Media, T: Tables> Journal<M, T> {
+    /// On a medium that writes each unit once, the unit that a power cut tore may read blank.
+    /// Appending goes on behind all that does not, and behind one unit more: that one is programmed
+    /// with zeros, so that it never reads blank again, however often this is cut short.
+    pub(crate) fn skip_unclean(&mut self, lane: Lane, torn_end: u32) {
+        let Some(ix) = self.active(lane).filter(|_| !self.shape.overwrites) else { return };
+        let tail = self.slot(ix).tail;
+        let mut used = tail.max(torn_end);
+        let mut at = used;
+        while at < self.shape.slot_bytes {
+            let mut unit = [0; 64];
+            let len = self.shape.slot_bytes.saturating_sub(at).min(64) as usize;
+            let Some(unit) = unit.get_mut(..len) else { break };
+            let read = self.media.read(Place { slot: ix, at }, unit);
+            let last = unit.iter().rposition(|byte| *byte != BLANK).map_or(0, |last| last + 1);
+            match read {
+                Ok(()) if last > 0 => used = at + last as u32,
+                Ok(()) => {}
+                Err(_) => used = at + len as u32,
+            }
+            at += len as u32;
+        }
+        let at = self.shape.units(used);
+        let (unit, end) = (self.shape.unit_bytes, self.shape.slot_bytes);
+        if at < end {
+            self.loaded.forget();
+            let zeros = self.parts.buffer.as_mut().get_mut(..unit as usize).unwrap_or_default();
+            zeros.fill(0);
+            // A medium that refuses has the unit skipped all the same.
+            let _ = self.media.program(Place { slot: ix, at }, zeros);
+        }
+        if let Some(slot) = self.slot_mut(ix) {
+            slot.tail = at.saturating_add(unit).min(end);
+        }
+    }
+}
+
+/// What an erased byte of flash reads as.
+const BLANK: u8 = 0xFF;

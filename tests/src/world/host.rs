@@ -1,0 +1,238 @@
+//! Hosts: machines with a disk and, while they run, a node.
+
+use std::collections::BTreeMap;
+
+use landfall::media::checksum;
+use landfall::node::{Node, PeerKey, Settings};
+use landfall_core::journal::{Config, Fresh, Journal};
+use landfall_core::limits::LANES_MAX;
+use landfall_core::media::Media;
+use landfall_core::num::{BootId, Epoch, LogId};
+use landfall_core::tables::{Heap, Parts};
+
+use super::check::Expected;
+use super::gate::WorldGate;
+use super::{Happening, World};
+use crate::media::disk::SimDisk;
+use crate::media::image::Image;
+
+pub(super) struct Host {
+    pub(super) settings: Settings,
+    pub(super) rules: WorldGate,
+    /// The host that its node dials.
+    pub(super) upstream: Option<String>,
+    pub(super) disk: SimDisk,
+    pub(super) node: Option<Node<SimDisk, WorldGate>>,
+    /// Whether its network works.
+    pub(super) online: bool,
+    /// How often it was started.
+    pub(super) boots: u64,
+    pub(super) commit_due: bool,
+    pub(super) commit_after_ms: u64,
+    pub(super) timer: Option<(u64, u64)>,
+    pub(super) turn: u64,
+    /// What must be on its disk.
+    pub(super) expected: Expected,
+    /// The records of appends that were not answered yet.
+    pub(super) pending: BTreeMap<u64, (String, Vec<Vec<u8>>)>,
+    /// Outcomes of appends.
+    pub(super) outcomes: BTreeMap<u64, landfall::node::AppendOutcome>,
+    pub(super) attempt: u32,
+    /// Slots of its lane `normal`.
+    normal_slots: u32,
+}
+
+/// A copy of a host's disk and of what must be on it.
+#[derive(Clone)]
+pub struct Backup {
+    image: Image,
+    expected: Expected,
+}
+
+/// Slots of the lane `normal`, unless the world says otherwise.
+pub(super) const NORMAL_SLOTS: u32 = 24;
+/// Slots of the other lanes: `urgent`, and the node's own.
+const OTHER_SLOTS: [u32; 2] = [6, 4];
+const SLOT_BYTES: u32 = 256 * 1024;
+const ENTRY_MAX: u32 = 100 * 1024;
+const STREAMS_MAX: usize = 256;
+
+impl Host {
+    fn new(settings: Settings, upstream: Option<&str>, normal_slots: u32, seed: u64) -> Self {
+        let others = OTHER_SLOTS.iter().sum::<u32>() + landfall_core::journal::CONTROL_SLOTS;
+        let slots = normal_slots + others;
+        Self {
+            settings,
+            rules: WorldGate::default(),
+            upstream: upstream.map(Into::into),
+            disk: SimDisk::new(slots, SLOT_BYTES, 512, seed),
+            node: None,
+            online: true,
+            boots: 0,
+            commit_due: false,
+            commit_after_ms: 1,
+            timer: None,
+            turn: 0,
+            expected: Expected::default(),
+            pending: BTreeMap::new(),
+            outcomes: BTreeMap::new(),
+            attempt: 0,
+            normal_slots,
+        }
+    }
+
+    pub(super) fn is_synced(&self) -> bool {
+        !self.node.as_ref().is_some_and(|node| node.settings().upstream && !node.is_synced())
+    }
+
+    pub(super) fn describe(&self) -> String {
+        let Some(node) = &self.node else { return "down".into() };
+        let mut text = format!("synced {} {:?}", node.is_synced(), node.dial_state());
+        for link in node.links() {
+            text += &format!("\n    {link:?}");
+        }
+        for alarm in node.alarms() {
+            text += &format!("\n    {:?} {}: {}", alarm.kind, alarm.subject, alarm.text);
+        }
+        text + &super::reading::describe(node.journal())
+    }
+}
+
+impl World {
+    /// A node without an upstream.
+    pub fn hub(&mut self, name: &str) {
+        self.add_host(name, Settings::standard(name), None);
+    }
+
+    /// A node that dials another one.
+    pub fn device(&mut self, name: &str, upstream: &str) {
+        let settings = Settings { upstream: true, ..Settings::standard(name) };
+        self.add_host(name, settings, Some(upstream));
+    }
+
+    /// A node with settings of its own.
+    pub fn add_host(&mut self, name: &str, settings: Settings, upstream: Option<&str>) {
+        let host = Host::new(settings, upstream, self.normal_slots, self.rng.u64());
+        assert!(self.hosts.insert(name.into(), host).is_none(), "there is a host {name} already");
+        self.boot(name);
+    }
+
+    /// Starts the node of a host on what its disk holds.
+    pub fn boot(&mut self, name: &str) {
+        let now = self.clock();
+        let fresh = Fresh {
+            log: LogId::new(self.rng.u64()),
+            epoch: Epoch::new(self.rng.u64()),
+            boot: BootId::new(self.rng.u64()),
+        };
+        let seed = self.rng.u64();
+        let Some(host) = self.hosts.get_mut(name).filter(|host| host.node.is_none()) else {
+            return;
+        };
+        host.disk.restart();
+        host.boots += 1;
+        host.commit_due = false;
+        host.timer = None;
+        host.attempt += 1;
+        let config = journal_config(host.normal_slots);
+        let parts =
+            Parts::<Heap>::new(host.disk.geometry().slots, STREAMS_MAX, config.commit_max as usize);
+        let opened = Journal::open(host.disk.clone(), config, parts, fresh);
+        let (journal, _) = opened.unwrap_or_else(|error| panic!("{name} does not open: {error:?}"));
+        let (settings, rules) = (host.settings.clone(), host.rules.clone());
+        host.node = Some(Node::new(journal, settings, rules, fresh.boot, seed, now));
+        self.trace.say(self.now, name, || "boots".into());
+        if let Some(node) = self.hosts.get(name).and_then(|host| host.node.as_ref()) {
+            self.trace.note(&[node.journal().last_commit().get()]);
+        }
+        self.drive(name);
+    }
+
+    /// Stops a node at once, as a kill does. Its disk keeps what it was given.
+    pub fn kill(&mut self, name: &str) {
+        self.trace.say(self.now, name, || "is killed".into());
+        self.drop_node(name);
+    }
+
+    /// Cuts the power of a host: its disk keeps what was synced, and of the rest what it likes.
+    pub fn cut_power(&mut self, name: &str) {
+        self.host(name).disk.cut();
+        self.drop_node(name);
+    }
+
+    /// Kills a node and starts it again.
+    pub fn crash(&mut self, name: &str) {
+        self.kill(name);
+        self.boot(name);
+    }
+
+    /// The power of a host went in the middle of something; it comes back in a while.
+    pub(super) fn power_gone(&mut self, name: &str) {
+        self.drop_node(name);
+        let wait = 100 + self.rng.below(5_000);
+        self.after(wait, Happening::Boot(name.into()));
+    }
+
+    fn drop_node(&mut self, name: &str) {
+        let host = self.host_mut(name);
+        host.node = None;
+        host.timer = None;
+        host.pending.clear();
+        host.boots += 1;
+        self.hang_up(name);
+    }
+
+    /// A copy of a host's disk as it is now.
+    pub fn image(&self, name: &str) -> Backup {
+        let host = self.host(name);
+        Backup { image: host.disk.image(), expected: host.expected.clone() }
+    }
+
+    /// Puts an old copy onto a host's disk and starts its node from that.
+    pub fn restore(&mut self, name: &str, backup: &Backup) {
+        self.check();
+        self.kill(name);
+        let host = self.host_mut(name);
+        host.disk.restart();
+        host.disk.restore(&backup.image);
+        host.expected = backup.expected.clone();
+        self.boot(name);
+    }
+
+    /// A new host that runs a copy of another one's disk as the same site.
+    pub fn copy(&mut self, name: &str, of: &str) {
+        let backup = self.image(of);
+        let original = self.host(of);
+        let (settings, upstream) = (original.settings.clone(), original.upstream.clone());
+        let normal_slots = original.normal_slots;
+        let seed = self.rng.u64();
+        let host = Host::new(settings, upstream.as_deref(), normal_slots, seed);
+        self.hosts.insert(name.into(), host);
+        let host = self.host_mut(name);
+        host.disk.restore(&backup.image);
+        host.expected = backup.expected;
+        self.boot(name);
+    }
+
+    /// The key by which a host proves itself.
+    pub(super) fn key_of(&self, name: &str) -> PeerKey {
+        let mut key = [0; 32];
+        let name = name.as_bytes();
+        key[..name.len()].copy_from_slice(name);
+        PeerKey(key)
+    }
+}
+
+fn journal_config(normal_slots: u32) -> Config {
+    let mut slots = [0; LANES_MAX];
+    let [urgent, internal] = OTHER_SLOTS;
+    slots[..3].copy_from_slice(&[normal_slots, urgent, internal]);
+    Config {
+        checksum: checksum(),
+        lanes: 3,
+        slots,
+        entry_max: ENTRY_MAX,
+        commit_max: 2 * ENTRY_MAX,
+        join_max: 16 * 1024,
+    }
+}

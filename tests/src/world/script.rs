@@ -1,0 +1,195 @@
+//! The steps of a scenario, one line each, and what may be expected of the outcome.
+
+use std::ops::Range;
+
+use landfall::node::{AlarmKind, Append, AppendOutcome, ClientId, Ticket};
+use landfall_core::batch::ClockQuality;
+use landfall_core::codec::Writer;
+use landfall_core::gap::GapReason;
+use landfall_core::num::{Epoch, Partition, Timestamp};
+use landfall_core::record::Record;
+
+use super::reading::Held;
+use super::{Rule, World};
+
+impl World {
+    /// Appends so many records to a topic at a host, as one append, and waits for the outcome.
+    ///
+    /// # Panics
+    /// It is refused.
+    pub fn append(&mut self, name: &str, topic: &str, count: u64) {
+        let records = (0..count).map(|_| self.new_record()).collect();
+        let outcome = self.append_records(name, topic, records);
+        let whole = matches!(outcome, Some(AppendOutcome::Appended { .. }));
+        assert!(whole, "{name} does not append {count} records to {topic}: {outcome:?}");
+    }
+
+    /// Appends so many records of about a kilobyte, so that segments fill up.
+    pub fn append_bulk(&mut self, name: &str, topic: &str, count: u64) {
+        for _ in 0..count.div_ceil(100) {
+            let wall = self.clock().wall;
+            let record = |rng: &mut crate::rng::Rng| {
+                let mut value = vec![0; 1_000];
+                rng.fill(&mut value);
+                encoded(wall, &value)
+            };
+            let records = (0..100).map(|_| record(&mut self.rng)).collect();
+            let outcome = self.append_records(name, topic, records);
+            assert!(matches!(outcome, Some(AppendOutcome::Appended { .. })), "{outcome:?}");
+        }
+    }
+
+    /// Appends so many records, each in a commit of its own.
+    pub fn trickle(&mut self, name: &str, topic: &str, count: u64) {
+        (0..count).for_each(|_| self.append(name, topic, 1));
+    }
+
+    /// Appends these lines, with one timestamp for all worlds.
+    pub fn append_lines(&mut self, name: &str, topic: &str, lines: &[&str]) {
+        let at = Timestamp::new(1_000);
+        let records = lines.iter().map(|line| encoded(at, line.as_bytes())).collect();
+        let outcome = self.append_records(name, topic, records);
+        assert!(matches!(outcome, Some(AppendOutcome::Appended { .. })), "{outcome:?}");
+    }
+
+    /// Appends, and waits for the outcome; none if the host goes down over it.
+    pub fn append_records(
+        &mut self,
+        name: &str,
+        topic: &str,
+        records: Vec<Vec<u8>>,
+    ) -> Option<AppendOutcome> {
+        let ticket = self.start_append(name, topic, records)?;
+        let boots = self.host(name).boots;
+        self.run_until(1_000, |world| {
+            let host = world.host(name);
+            host.outcomes.contains_key(&ticket.0) || host.boots != boots
+        });
+        self.host_mut(name).outcomes.remove(&ticket.0)
+    }
+
+    /// Hands an append to a node and does not wait.
+    pub fn start_append(
+        &mut self,
+        name: &str,
+        topic: &str,
+        records: Vec<Vec<u8>>,
+    ) -> Option<Ticket> {
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        let host = self.host_mut(name);
+        let node = host.node.as_mut()?;
+        let append = Append {
+            ticket,
+            client: ClientId(ticket.0),
+            attempt: host.attempt,
+            topic: topic.into(),
+            partition: Partition::new(0),
+            records: records.concat(),
+            group: false,
+            clock: ClockQuality::Local,
+        };
+        host.pending.insert(ticket.0, (topic.into(), records));
+        node.handle_append(append);
+        self.drive(name);
+        Some(ticket)
+    }
+
+    /// A record that no other is like.
+    pub fn new_record(&mut self) -> Vec<u8> {
+        self.records += 1;
+        let value = format!("record {} {:016x}", self.records, self.rng.u64());
+        encoded(self.clock().wall, value.as_bytes())
+    }
+
+    /// What a running host holds.
+    pub fn held(&self, name: &str) -> Held {
+        let node = self.host(name).node.as_ref();
+        Held::read(node.unwrap_or_else(|| panic!("{name} is down")).journal())
+    }
+
+    /// The epoch under which a host's node writes.
+    pub fn epoch(&self, name: &str) -> Epoch {
+        let node = self.host(name).node.as_ref();
+        node.unwrap_or_else(|| panic!("{name} is down")).journal().epoch()
+    }
+
+    /// The node of a running host.
+    pub fn node(
+        &self,
+        name: &str,
+    ) -> &landfall::node::Node<crate::media::disk::SimDisk, super::gate::WorldGate> {
+        self.host(name).node.as_ref().unwrap_or_else(|| panic!("{name} is down"))
+    }
+
+    /// The disk of a host.
+    pub fn disk(&self, name: &str) -> crate::media::disk::SimDisk {
+        self.host(name).disk.clone()
+    }
+
+    /// Expects that a host holds exactly these offsets of a stream under an epoch.
+    pub fn expect(&self, name: &str, stream: &str, epoch: Epoch, offsets: &[Range<u64>]) {
+        let held = self.held(name).offsets(stream, epoch);
+        assert_eq!(held, offsets, "{stream}~{epoch} at {name}\n{}", self.describe());
+    }
+
+    /// Expects that these gaps of a stream, and no others, are stated at a host.
+    pub fn expect_gaps(&self, name: &str, stream: &str, gaps: &[(Range<u64>, GapReason)]) {
+        let held = self.held(name);
+        let stated: Vec<_> = held.gaps.iter().filter(|gap| gap.stream == stream).collect();
+        let stated: Vec<_> = stated.iter().map(|gap| (gap.offsets.clone(), gap.reason)).collect();
+        assert_eq!(stated, gaps, "gaps of {stream} at {name}\n{}", self.describe());
+    }
+
+    /// The first offset of a stream that a host still holds.
+    pub fn first_offset(&self, name: &str, stream: &str) -> u64 {
+        let held = self.held(name);
+        let mine = held.records.iter().filter(|record| record.stream == stream);
+        mine.map(|record| record.offset).min().unwrap_or_else(|| panic!("{name} has no {stream}"))
+    }
+
+    /// Expects an alarm of a kind about a subject.
+    pub fn expect_alarm(&self, name: &str, kind: AlarmKind, subject: &str) {
+        let mut alarms = self.node(name).alarms();
+        let raised = alarms.any(|alarm| alarm.kind == kind && alarm.subject == subject);
+        assert!(raised, "no {kind:?} about {subject} at {name}\n{}", self.describe());
+    }
+
+    /// Expects that no alarm of a kind was raised at a host.
+    pub fn expect_no_alarm(&self, name: &str, kind: AlarmKind) {
+        let raised = self.node(name).alarms().any(|alarm| alarm.kind == kind);
+        assert!(!raised, "{kind:?} at {name}\n{}", self.describe());
+    }
+
+    /// Expects that nothing happened that a person should know.
+    pub fn expect_calm(&self) {
+        for (name, host) in &self.hosts {
+            let calm = host.node.as_ref().is_none_or(|node| node.alarms().next().is_none());
+            assert!(calm, "there are alarms at {name}\n{}", self.describe());
+        }
+    }
+
+    /// Forbids something at a host, whose node is started anew.
+    pub fn forbid(&mut self, name: &str, rule: Rule) {
+        self.host_mut(name).rules.0.push(rule);
+        self.crash(name);
+    }
+
+    /// Lets the settings of a host be changed, and starts its node anew.
+    pub fn configure(&mut self, name: &str, change: impl FnOnce(&mut landfall::node::Settings)) {
+        change(&mut self.host_mut(name).settings);
+        self.crash(name);
+    }
+
+    /// Prints what happens from now on.
+    pub fn verbose(&mut self) {
+        self.trace.verbose();
+    }
+}
+
+fn encoded(at: Timestamp, value: &[u8]) -> Vec<u8> {
+    let record = Record::new(at, None, Some(value));
+    let mut bytes = vec![0; record.encoded_len()];
+    record.encode(&mut Writer::new(&mut bytes)).expect("there is room for what was measured");
+    bytes
+}
