@@ -54,7 +54,7 @@ async fn obey(command: Command) -> Result<Exit, Failure> {
         Command::Demo => {
             Err(Failure::refused("landfall demo: this build for devices has no demonstration"))
         }
-        Command::Doctor(_) => Err(Failure::refused("landfall: this command is not there yet")),
+        Command::Doctor(options) => cli::doctor::run(&options, &mut out).await,
         Command::Append(options) => {
             let node = Reached::find(&options.node).await?;
             let outcome = cli::append::run(&options, &node.client, &mut out).await;

@@ -6,6 +6,7 @@
 pub mod append;
 mod arguments;
 pub mod connect;
+pub mod doctor;
 mod failure;
 pub mod init;
 mod node;

@@ -21,6 +21,8 @@ pub(super) struct Node {
     pub(super) data: PathBuf,
     pub(super) client: Client,
     program: PathBuf,
+    /// Where it dials instead of where its configuration says.
+    upstream: Option<String>,
     child: Option<Child>,
 }
 
@@ -29,7 +31,12 @@ impl Node {
     pub(super) fn new(name: &'static str, program: &Path, folder: &Path) -> Self {
         let data = folder.join(name);
         let client = Client::new(Target::Unix(data.join("landfall.sock")));
-        Self { name, data, client, program: program.into(), child: None }
+        Self { name, data, client, program: program.into(), upstream: None, child: None }
+    }
+
+    /// Makes it dial there.
+    pub(super) fn dial(&mut self, address: &str) {
+        self.upstream = Some(address.into());
     }
 
     /// Runs the program with a command and its words, and waits for it. What it printed.
@@ -120,6 +127,9 @@ impl Node {
             if name.to_string_lossy().starts_with("LANDFALL_") {
                 command.env_remove(name);
             }
+        }
+        if let Some(address) = &self.upstream {
+            command.env("LANDFALL_UPSTREAM_ADDRESSES", address);
         }
         command
     }

@@ -64,10 +64,10 @@ impl<'a, W: Write> Voice<'a, W> {
 
     fn print(&mut self, before: &str, text: &str) {
         self.hush();
-        for (at, line) in text.lines().enumerate() {
+        for (at, line) in text.split('\n').enumerate() {
             let before = if at == 0 { before.to_owned() } else { " ".repeat(before.len()) };
             // Whoever closed the output does not want to know; the exit code tells.
-            let _ = writeln!(self.out, "{before}{line}");
+            let _ = writeln!(self.out, "{}", format!("{before}{line}").trim_end());
         }
         let _ = self.out.flush();
     }

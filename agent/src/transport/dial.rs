@@ -54,9 +54,9 @@ pub(super) async fn dial(
     }
 }
 
-struct Reached {
-    stream: Stream,
-    peer: PublicKey,
+pub(super) struct Reached {
+    pub(super) stream: Stream,
+    pub(super) peer: PublicKey,
     remote: SocketAddr,
 }
 
@@ -137,14 +137,14 @@ async fn reach_address(
 }
 
 /// One address, and whom to expect there.
-struct Target {
-    address: SocketAddr,
-    pinned: HubKeys,
-    refused: RefusedKey,
+pub(super) struct Target {
+    pub(super) address: SocketAddr,
+    pub(super) pinned: HubKeys,
+    pub(super) refused: RefusedKey,
 }
 
 impl Target {
-    async fn reach_quic(&self, shared: &Shared) -> Result<Reached, DialFailure> {
+    pub(super) async fn reach_quic(&self, shared: &Shared) -> Result<Reached, DialFailure> {
         let config = quic::client_config(shared, self.pinned.clone(), self.refused.clone())
             .map_err(|error| self.failure(&error))?;
         let connecting = dialer(shared)
@@ -160,7 +160,7 @@ impl Target {
         Ok(Reached { stream: Stream::Quic(connection), peer, remote: self.address })
     }
 
-    async fn reach_tcp(&self, shared: &Shared) -> Result<Reached, DialFailure> {
+    pub(super) async fn reach_tcp(&self, shared: &Shared) -> Result<Reached, DialFailure> {
         let config = tls::client_config(&shared.key, self.pinned.clone(), self.refused.clone())
             .map_err(|error| self.failure(&error))?;
         let name = ServerName::try_from(tls::SERVER_NAME).expect("the constant is a valid name");

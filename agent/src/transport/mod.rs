@@ -21,6 +21,7 @@ mod link;
 mod listen;
 mod mux;
 mod outbox;
+mod probe;
 mod quic;
 pub mod relay;
 mod settings;
@@ -46,6 +47,7 @@ pub use event::{
 };
 pub use link::Connection;
 pub use outbox::SendFault;
+pub use probe::Probe;
 pub use settings::{ResetKey, Settings};
 
 /// The transport of a node: what it listens on, dials and holds open. Dropping it cuts everything
