@@ -1,5 +1,7 @@
 //! The world itself: a device, a hub and a link between them.
 
+#![expect(clippy::single_range_in_vec_init, reason = "offsets that are here are a list of ranges")]
+
 use landfall_tests::world::World;
 
 /// A device that appended offline comes online, and the hub has everything.

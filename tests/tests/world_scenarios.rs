@@ -1,6 +1,8 @@
 //! The rules of the design as named cases, 12 to 28: catching up, chains and roaming. D is a
 //! device, G1 and G2 are gateways, H is the hub at the root; `s` is a topic of D.
 
+#![expect(clippy::single_range_in_vec_init, reason = "offsets that are here are a list of ranges")]
+
 use landfall::node::{AlarmKind, TopicSettings, TrimAt};
 use landfall_core::gap::GapReason;
 use landfall_core::num::{Lane, Seq};

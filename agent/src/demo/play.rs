@@ -147,8 +147,8 @@ async fn meet_the_copy(
     stage.copy.dial(&stage.hub_address.to_string());
     stage.copy.start().await?;
     voice.say(&format!(
-        "In an office on shore, the image is started: same name, same key, and {AFTERWARDS} records\n\
-         of its own in the same stream, at offsets that the ship has used too."
+        "In an office on shore, the image is started: same name, same key, and {AFTERWARDS}\n\
+         records of its own in the same stream, at offsets that the ship has used too."
     ));
     let noticed = |status: &Status| noticed(status).is_some();
     for node in [&mut stage.hub, &mut stage.ship, &mut stage.copy] {
