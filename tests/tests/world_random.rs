@@ -198,10 +198,14 @@ impl Chaos {
     }
 
     fn host(&mut self) -> &'static str {
-        *self.rng.pick(&HOSTS)
+        self.rng.pick::<&str>(&HOSTS)
     }
 
     fn device(&mut self) -> &'static str {
-        if self.rng.chance(1, 8) { *self.rng.pick(&GATEWAYS) } else { *self.rng.pick(&DEVICES) }
+        if self.rng.chance(1, 8) {
+            self.rng.pick::<&str>(&GATEWAYS)
+        } else {
+            self.rng.pick::<&str>(&DEVICES)
+        }
     }
 }
