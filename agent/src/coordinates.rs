@@ -7,12 +7,10 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::time_text;
+use landfall_core::limits::{SITE_BYTES_MAX, TOPIC_BYTES_MAX};
+use landfall_core::name::{site_is_valid, topic_is_valid};
 
-/// Most bytes in the name of a site.
-pub const SITE_BYTES_MAX: usize = 64;
-/// Most bytes in the name of a topic, as in Kafka.
-pub const TOPIC_BYTES_MAX: usize = 249;
+use crate::time_text;
 
 /// The identity of a record, for ever, on every node.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -153,32 +151,20 @@ impl FromStr for Position {
     }
 }
 
-/// Whether `name` can be a site's: 1 to 64 of `A-Z a-z 0-9 . _ -`, the first a letter or digit.
+/// Whether `name` can be a site's: 1 to 63 of `A-Z a-z 0-9 . _ -`, not beginning with `.` or `-`.
 ///
 /// # Errors
 /// [`NotCoordinates::Site`] with the name.
 pub fn check_site(name: &str) -> Result<(), NotCoordinates> {
-    let starts_well = name.starts_with(|first: char| first.is_ascii_alphanumeric());
-    let fits = name.len() <= SITE_BYTES_MAX && name.bytes().all(is_name_byte);
-    if starts_well && fits { Ok(()) } else { Err(NotCoordinates::Site(name.to_owned())) }
+    if site_is_valid(name) { Ok(()) } else { Err(NotCoordinates::Site(name.to_owned())) }
 }
 
-/// Whether `name` can be a topic's: 1 to 249 of `A-Z a-z 0-9 . _ -`, and not `.` or `..`.
+/// Whether `name` can be a topic's: as for a site, up to 127 bytes.
 ///
 /// # Errors
 /// [`NotCoordinates::Topic`] with the name.
 pub fn check_topic(name: &str) -> Result<(), NotCoordinates> {
-    let length_fits = (1..=TOPIC_BYTES_MAX).contains(&name.len());
-    let is_path = name == "." || name == "..";
-    if length_fits && !is_path && name.bytes().all(is_name_byte) {
-        Ok(())
-    } else {
-        Err(NotCoordinates::Topic(name.to_owned()))
-    }
-}
-
-fn is_name_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
+    if topic_is_valid(name) { Ok(()) } else { Err(NotCoordinates::Topic(name.to_owned())) }
 }
 
 fn parse_epoch(text: &str) -> Result<u64, NotCoordinates> {

@@ -2,7 +2,7 @@
 //! the frontier, so they stand before the data that goes on from them.
 //!
 //! ```text
-//! gap     stream · branch u64, u64 · to u64 · reason u8 · after flag u8, 16
+//! gap     stream · branch u64, u64 · from u64 · to u64 · reason u8 · after flag u8, 16
 //! branch  stream · kind u8 · first u64 · epoch u64 · next u64 · hash flag u8, 16
 //!         · durable_at flag u8, u64
 //! ```
@@ -23,8 +23,10 @@ use crate::num::{Epoch, LogId, Offset};
 pub struct GapBody<'a> {
     /// The stream.
     pub stream: StreamId<'a>,
-    /// The branch; the gap begins at its tip.
+    /// The branch.
     pub branch: BranchName,
+    /// The branch's tip, where the gap begins.
+    pub from: Offset,
     /// Where the stream goes on.
     pub to: Offset,
     /// Why.
@@ -55,6 +57,7 @@ impl<'a> GapBody<'a> {
         let gap = Self {
             stream: StreamId::decode(&mut reader)?,
             branch: (Epoch::new(reader.u64()?), offset(&mut reader)?),
+            from: offset(&mut reader)?,
             to: offset(&mut reader)?,
             reason: GapReason::from_code(reader.u8()?)?,
             after: hash(&mut reader)?,
@@ -67,6 +70,7 @@ impl<'a> GapBody<'a> {
         self.stream.encode(writer)?;
         writer.u64(self.branch.0.get())?;
         writer.u64(self.branch.1.get())?;
+        writer.u64(self.from.get())?;
         writer.u64(self.to.get())?;
         writer.u8(self.reason.code())?;
         put_hash(writer, self.after)

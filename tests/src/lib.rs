@@ -3,6 +3,9 @@
 pub mod journal;
 pub mod media;
 pub mod model;
+pub mod process;
 pub mod rng;
+pub mod soak;
 pub mod trial;
+pub mod walk;
 pub mod world;

@@ -192,6 +192,8 @@ fn case_18_a_copy_that_wrote_nothing_is_noticed_and_both_are_served() {
     world.run(60_000);
     world.expect("H", "D/s/0", world.epoch("D"), &[0..15]);
     world.expect("H", "D/s/0", world.epoch("D2"), &[10..16]);
+    world.expect("D", "D/s/0", world.epoch("D2"), &[]);
+    world.expect_no_alarm("D", AlarmKind::TailLost);
     assert_eq!(world.connections_made(), made + 1, "nobody dials again in a loop");
     world.check_delivered("H");
 }
@@ -407,7 +409,7 @@ fn case_27_a_stream_begins_in_its_middle() {
     world.append("D", "s", 20);
     world.sync();
     world.expect("X", "D/s/0", epoch, &[kept..1_041]);
-    world.expect_gaps("X", "D/s/0", &[(0..kept, GapReason::AcknowledgedThenLost)]);
+    world.expect_gaps("X", "D/s/0", &[(0..kept, GapReason::NeverReceived)]);
     world.expect_alarm("X", AlarmKind::Gap, "D/s/0");
 }
 

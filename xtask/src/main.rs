@@ -6,6 +6,7 @@ mod ci;
 mod licences;
 mod shell;
 mod size;
+mod soak;
 mod stopwatch;
 mod test;
 mod tidy;
@@ -25,7 +26,7 @@ pub(crate) struct Task {
 }
 
 /// All tasks, in the order of the help.
-const TASKS: [Task; 5] = [test::TASK, ci::TASK, tidy::TASK, licences::TASK, size::TASK];
+const TASKS: [Task; 6] = [test::TASK, ci::TASK, soak::TASK, tidy::TASK, licences::TASK, size::TASK];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -20,7 +20,7 @@ section! {
     /// The unique name of this node. `none` takes the name from the identity that `landfall init`
     /// made.
     site: Option<String> = "none",
-        Allowed::Text("a name of letters, digits, `.`, `_` and `-`, at most 64");
+        Allowed::Text("a name of letters, digits, `.`, `_` and `-`, at most 63");
     low "a name that says nothing makes coordinates hard to read.";
     high "long names cost bytes in every message.";
 
@@ -146,7 +146,7 @@ section! {
 
     /// Its name.
     name: String = REQUIRED,
-        Allowed::Text("a name of letters, digits, `.`, `_` and `-`, at most 249");
+        Allowed::Text("a name of letters, digits, `.`, `_` and `-`, at most 127");
     low "a name cannot be left out.";
     high "long names cost bytes in every batch.";
 
@@ -362,7 +362,7 @@ fn check_lanes(config: &Config) -> Result<(), ConfigError> {
             ConfigError::conflict(
                 "lane.name",
                 format!(
-                    "`{}` cannot be a name; use at most 64 letters, digits, `.`, `_` and `-`",
+                    "`{}` cannot be a name; use at most 63 letters, digits, `.`, `_` and `-`",
                     lane.name
                 ),
             )

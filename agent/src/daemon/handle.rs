@@ -78,16 +78,17 @@ impl Handle {
     fn encode(&self, request: &AppendRequest) -> Result<BTreeMap<u32, Vec<u8>>, ApiError> {
         let mut parts: BTreeMap<u32, Vec<u8>> = BTreeMap::new();
         let wall = clock::wall().ms();
-        let producer = request.producer.as_ref().map(|producer| ProducerId::of(&producer.name));
         for event in &request.events {
             let sequence = request.sequence(event);
             let timestamp = Timestamp::new(event.timestamp_ms.unwrap_or(wall));
             let key = event.key.as_deref();
+            let partition = self.partition_of(request, event);
+            let producer = producer(request, partition);
             let record = Record {
                 producer: producer.zip(sequence).map(|(id, sequence)| Producer { id, sequence }),
                 ..Record::new(timestamp, key, Some(&event.value))
             };
-            let bytes = parts.entry(self.partition_of(request, event)).or_default();
+            let bytes = parts.entry(partition).or_default();
             let at = bytes.len();
             let len = record.encoded_len();
             let fits = record.check().is_ok() && len <= RECORD_BYTES_MAX;
@@ -166,6 +167,13 @@ impl Backend for Handle {
     async fn admin(&self, command: AdminCommand) -> Result<AdminReply, ApiError> {
         self.ask(|answer| Input::Admin(command, answer)).await?
     }
+}
+
+/// A name numbers the lines of one input. Its partitions are committed on their own, and another
+/// topic has another input, so each has a sequence of its own.
+fn producer(request: &AppendRequest, partition: u32) -> Option<ProducerId> {
+    let name = &request.producer.as_ref()?.name;
+    Some(ProducerId::of(&format!("{name}\0{}\0{partition}", request.topic)))
 }
 
 fn stopping() -> ApiError {

@@ -152,6 +152,13 @@ impl Machine {
                 }
             }
             self.turn_over();
+            if self.node.journal().has_failed() {
+                tracing::error!(
+                    "the disk failed to write or sync; the node stops, and recovers when it is \
+                     started again. Check the disk."
+                );
+                return self.stop(inputs).await;
+            }
         }
     }
 

@@ -171,7 +171,8 @@ impl Machine {
         sites
             .sites()
             .map(|(site, record)| {
-                let connected = self.node.links().any(|link| link.open && link.site == Some(site));
+                let link = self.node.links().find(|link| link.open && link.site == Some(site));
+                let connected = link.is_some();
                 let state = match record.state {
                     SiteState::Revoked => "revoked",
                     SiteState::Active if connected => "connected",
@@ -182,7 +183,7 @@ impl Machine {
                     site: site.into(),
                     state: state.into(),
                     last_contact_ms: now.or_else(|| self.seen.get(site).copied()),
-                    version: None,
+                    version: link.and_then(|link| link.software).map(str::to_owned),
                     behind_records: None,
                     oldest_unsent_ms: None,
                     full_at_ms: None,

@@ -91,7 +91,7 @@ impl Daemon {
     /// # Errors
     /// The socket can't be served.
     pub async fn serve(
-        self,
+        mut self,
         config: &Config,
         data: &Path,
         until: Until,
@@ -134,13 +134,18 @@ impl Daemon {
                 Until::Synced => drop(synced.wait_for(|synced| *synced).await),
             }
         };
+        let mut ended = None;
         tokio::select! {
             () = told => {}
             () = done => {}
+            stopped = &mut self.stopped => ended = Some(stopped.ok().flatten()),
         }
         stop.send_replace(true);
         let _ = tokio::time::timeout(Duration::from_secs(2), api).await;
-        Ok(self.stop().await)
+        match ended {
+            Some(stopped) => Ok(stopped.unwrap_or(Stopped { clean: false })),
+            None => Ok(self.stop().await),
+        }
     }
 
     /// Stops the node and waits until its journal is closed.
@@ -175,6 +180,8 @@ fn transport_settings(config: &Config) -> Settings {
         tcp_after: config.upstream.tcp_fallback_delay,
         initial_rtt: Some(config.upstream.initial_rtt),
         idle_timeout: config.hub.idle_timeout,
+        // Two of three may be lost on the way.
+        keep_alive: base.keep_alive.min(config.hub.idle_timeout / 3),
         priorities: Settings::control_then(&priorities),
         ..base
     }

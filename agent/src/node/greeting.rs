@@ -110,6 +110,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         let said = &hello.introduction;
         state.hello = Some(PeerHello {
             site: said.site.into(),
+            software: said.software.into(),
             log: said.log,
             epoch: said.epoch,
             promise: said.promise,
@@ -130,10 +131,9 @@ impl<M: Media, G: Gate> Core<M, G> {
             self.alarm(AlarmKind::Peer, state.peer_name(), text.clone());
             state.goodbye = Some((GoodbyeCode::Loop, text));
         }
-        if self.promise.is_none_or(|promise| promise.log != log) {
-            if let Some(sender) = &mut state.sender {
-                sender.begin_at_root(self);
-            }
+        let other = self.promise.is_none_or(|promise| promise.log != log);
+        if let Some(sender) = state.sender.as_mut().filter(|_| other) {
+            sender.begin_at_root(self);
         }
     }
 
@@ -214,6 +214,7 @@ impl<M: Media, G: Gate> Core<M, G> {
                 }
             }
             Direction::Down => {
+                self.note_living(state);
                 self.check_promise(state);
                 self.notes.push_back(Note::Arrived(state.id));
             }
@@ -249,6 +250,7 @@ impl<M: Media, G: Gate> Core<M, G> {
     }
 
     pub(crate) fn link_ended(&mut self, state: &LinkState, why: &str, now: Now) {
+        self.living.remove(&state.id);
         let up = self.dialer.as_ref().is_some_and(|dialer| dialer.state().phase != Phase::Waiting);
         if state.direction == Direction::Up && up {
             self.dial_failed(why, landfall_protocol::time::Duration::ZERO, now);

@@ -7,6 +7,7 @@ use landfall_core::entry::{Hop, Kind, hops};
 use landfall_core::frontier::{
     Branch, BranchIx, BranchKind, Change, Frontier, FrontierFault, Point, StreamIx,
 };
+use landfall_core::hash::StreamHash;
 use landfall_core::journal::StageError;
 use landfall_core::limits::HOPS_MAX;
 use landfall_core::media::Media;
@@ -25,10 +26,18 @@ use crate::codec;
 use crate::media::checksum;
 
 /// A batch with what it is to this node.
-struct Judged<'a> {
+pub(crate) struct Judged<'a> {
     ix: StreamIx,
     batch: Batch<'a>,
     verdict: Verdict,
+    /// Whether it lies inside of a gap.
+    late: bool,
+}
+
+impl Judged<'_> {
+    pub(crate) fn is_late_of(&self, ix: StreamIx) -> bool {
+        self.late && self.ix == ix
+    }
 }
 
 impl<M: Media, G: Gate> Core<M, G> {
@@ -55,10 +64,16 @@ impl<M: Media, G: Gate> Core<M, G> {
                 self.refuse_stream(state, batch.head.stream, RefusedCode::TooLarge);
                 continue;
             };
+            let malformed = |_| Fault::Content("a batch is malformed");
             let feed = state.feeds.get(&ix).copied().unwrap_or_default();
-            let verdict = self.judge_batch(ix, &batch, &feed, &judged);
-            let verdict = verdict.map_err(|_| Fault::Content("a batch is malformed"))?;
-            judged.push(Judged { ix, batch, verdict });
+            for (late, batch) in self.parts(ix, &batch).map_err(malformed)? {
+                let verdict = match late {
+                    true => self.judge_late(ix, &batch, &judged),
+                    false => self.judge_batch(ix, &batch, &feed, &judged),
+                };
+                let verdict = verdict.map_err(malformed)?;
+                judged.push(Judged { ix, batch, verdict, late });
+            }
         }
         if self.want_again(state, &judged) {
             return Ok(());
@@ -130,11 +145,11 @@ impl<M: Media, G: Gate> Core<M, G> {
             return Err(Malformed::Contradiction);
         }
         let frontier = self.journal.frontier();
-        let mut views: Vec<_> = frontier
-            .branches(ix)
+        let current = frontier.branches(ix).filter(|(_, branch)| branch.kind != BranchKind::Late);
+        let mut views: Vec<_> = current
             .map(|(at, branch)| View { ix: at, branch, ladder: frontier.ladder(ix, at) })
             .collect();
-        for earlier in before.iter().filter(|earlier| earlier.ix == ix) {
+        for earlier in before.iter().filter(|earlier| earlier.ix == ix && !earlier.late) {
             foresee(&mut views, earlier);
         }
         let verdict = judge(&views, batch, feed)?;
@@ -147,7 +162,12 @@ impl<M: Media, G: Gate> Core<M, G> {
         match verdict {
             Verdict::LookEnd => match self.holds(ix, head.end(), head.after) {
                 Held::Yes => Verdict::Had,
-                Held::No | Held::Gone => Verdict::Fork,
+                Held::No | Held::Gone => self.part(ix, batch),
+            },
+            Verdict::Fork(..) => self.part(ix, batch),
+            Verdict::Deeper => match self.part(ix, batch) {
+                Verdict::Fork(from, _) if from == head.base => Verdict::Deeper,
+                parted => parted,
             },
             Verdict::LookBase => match self.holds(ix, head.base, head.before) {
                 Held::Yes => self.look_closer(ix, batch, Verdict::LookEnd),
@@ -159,10 +179,20 @@ impl<M: Media, G: Gate> Core<M, G> {
         }
     }
 
+    /// Where a batch parts from what is stored, if it does.
+    fn part(&self, ix: StreamIx, batch: &Batch<'_>) -> Verdict {
+        let head = &batch.head;
+        match self.common(ix, batch) {
+            Some((next, _)) if next == head.end() => Verdict::Had,
+            Some((next, hash)) => Verdict::Fork(next, hash),
+            None => Verdict::Fork(head.base, head.before),
+        }
+    }
+
     /// If something is missing before the entry, asks for it. Returns whether the entry is refused.
     fn want_again(&mut self, state: &mut LinkState, judged: &[Judged<'_>]) -> bool {
         let mut refused = false;
-        for Judged { ix, batch, verdict } in judged {
+        for Judged { ix, batch, verdict, .. } in judged {
             let want = match verdict {
                 Verdict::Early(point) => *point,
                 Verdict::Deeper => self.deeper(*ix, state.feeds.get(ix), batch.head.base),
@@ -180,7 +210,7 @@ impl<M: Media, G: Gate> Core<M, G> {
     }
 
     /// A point from which on a history that differs must be seen: the highest known one below.
-    fn deeper(&self, ix: StreamIx, feed: Option<&Feed>, base: Offset) -> Point {
+    pub(crate) fn deeper(&self, ix: StreamIx, feed: Option<&Feed>, base: Offset) -> Point {
         let frontier = self.journal.frontier();
         let top = match feed {
             Some(Feed::Behind { start, .. }) => start.next,
@@ -207,9 +237,15 @@ impl<M: Media, G: Gate> Core<M, G> {
         for item in judged {
             match item.verdict {
                 Verdict::Next(_) | Verdict::First => raw(&mut body, &item.batch),
-                Verdict::Fork => {
-                    self.begin_branch(state, lane, item, now)?;
+                Verdict::Late => {
+                    let head = &item.batch.head;
+                    self.begin_branch(state, lane, item, (head.base, head.before), now)?;
                     raw(&mut body, &item.batch);
+                }
+                Verdict::Fork(from, before) => {
+                    self.begin_branch(state, lane, item, (from, before), now)?;
+                    cut(&mut body, &item.batch, from, before)
+                        .map_err(|_| Fault::Content("a batch is malformed"))?;
                 }
                 Verdict::Overlap(_, from, before) => {
                     cut(&mut body, &item.batch, from, before)
@@ -271,12 +307,17 @@ impl<M: Media, G: Gate> Core<M, G> {
         state: &mut LinkState,
         lane: Lane,
         item: &Judged<'_>,
+        (from, before): (Offset, StreamHash),
         now: Now,
     ) -> Result<(), Fault> {
         let head = &item.batch.head;
-        let at = Point { epoch: head.epoch, next: head.base, hash: Some(head.before) };
-        let (kind, first) = (BranchKind::Fork, head.epoch);
-        self.report_fork(state, item.ix, at);
+        let at = Point { epoch: head.epoch, next: from, hash: Some(before) };
+        let kind = if item.late { BranchKind::Late } else { BranchKind::Fork };
+        let first = head.epoch;
+        match kind {
+            BranchKind::Late => self.report_late(state, item.ix, head.base, head.end()),
+            _ => self.report_fork(state, item.ix, at),
+        }
         let body = BranchBody { stream: head.stream, kind, first, at, durable_at: None };
         let mut bytes = [0; 512];
         let mut writer = Writer::new(&mut bytes);
@@ -307,7 +348,7 @@ impl<M: Media, G: Gate> Core<M, G> {
     fn note_progress(&mut self, state: &mut LinkState, item: &Judged<'_>) {
         let head = &item.batch.head;
         let end = Point { epoch: head.epoch, next: head.end(), hash: Some(head.after) };
-        let feed = match item.verdict {
+        let branch = match item.verdict {
             Verdict::Unproven => {
                 let start = Point { epoch: head.epoch, next: head.base, hash: Some(head.before) };
                 let start = match state.feeds.get(&item.ix) {
@@ -315,38 +356,53 @@ impl<M: Media, G: Gate> Core<M, G> {
                     _ => start,
                 };
                 state.feeds.insert(item.ix, Feed::Behind { start, at: end });
+                state.unproven = Some(self.arrived_at.instant);
                 return;
             }
-            _ => Feed::Level(self.branch_at(item.ix, end)),
+            _ => self.branch_at(item.ix, end),
         };
-        state.feeds.insert(item.ix, feed);
-        let proven = state.proven.entry(item.ix).or_insert(end);
+        state.feeds.insert(item.ix, Feed::Level(branch));
+        let proven = state.proven.entry((item.ix, branch)).or_insert(end);
         if proven.next <= end.next {
             *proven = end;
         }
     }
 
-    /// The branch that a point which is known to be here belongs to.
-    pub(crate) fn branch_at(&self, ix: StreamIx, point: Point) -> BranchIx {
+    /// The branch that a point which is known to be here belongs to, if it can be told.
+    pub(crate) fn branch_at(&self, ix: StreamIx, point: Point) -> Option<BranchIx> {
         let frontier = self.journal.frontier();
-        let on = |(at, branch): &(BranchIx, Branch)| {
-            let rungs = frontier.ladder(ix, *at).iter();
+        let rungs = |at: BranchIx| frontier.ladder(ix, at).iter();
+        let exact = |(at, branch): &(BranchIx, Branch)| {
             let tip = branch.tip.next == point.next && branch.tip.hash == point.hash;
-            tip || rungs
-                .into_iter()
-                .any(|rung| rung.next == point.next && Some(rung.hash) == point.hash)
+            tip || rungs(*at).any(|rung| rung.next == point.next && Some(rung.hash) == point.hash)
         };
-        frontier.branches(ix).find(on).map_or(BranchIx::MAIN, |(at, _)| at)
+        let spans = |(_, branch): &(BranchIx, Branch)| {
+            branch.from < point.next && point.next <= branch.tip.next
+        };
+        let under = |(at, branch): &(BranchIx, Branch)| {
+            let tip = branch.tip.epoch == point.epoch;
+            tip || rungs(*at).any(|rung| rung.epoch == point.epoch && rung.next >= point.next)
+        };
+        let all: Vec<_> = frontier.branches(ix).collect();
+        let spanning: Vec<_> = all.iter().filter(|branch| spans(branch)).collect();
+        let known = |(at, branch): &(BranchIx, Branch)| {
+            branch.first == point.epoch || rungs(*at).any(|rung| rung.epoch == point.epoch)
+        };
+        let only = if let [only] = spanning.as_slice() { Some(*only) } else { None };
+        let only = only.filter(|branch| known(branch));
+        let exact = all.iter().find(|branch| exact(branch));
+        let found = exact.or_else(|| spanning.iter().copied().find(|branch| under(branch)));
+        found.or(only).map(|(at, _)| *at)
     }
 }
 
 /// What the frontier will be once an earlier batch of the same entry is staged.
-fn foresee(views: &mut Vec<View<'_>>, earlier: &Judged<'_>) {
+pub(crate) fn foresee(views: &mut Vec<View<'_>>, earlier: &Judged<'_>) {
     let head = &earlier.batch.head;
     let tip = Point { epoch: head.epoch, next: head.end(), hash: Some(head.after) };
     let moved = match earlier.verdict {
         Verdict::Next(at) | Verdict::Overlap(at, ..) => Some(at),
-        Verdict::First | Verdict::Fork => None,
+        Verdict::First | Verdict::Fork(..) | Verdict::Late => None,
         _ => return,
     };
     if let Some(view) = views.iter_mut().find(|view| Some(view.ix) == moved) {
@@ -354,7 +410,11 @@ fn foresee(views: &mut Vec<View<'_>>, earlier: &Judged<'_>) {
         return;
     }
     let none = Offset::ZERO;
-    let (kind, first, from) = (BranchKind::Fork, head.epoch, head.base);
+    let kind = if earlier.late { BranchKind::Late } else { BranchKind::Fork };
+    let (first, mut from) = (head.epoch, head.base);
+    if let Verdict::Fork(at, _) = earlier.verdict {
+        from = at;
+    }
     let mark = (landfall_core::num::SegmentNo::ZERO, none);
     let branch = Branch { kind, first, from, tip, hop: none, root: none, mark };
     views.push(View { ix: BranchIx(views.len() as u16), branch, ladder: &[] });
@@ -373,7 +433,7 @@ fn cut(
     body: &mut Vec<u8>,
     batch: &Batch<'_>,
     from: Offset,
-    before: landfall_core::hash::StreamHash,
+    before: StreamHash,
 ) -> Result<(), Malformed> {
     let mut skipped = 0;
     for placed in batch.records() {

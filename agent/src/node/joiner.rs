@@ -106,8 +106,11 @@ impl Joiner {
     }
 
     /// What the body holds of each stream: where it ends.
-    pub(crate) fn ends(&self) -> impl Iterator<Item = (StreamIx, Offset)> {
-        self.parts.iter().map(|part| (part.ix, part.base.plus(u64::from(part.span))))
+    pub(crate) fn ends(&self) -> impl Iterator<Item = (StreamIx, Point)> {
+        self.parts.iter().map(|part| {
+            let next = part.base.plus(u64::from(part.span));
+            (part.ix, Point { epoch: part.epoch, next, hash: Some(part.after) })
+        })
     }
 
     /// The body. The joiner is empty then.

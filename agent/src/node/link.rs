@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use landfall_core::frontier::{Frontier, Point, StreamIx};
+use landfall_core::frontier::{BranchIx, Frontier, Point, StreamIx};
 use landfall_core::media::Media;
 use landfall_core::num::{Epoch, Lane, LogId, Offset};
 use landfall_protocol::buffer::Growable;
@@ -12,6 +12,7 @@ use landfall_protocol::message::{
     RefusedCode, Scope, StreamPoint, Tip, Tips,
 };
 use landfall_protocol::session::{self, Fault, Receiver, SendError, Session};
+use landfall_protocol::time::Instant;
 
 use super::feed::Feed;
 use super::giveback::Giveback;
@@ -40,6 +41,8 @@ pub struct LinkView<'a> {
     pub direction: Direction,
     /// The peer's site, once it is accepted.
     pub site: Option<&'a str>,
+    /// The peer's software and version, as it says.
+    pub software: Option<&'a str>,
     /// Whether everything may be said.
     pub open: bool,
 }
@@ -61,9 +64,9 @@ pub(crate) struct LinkState {
     pub(crate) site: Option<String>,
     pub(crate) feeds: BTreeMap<StreamIx, Feed>,
     /// What the peer may be told to be durable once what is staged is synced.
-    pub(crate) proven: BTreeMap<StreamIx, Point>,
+    pub(crate) proven: BTreeMap<(StreamIx, Option<BranchIx>), Point>,
     /// How far the peer was last told.
-    pub(crate) told: BTreeMap<StreamIx, Point>,
+    pub(crate) told: BTreeMap<(StreamIx, BranchIx), Point>,
     /// Streams whose refusal has been said.
     pub(crate) refused: BTreeSet<String>,
     pub(crate) sender: Option<Sender>,
@@ -73,6 +76,10 @@ pub(crate) struct LinkState {
     pub(crate) consumed: usize,
     /// A goodbye that is due.
     pub(crate) goodbye: Option<(GoodbyeCode, String)>,
+    /// What seems to be lost, until it is known whether its writer is alive.
+    pub(crate) doubts: Vec<super::twins::Doubt>,
+    /// When something last came that nothing has proved yet.
+    pub(crate) unproven: Option<Instant>,
     /// A newer link of the same site waits for the answer to a probe.
     pub(crate) rival: Option<LinkId>,
 }
@@ -81,6 +88,7 @@ pub(crate) struct LinkState {
 #[derive(Clone, Debug)]
 pub(crate) struct PeerHello {
     pub(crate) site: String,
+    pub(crate) software: String,
     pub(crate) log: LogId,
     pub(crate) epoch: Epoch,
     pub(crate) promise: Option<Promise>,
@@ -127,6 +135,7 @@ impl<M: Media, G: Gate> Node<M, G> {
     /// Bytes came in on a channel of a link. Order within a channel is the transport's promise.
     pub fn handle_received(&mut self, id: LinkId, channel: u8, bytes: &[u8], now: Now) {
         let Some(link) = self.links.get_mut(&id) else { return };
+        self.core.arrived_at = now;
         link.receive(&mut self.core, channel, bytes, now);
         self.after(id, now);
     }
@@ -154,6 +163,9 @@ impl<M: Media, G: Gate> Node<M, G> {
         for id in ids {
             if let Some(link) = self.links.get_mut(&id) {
                 link.session.handle_timeout(now.instant);
+                if link.state.proof_due().is_some_and(|(due, _)| due <= now.instant) {
+                    self.core.prove(&mut link.state);
+                }
             }
             self.after(id, now);
         }
@@ -196,10 +208,11 @@ impl<M: Media, G: Gate> Node<M, G> {
     }
 
     /// When [`Node::handle_timeout`] is to be called, and what for.
-    pub fn poll_timeout(&self) -> Option<(landfall_protocol::time::Instant, &'static str)> {
+    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         let sessions = self.links.values().filter_map(|link| link.session.poll_timeout());
         let dial = self.core.dialer.as_ref().and_then(super::dial::Dialer::poll_timeout);
-        sessions.chain(dial).min_by_key(|(at, _)| *at)
+        let unproven = self.links.values().filter_map(|link| link.state.proof_due());
+        sessions.chain(dial).chain(unproven).min_by_key(|(at, _)| *at)
     }
 
     /// Deals with what a link's session reports and what it has to tell others.
@@ -267,6 +280,7 @@ impl Link {
             id,
             direction: self.state.direction,
             site: self.state.site.as_deref(),
+            software: self.state.hello.as_ref().map(|hello| hello.software.as_str()),
             open: self.session.is_open(),
         }
     }
@@ -351,6 +365,8 @@ impl LinkState {
             says: VecDeque::new(),
             consumed: 0,
             goodbye: None,
+            doubts: Vec::new(),
+            unproven: None,
             rival: None,
         }
     }

@@ -39,6 +39,43 @@ impl<M: Media, G: Gate> Core<M, G> {
         held
     }
 
+    /// Whether the record of a stream is stored that ends at a point.
+    pub(crate) fn has_record(&self, ix: StreamIx, next: Offset, hash: StreamHash) -> bool {
+        let mut found = false;
+        self.each_batch(|_, batch| {
+            let head = &batch.head;
+            let behind = head.base < next && next <= head.end();
+            if behind && self.journal.frontier().find(head.stream) == Some(ix) {
+                found = hash_at(batch, next) == Some(hash);
+            }
+            !found
+        });
+        found
+    }
+
+    /// How far a batch repeats what is stored: the last point within it that stored records of the
+    /// stream lead to.
+    pub(crate) fn common(&self, ix: StreamIx, batch: &Batch<'_>) -> Option<(Offset, StreamHash)> {
+        let (base, end) = (batch.head.base, batch.head.end());
+        let points: Vec<_> = points(batch).collect();
+        let mut common: Option<(Offset, StreamHash)> = None;
+        self.each_batch(|_, stored| {
+            let head = &stored.head;
+            let apart = head.end() <= base || end <= head.base;
+            if apart || self.journal.frontier().find(head.stream) != Some(ix) {
+                return true;
+            }
+            for (next, hash) in self::points(stored).filter(|(next, _)| *next > base) {
+                let known = points.get(next.since(base) as usize - 1) == Some(&(next, hash));
+                if known && common.is_none_or(|(last, _)| last < next) {
+                    common = Some((next, hash));
+                }
+            }
+            common.is_none_or(|(last, _)| last < end)
+        });
+        common
+    }
+
     /// The place of the first stored batch of a stream that ends behind an offset.
     pub(crate) fn place_of(&self, ix: StreamIx, next: Offset) -> Option<(Lane, Cursor)> {
         let mut found = None;
@@ -75,6 +112,16 @@ impl<M: Media, G: Gate> Core<M, G> {
             }
         }
     }
+}
+
+/// The points behind each record of a batch.
+fn points(batch: &Batch<'_>) -> impl Iterator<Item = (Offset, StreamHash)> {
+    let epoch = batch.head.epoch;
+    let records = batch.records().map_while(Result::ok);
+    records.scan(batch.head.before, move |hash, placed| {
+        *hash = hash.then(epoch, placed.offset, placed.encoded);
+        Some((placed.offset.plus(1), *hash))
+    })
 }
 
 /// The stream hash at an offset that a batch touches.

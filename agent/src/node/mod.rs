@@ -23,10 +23,13 @@ mod giveback;
 mod greeting;
 mod ingest;
 mod joiner;
+mod late;
 mod link;
 mod lookup;
+mod progress;
 mod promise;
 mod retain;
+mod root;
 mod sender;
 mod settings;
 mod statement;
@@ -47,7 +50,7 @@ use landfall_core::frontier::Frontier;
 use landfall_core::journal::Journal;
 use landfall_core::media::Media;
 use landfall_core::num::{BootId, Lane, LogId, Offset, Seq, Timestamp};
-use landfall_core::tables::Heap;
+use landfall_core::tables::{Heap, Heard};
 use landfall_protocol::message::Promise;
 use landfall_protocol::time::Instant;
 
@@ -109,10 +112,17 @@ pub(crate) struct Core<M: Media, G> {
     pub(crate) boot: BootId,
     /// The log at the root, as the upstream node says.
     pub(crate) root_log: Option<LogId>,
+    /// Where what is durable at the root is durable.
+    pub(crate) rooted_at: root::RootedAt,
     /// The last promise that was heard from the upstream node.
     pub(crate) promise: Option<Promise>,
+    /// The last promise that was heard from the root.
+    pub(crate) root_promise: Option<Promise>,
     /// How far each lane is durable at the next node.
-    pub(crate) durable: BTreeMap<Lane, sender::LanePlace>,
+    pub(crate) durable: BTreeMap<Lane, progress::LanePlace>,
+    pub(crate) gaps: late::Gaps,
+    /// The sessions from below.
+    pub(crate) living: BTreeMap<LinkId, twins::Living>,
     /// What one link has to tell others.
     pub(crate) notes: VecDeque<link::Note>,
     /// What came in and was not yet durable is gone: the peers must begin again.
@@ -138,6 +148,8 @@ impl<M: Media, G: Gate> Node<M, G> {
     ) -> Self {
         let dialer = settings.upstream.then(|| Dialer::new(settings.backoff, now.instant));
         let topics = Topics::new(&settings);
+        let heard = journal.heard();
+        let promise = heard.map(|Heard { log, epoch, commit }| Promise { log, epoch, commit });
         let mut core = Core {
             journal,
             topics,
@@ -148,8 +160,12 @@ impl<M: Media, G: Gate> Node<M, G> {
             alarms: alarm::Alarms::default(),
             boot,
             root_log: None,
-            promise: None,
+            rooted_at: root::RootedAt::default(),
+            promise,
+            root_promise: None,
             durable: BTreeMap::new(),
+            gaps: late::Gaps::default(),
+            living: BTreeMap::new(),
             notes: VecDeque::new(),
             reset_links: false,
             arrived_at: now,

@@ -3,15 +3,18 @@
 
 use std::collections::BTreeMap;
 
-use landfall_core::frontier::{Frontier, Point, StreamIx};
+use landfall_core::frontier::{BranchIx, Frontier, Point, StreamIx};
 use landfall_core::media::Media;
-use landfall_core::num::Offset;
+use landfall_core::num::{CommitNo, Epoch, Offset};
+use landfall_core::tables::Heard;
 use landfall_protocol::limits::STREAMS_MAX;
-use landfall_protocol::message::{Durable, Scope};
+use landfall_protocol::message::{Durable, Promise, Scope};
 
-use super::feed::Feed;
 use super::link::{LinkState, Note, Say};
 use super::{AlarmKind, Core, Direction, Gate, Node};
+
+/// Points that were proved to be here, by stream and branch.
+type Proven = BTreeMap<(StreamIx, Option<BranchIx>), Point>;
 
 impl<M: Media, G: Gate> Node<M, G> {
     /// What came in is durable: tells each peer, and gives it its credit back.
@@ -40,34 +43,42 @@ impl<M: Media, G: Gate> Node<M, G> {
 }
 
 impl<M: Media, G: Gate> Core<M, G> {
-    fn promise_hop(&mut self, state: &mut LinkState, proven: BTreeMap<StreamIx, Point>) {
+    fn promise_hop(&mut self, state: &mut LinkState, proven: Proven) {
         let mut here = Vec::new();
         let mut beyond = Vec::new();
-        for (ix, point) in proven {
+        for ((ix, branch), point) in proven {
             let ends_here = !self.goes_on(ix);
             if ends_here {
                 self.is_root_for(ix);
             }
-            state.told.insert(ix, point);
+            if let Some(branch) = branch {
+                state.told.insert((ix, branch), point);
+            }
             if ends_here { here.push((ix, point)) } else { beyond.push((ix, point)) }
         }
         let rooted: Vec<_> = beyond.iter().map(|(ix, _)| *ix).collect();
-        self.say_durable(state, Scope::Root, here);
-        self.say_durable(state, Scope::Hop, beyond);
+        let promise = self.promise_now();
+        self.say_durable(state, Scope::Root, promise, here);
+        self.say_durable(state, Scope::Hop, promise, beyond);
         self.promise_root(state, &rooted);
     }
 
     /// What came back from the upstream node is durable there.
-    fn note_returned(&mut self, state: &LinkState, returned: BTreeMap<StreamIx, Point>) {
+    fn note_returned(&mut self, state: &LinkState, returned: Proven) {
         let upstream = state.hello.as_ref().map(|hello| hello.log);
         let scope = if upstream == self.root_log { Scope::Root } else { Scope::Hop };
-        for (ix, point) in returned {
+        for ((ix, _), point) in returned {
             self.note_promise(state, ix, point, scope);
         }
     }
 
-    fn say_durable(&self, state: &mut LinkState, scope: Scope, points: Vec<(StreamIx, Point)>) {
-        let promise = self.promise_now();
+    fn say_durable(
+        &self,
+        state: &mut LinkState,
+        scope: Scope,
+        promise: Promise,
+        points: Vec<(StreamIx, Point)>,
+    ) {
         for points in points.chunks(STREAMS_MAX) {
             let points = points.to_vec();
             state.says.push_back(Say::Durable { scope, promise, points });
@@ -77,11 +88,8 @@ impl<M: Media, G: Gate> Core<M, G> {
     /// Tells a peer how far streams that it sent are durable at the root.
     fn promise_root(&mut self, state: &mut LinkState, streams: &[StreamIx]) {
         let mut points = Vec::new();
-        for ix in streams {
-            let (Some(Feed::Level(at)), Some(told)) = (state.feeds.get(ix), state.told.get(ix))
-            else {
-                continue;
-            };
+        let told = state.told.iter().filter(|((ix, _), _)| streams.contains(ix));
+        for ((ix, at), told) in told {
             let Some(branch) = self.journal.frontier().branch(*ix, *at) else { continue };
             if branch.root >= told.next {
                 points.push((*ix, *told));
@@ -90,7 +98,22 @@ impl<M: Media, G: Gate> Core<M, G> {
                 points.push((*ix, Point { epoch, next: branch.root, hash }));
             }
         }
-        self.say_durable(state, Scope::Root, points);
+        if let Some(promise) = self.promise_of_root() {
+            self.say_durable(state, Scope::Root, promise, points);
+        }
+    }
+
+    /// Who promised what is durable at the root. If that was forgotten in a restart, at least the
+    /// journal is named.
+    fn promise_of_root(&self) -> Option<Promise> {
+        if !self.settings.upstream {
+            return Some(self.promise_now());
+        }
+        let known = self.rooted_at.log().map(|log| {
+            let (epoch, commit) = (Epoch::new(0), CommitNo::ZERO);
+            Promise { log, epoch, commit }
+        });
+        self.root_promise.or(known)
     }
 
     fn hash_at_root(
@@ -108,7 +131,16 @@ impl<M: Media, G: Gate> Core<M, G> {
         if state.direction != Direction::Up {
             return;
         }
-        self.promise = Some(durable.promise);
+        let upstream = state.hello.as_ref().map(|hello| hello.log);
+        if upstream == Some(durable.promise.log) {
+            self.promise = Some(durable.promise);
+            let Promise { log, epoch, commit } = durable.promise;
+            self.journal.note_heard(Heard { log, epoch, commit });
+        }
+        if durable.scope == Scope::Root {
+            self.root_promise = Some(durable.promise);
+            self.note_root(durable.promise.log);
+        }
         let mut rooted = Vec::new();
         for point in durable.streams.iter() {
             let Some(ix) = self.journal.frontier().find(point.stream) else { continue };
@@ -128,10 +160,7 @@ impl<M: Media, G: Gate> Core<M, G> {
 
     /// Notes a promise on the branch that it is about, if it fits.
     fn note_promise(&mut self, state: &LinkState, ix: StreamIx, told: Point, scope: Scope) -> bool {
-        let at = match self.branch_of_epoch(ix, told.epoch) {
-            Some(at) => at,
-            None => self.branch_at(ix, told),
-        };
+        let Some(at) = self.branch_at(ix, told) else { return false };
         let Some(branch) = self.journal.frontier().branch(ix, at) else { return false };
         let same = branch.tip.next != told.next
             || branch.tip.hash.is_none()

@@ -82,6 +82,7 @@ impl<M: Media, G: Gate> Core<M, G> {
                 for placed in batch.records().map_while(Result::ok) {
                     let (key, value) = (placed.record.key, placed.record.value);
                     if let (Some(key), true) = (key, own && topic_is_internal(topic)) {
+                        self.rooted_at.apply(topic, value);
                         self.gate.apply(topic, key, value);
                     }
                 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use landfall_core::batch::batches;
 use landfall_core::control::{BranchBody, GapBody};
 use landfall_core::entry::Kind;
-use landfall_core::frontier::{BranchIx, Frontier, Point, StreamIx};
+use landfall_core::frontier::{Branch, BranchIx, Frontier, Point, StreamIx};
 use landfall_core::gap::GapReason;
 use landfall_core::journal::{Cursor, Entry, ReadStep};
 use landfall_core::limits::JOINED_BYTES_MAX;
@@ -20,23 +20,15 @@ use landfall_protocol::message::{self, LaneMessage, Purpose, Refused, StreamPoin
 
 use super::joiner::Joiner;
 use super::link::{Link, LinkState, Note};
+use super::progress::{Flight, LanePlace};
 use super::{AlarmKind, Core, Direction, Gate, Node};
 use crate::codec;
 use crate::media::checksum;
 
-/// Where a lane is durable.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct LanePlace {
-    /// All before it is durable at the next node.
-    pub(crate) hop: Cursor,
-    /// All before it is durable at the root.
-    pub(crate) root: Cursor,
-}
-
 /// What is sent to the upstream node over one link.
 #[derive(Debug)]
 pub(crate) struct Sender {
-    lanes: BTreeMap<Lane, LaneSender>,
+    pub(crate) lanes: BTreeMap<Lane, LaneSender>,
     /// Whether it begins behind what the next node has, and not behind what the root has.
     from_hop: bool,
     /// Streams that were wanted again, and from where.
@@ -44,24 +36,17 @@ pub(crate) struct Sender {
     /// How far each stream has been sent.
     sent: BTreeMap<StreamIx, Offset>,
     /// Streams that the upstream node does not take, or that wait for what is missing.
-    held_back: BTreeSet<StreamIx>,
+    pub(crate) held_back: BTreeSet<StreamIx>,
 }
 
 #[derive(Debug, Default)]
-struct LaneSender {
-    cursor: Cursor,
+pub(crate) struct LaneSender {
+    pub(crate) cursor: Cursor,
     /// Frames that are made and wait to be polled.
-    ready: VecDeque<Vec<u8>>,
-    flights: VecDeque<Flight>,
+    pub(crate) ready: VecDeque<Vec<u8>>,
+    pub(crate) flights: VecDeque<Flight>,
     /// Streams whose end is stated to be missing.
     gone: VecDeque<(StreamIx, Offset)>,
-}
-
-/// What was sent and is not durable yet.
-#[derive(Debug)]
-struct Flight {
-    after: Cursor,
-    ends: Vec<(StreamIx, Offset)>,
 }
 
 impl Sender {
@@ -214,7 +199,9 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
         let mut wanted = Vec::new();
         for batch in batches(entry.body, checksum()).map_while(Result::ok) {
             let Some(ix) = self.core.journal.frontier().find(batch.head.stream) else { continue };
-            if self.is_wanted(ix, batch.head.stream.topic, batch.head.end()) {
+            let (epoch, next) = (batch.head.epoch, batch.head.end());
+            let end = Point { epoch, next, hash: Some(batch.head.after) };
+            if self.is_wanted(ix, batch.head.stream.topic, end) {
                 wanted.push((ix, batch));
             }
         }
@@ -240,18 +227,22 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
     }
 
     /// Whether a batch is to be sent at all.
-    fn is_wanted(&self, ix: StreamIx, topic: &str, end: Offset) -> bool {
+    fn is_wanted(&self, ix: StreamIx, topic: &str, end: Point) -> bool {
         if !self.core.topics.goes_up(topic) || self.sender.held_back.contains(&ix) {
             return false;
         }
-        let floor = self.sender.lowered.get(&ix).copied();
-        let promised = |branch: landfall_core::frontier::Branch| {
-            if self.sender.from_hop { branch.hop } else { branch.root }
+        if let Some(floor) = self.sender.lowered.get(&ix) {
+            return end.next > *floor;
+        }
+        let promised = |branch: Branch| match self.sender.from_hop {
+            true => branch.hop,
+            false => branch.root,
         };
+        let frontier = self.core.journal.frontier();
+        let branch = self.core.branch_at(ix, end).and_then(|at| frontier.branch(ix, at));
         // What is known for all branches is known for the one that the batch is of.
-        let branches = self.core.journal.frontier().branches(ix);
-        let known = branches.map(|(_, branch)| promised(branch)).min();
-        end > floor.or(known).unwrap_or_default()
+        let all = frontier.branches(ix).map(|(_, branch)| promised(branch)).min();
+        end.next > branch.map(promised).or(all).unwrap_or_default()
     }
 
     /// Says what must be said before a batch: that its stream begins in its middle, or that
@@ -267,7 +258,7 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
         let sent = self.sender.sent.get(&ix).copied();
         let at = Point { epoch, next: base, hash: Some(before) };
         match sent {
-            None if base > Offset::ZERO => self.say_begin(ix, at).then_some(true),
+            None if base > Offset::ZERO => self.say_start(ix, at).then_some(true),
             Some(sent) if base > sent && !forked => {
                 if self.core.journal.frontier().name(ix).origin == self.core.settings.site {
                     return self.say_gap(ix, sent, at).then_some(true);
@@ -282,13 +273,24 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
         }
     }
 
-    fn say_begin(&mut self, ix: StreamIx, at: Point) -> bool {
+    /// Says that a stream begins in its middle here: behind what is durable at the root, and, if
+    /// more is gone than that, behind a gap.
+    fn say_start(&mut self, ix: StreamIx, at: Point) -> bool {
         let branch = self.core.journal.frontier().branch(ix, BranchIx::MAIN);
-        let rooted = branch.is_some_and(|branch| branch.root >= at.next);
+        let root = branch.map(|branch| branch.root).unwrap_or_default();
+        let own = self.core.journal.frontier().name(ix).origin == self.core.settings.site;
+        if root >= at.next || root == Offset::ZERO || !own {
+            return self.say_begin(ix, at, root);
+        }
+        let rooted = Point { next: root, hash: None, ..at };
+        self.say_begin(ix, rooted, root) && self.say_gap(ix, root, at)
+    }
+
+    fn say_begin(&mut self, ix: StreamIx, at: Point, root: Offset) -> bool {
         let stream = self.core.journal.frontier().name(ix);
         let begin = message::Begin {
             point: StreamPoint { stream, epoch: at.epoch, next: at.next, hash: at.hash },
-            durable_at: self.core.root_log.filter(|_| rooted),
+            durable_at: self.core.rooted_at.log().filter(|_| root >= at.next),
             reason: GapReason::NeverReceived,
         };
         let frame = self.link.frame(self.index, &LaneMessage::Begin(begin));
@@ -313,27 +315,28 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
     fn relay_gap(&mut self, body: &[u8]) -> Turn {
         let Ok(gap) = GapBody::decode(body) else { return Turn::On };
         let Some(ix) = self.core.journal.frontier().find(gap.stream) else { return Turn::On };
-        if !self.is_wanted(ix, gap.stream.topic, gap.to) {
+        let end = Point { epoch: gap.branch.0, next: gap.to, hash: gap.after };
+        if !self.is_wanted(ix, gap.stream.topic, end) {
             return Turn::On;
         }
-        let from = self.sender.sent.get(&ix).copied().unwrap_or_default().max(gap.branch.1);
+        let sent = self.sender.sent.get(&ix).copied();
         let message = message::Gap {
             stream: gap.stream,
-            from: from.min(gap.to),
+            from: sent.unwrap_or(gap.from).clamp(gap.from, gap.to),
             to: gap.to,
             epoch: gap.branch.0,
             reason: gap.reason,
             after: gap.after,
         };
         let frame = self.link.frame(self.index, &LaneMessage::Gap(message));
-        self.sender.sent.insert(ix, gap.to);
+        self.sender.sent.insert(ix, sent.unwrap_or_default().max(gap.to));
         if self.ready(frame) { Turn::On } else { Turn::Flush }
     }
 
     fn relay_branch(&mut self, body: &[u8]) -> Turn {
         let Ok(begun) = BranchBody::decode(body) else { return Turn::On };
         let Some(ix) = self.core.journal.frontier().find(begun.stream) else { return Turn::On };
-        if begun.durable_at.is_none() || !self.is_wanted(ix, begun.stream.topic, begun.at.next) {
+        if begun.durable_at.is_none() || !self.is_wanted(ix, begun.stream.topic, begun.at) {
             return Turn::On;
         }
         let (epoch, next, hash) = (begun.at.epoch, begun.at.next, begun.at.hash);
@@ -400,7 +403,13 @@ impl<M: Media, G: Gate> Core<M, G> {
         let branch = self.journal.frontier().branch(ix, BranchIx::MAIN);
         match (loss, branch) {
             (Some(reason), _) => reason,
-            (None, Some(branch)) if branch.root > from => GapReason::AcknowledgedThenLost,
+            (None, Some(branch)) if branch.root > from => match self.rooted_at.log() {
+                // Another root was never promised them.
+                Some(log) if self.root_log.is_some_and(|root| root != log) => {
+                    GapReason::NeverReceived
+                }
+                _ => GapReason::AcknowledgedThenLost,
+            },
             (None, Some(branch)) if branch.hop > from => GapReason::HopLost,
             _ => GapReason::Dropped,
         }
@@ -443,37 +452,6 @@ impl<M: Media, G: Gate> Core<M, G> {
         sender.held_back.insert(ix);
         let text = format!("{} does not take it: {}", state.peer_name(), refused.text);
         self.alarm(AlarmKind::Stalled, self.stream_name(ix), text);
-    }
-
-    /// Moves the places up to which the lanes are durable.
-    pub(crate) fn advance_durable(&mut self, state: &mut LinkState) {
-        let Some(sender) = &mut state.sender else { return };
-        let held_back = !sender.held_back.is_empty();
-        for (lane, flying) in &mut sender.lanes {
-            let place = self.durable.entry(*lane).or_default();
-            let frontier = self.journal.frontier();
-            let reached = |at: &(StreamIx, Offset), root: bool| {
-                let mut branches = frontier.branches(at.0);
-                branches.any(|(_, held)| if root { held.root } else { held.hop } >= at.1)
-            };
-            while let Some(flight) = flying.flights.front() {
-                if !flight.ends.iter().all(|end| reached(end, false)) {
-                    break;
-                }
-                let rooted = flight.ends.iter().all(|end| reached(end, true));
-                if rooted && place.root == place.hop {
-                    place.root = flight.after;
-                }
-                place.hop = flight.after;
-                flying.flights.pop_front();
-            }
-            if flying.flights.is_empty() && flying.ready.is_empty() && !held_back {
-                if place.root == place.hop {
-                    place.root = flying.cursor;
-                }
-                place.hop = flying.cursor;
-            }
-        }
     }
 }
 

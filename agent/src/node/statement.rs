@@ -5,7 +5,7 @@ use landfall_core::control::{BranchBody, GapBody};
 use landfall_core::entry::Kind;
 use landfall_core::frontier::{Branch, BranchIx, BranchKind, Change, Frontier, Point, StreamIx};
 use landfall_core::media::Media;
-use landfall_core::num::{Epoch, Lane};
+use landfall_core::num::{Lane, LogId};
 use landfall_protocol::message::{Begin, Gap, RefusedCode};
 use landfall_protocol::session::Fault;
 
@@ -33,7 +33,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         let Some((at, branch)) = self.gap_branch(state, ix, gap) else {
             if gap.from.get() == 0 && self.journal.frontier().branch(ix, BranchIx::MAIN).is_none() {
                 let point = Point { epoch: gap.epoch, ..Point::START };
-                self.begin_stream(state, lane, ix, point, now)?;
+                self.begin_stream(state, lane, ix, point, None, now)?;
                 return self.on_gap(state, lane, gap, now);
             }
             return Ok(());
@@ -58,7 +58,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         gap: &Gap<'_>,
     ) -> Option<(BranchIx, Branch)> {
         let frontier = self.journal.frontier();
-        if let Some(Feed::Level(at)) = state.feeds.get(&ix) {
+        if let Some(Feed::Level(Some(at))) = state.feeds.get(&ix) {
             return frontier.branch(ix, *at).map(|branch| (*at, branch));
         }
         let here = |(_, branch): &(BranchIx, Branch)| branch.tip.next <= gap.to;
@@ -79,6 +79,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         let body = GapBody {
             stream: gap.stream,
             branch: (branch.first, branch.from),
+            from: branch.tip.next,
             to: gap.to,
             reason: gap.reason,
             after: gap.after,
@@ -101,9 +102,10 @@ impl<M: Media, G: Gate> Core<M, G> {
                 gap.reason
             );
             self.alarm(AlarmKind::Gap, self.stream_name(ix), text);
-            state.feeds.insert(ix, Feed::Level(at));
+            self.gaps.add(ix, branch.tip.next, gap.to);
+            state.feeds.insert(ix, Feed::Level(Some(at)));
             let point = Point { epoch: gap.epoch, next: gap.to, hash: gap.after };
-            state.proven.insert(ix, point);
+            state.proven.insert((ix, Some(at)), point);
         }
         Ok(())
     }
@@ -125,11 +127,11 @@ impl<M: Media, G: Gate> Core<M, G> {
             // A stream that is known goes on from where it is; entries will show.
             return Ok(());
         }
-        let here = begin.durable_at.is_some() && begin.durable_at == self.root();
-        if self.settings.upstream && here {
-            let point =
-                Point { epoch: begin.point.epoch, next: begin.point.next, hash: begin.point.hash };
-            return self.begin_stream(state, lane, ix, point, now);
+        if let (true, Some(durable_at)) = (self.goes_on(ix), begin.durable_at) {
+            // The root will see for itself whether it has what is before.
+            let Begin { point, .. } = begin;
+            let point = Point { epoch: point.epoch, next: point.next, hash: point.hash };
+            return self.begin_stream(state, lane, ix, point, Some(durable_at), now);
         }
         // What is before it should be had, or be stated to be missing.
         state.feeds.insert(ix, Feed::Asked(Point::START.next));
@@ -143,10 +145,10 @@ impl<M: Media, G: Gate> Core<M, G> {
         lane: Lane,
         ix: StreamIx,
         at: Point,
+        durable_at: Option<LogId>,
         now: Now,
     ) -> Result<(), Fault> {
         let (kind, first) = (BranchKind::Main, at.epoch);
-        let durable_at = self.root();
         let mut bytes = [0; 512];
         let mut writer = Writer::new(&mut bytes);
         let stream = self.journal.frontier().name(ix);
@@ -161,11 +163,5 @@ impl<M: Media, G: Gate> Core<M, G> {
         // All before it is durable at the root, or a gap follows.
         self.journal.frontier_mut().promise(ix, BranchIx::MAIN, at.next, at.next);
         Ok(())
-    }
-
-    /// The branch of a stream that was begun last under an epoch.
-    pub(crate) fn branch_of_epoch(&self, ix: StreamIx, epoch: Epoch) -> Option<BranchIx> {
-        let of = |(_, branch): &(BranchIx, Branch)| branch.tip.epoch == epoch;
-        self.journal.frontier().branches(ix).find(of).map(|(at, _)| at)
     }
 }

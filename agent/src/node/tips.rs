@@ -1,5 +1,7 @@
 //! Tips: where a node's streams end, by which the other end finds out what was lost on either side.
 
+use std::collections::btree_map::Entry;
+
 use landfall_core::frontier::{BranchIx, Frontier, Point, StreamIx};
 use landfall_core::media::Media;
 use landfall_core::num::{Epoch, Offset};
@@ -10,6 +12,7 @@ use super::feed::Feed;
 use super::giveback::Giveback;
 use super::link::{LinkState, Say};
 use super::lookup::Held;
+use super::twins::{Doubt, Writer};
 use super::{AlarmKind, Core, Direction, Gate};
 
 impl<M: Media, G: Gate> Core<M, G> {
@@ -53,18 +56,20 @@ impl<M: Media, G: Gate> Core<M, G> {
         let highest = highest.unwrap_or(Point::START);
         if highest.next < point.next {
             // It has more than this node. If it holds that to be durable, it must be asked for it.
-            if !state.feeds.contains_key(&ix) && !self.comes_by_itself(state) {
-                state.feeds.insert(ix, Feed::Asked(highest.next));
+            let comes = self.comes_by_itself(state);
+            if let (Entry::Vacant(feed), false) = (state.feeds.entry(ix), comes) {
+                feed.insert(Feed::Asked(highest.next));
                 state.says.push_back(Say::NeedFrom(ix, highest));
             }
             return;
         }
         let Some(hash) = point.hash else { return };
-        let level = frontier
-            .branches(ix)
-            .any(|(_, branch)| branch.tip.next == point.next && branch.tip.hash == Some(hash));
-        if level {
-            state.proven.insert(ix, point);
+        let mut branches = frontier.branches(ix);
+        let level = branches
+            .find(|(_, branch)| branch.tip.next == point.next && branch.tip.hash == Some(hash));
+        drop(branches);
+        if let Some((at, _)) = level {
+            state.proven.insert((ix, Some(at)), point);
         } else if stream.origin == site && !state.feeds.contains_key(&ix) {
             self.check_tail(state, ix, point, hash);
         }
@@ -98,7 +103,24 @@ impl<M: Media, G: Gate> Core<M, G> {
     }
 
     /// Tells both ends that a site lost a tail that is held here, and begins to give it back.
-    fn report_tail(&mut self, state: &mut LinkState, ix: StreamIx, at: Point, held: Point) {
+    /// If another living session wrote it, the two are copies of each other, and nothing is lost.
+    pub(crate) fn report_tail(
+        &mut self,
+        state: &mut LinkState,
+        ix: StreamIx,
+        at: Point,
+        held: Point,
+    ) {
+        match self.writer_of(state, held.epoch) {
+            Writer::Nobody => {}
+            Writer::Perhaps => return state.doubts.push(Doubt { ix, at, held }),
+            Writer::Another => {
+                let kind = DivergedKind::Copy;
+                state.says.push_back(Say::Diverged { ix, kind, at: at.next, held });
+                let text = format!("two living nodes write it, from offset {} on.", at.next);
+                return self.alarm(AlarmKind::Copy, self.stream_name(ix), text);
+            }
+        }
         let kind = DivergedKind::TailLost;
         state.says.push_back(Say::Diverged { ix, kind, at: at.next, held });
         let text = format!(
@@ -135,6 +157,22 @@ impl<M: Media, G: Gate> Core<M, G> {
         if own {
             self.report_tail(state, ix, at, branch.tip);
         }
+    }
+
+    /// Records came that had been stated to be missing.
+    pub(crate) fn report_late(
+        &mut self,
+        state: &LinkState,
+        ix: StreamIx,
+        from: Offset,
+        to: Offset,
+    ) {
+        let text = format!(
+            "offsets {from} to {to} had been declared missing and came late from {}. They are kept \
+             as a branch; the gap stays.",
+            state.peer_name()
+        );
+        self.alarm(AlarmKind::Gap, self.stream_name(ix), text);
     }
 
     /// The upstream node holds records of this node past the point where the histories part.

@@ -26,8 +26,11 @@ pub(crate) enum Verdict {
     Overlap(BranchIx, Offset, StreamHash),
     /// Something before it is missing here.
     Early(Point),
-    /// It goes on from a known point otherwise than the branches do.
-    Fork,
+    /// It goes on from a known point otherwise than the branches do, as far as is known from this
+    /// offset on.
+    Fork(Offset, StreamHash),
+    /// It belongs into a gap.
+    Late,
     /// What is stored must be looked at: does the stream pass through its end?
     LookEnd,
     /// What is stored must be looked at: does the stream pass through its beginning?
@@ -93,12 +96,19 @@ pub(crate) fn judge(
     }
     let known = inside.agrees || views.iter().any(|view| view.passes(head.base, head.before));
     let repeats = feed.repeats(head.base, head.before);
+    // Another branch may pass elsewhere; it is enough that one can hold the batch.
+    let holds = |view: &View<'_>| {
+        view.branch.tip.next >= head.end() && !inside.differs.contains(&view.ix)
+    };
+    let held = views.iter().any(holds);
     Ok(match (known, repeats) {
         (false, false) => Verdict::LookBase,
-        (false, true) if inside.differs || head.end() > highest.next => Verdict::Deeper,
-        (true, _) if inside.differs || head.end() > highest.next => Verdict::Fork,
-        _ if written_under(views, head.epoch, head.base) => Verdict::Unproven,
-        _ => Verdict::LookEnd,
+        (true, _) | (_, true) if held && written_under(views, head.epoch, head.base) => {
+            Verdict::Unproven
+        }
+        (true, _) | (_, true) if held => Verdict::LookEnd,
+        (true, _) => Verdict::Fork(head.base, head.before),
+        (false, true) => Verdict::Deeper,
     })
 }
 
@@ -113,12 +123,13 @@ fn written_under(views: &[View<'_>], epoch: Epoch, base: Offset) -> bool {
 struct Inside {
     overlap: Option<Verdict>,
     agrees: bool,
-    differs: bool,
+    /// The branches that pass elsewhere.
+    differs: Vec<BranchIx>,
 }
 
 fn look_inside(views: &[View<'_>], batch: &Batch<'_>) -> Result<Inside, Malformed> {
     let head = &batch.head;
-    let within = |next: Offset| next > head.base && next < head.end();
+    let within = |next: Offset| next > head.base && next <= head.end();
     let mut inside = Inside::default();
     let points = || views.iter().flat_map(|view| view.points().map(move |point| (view, point)));
     if !points().any(|(_, (_, next, _))| within(next)) {
@@ -131,8 +142,8 @@ fn look_inside(views: &[View<'_>], batch: &Batch<'_>) -> Result<Inside, Malforme
         let after = placed.offset.plus(1);
         for (view, (_, _, known)) in points().filter(|(_, (_, next, _))| *next == after) {
             if known != hash {
-                inside.differs = true;
-            } else if view.branch.tip.next == after && within(after) {
+                inside.differs.push(view.ix);
+            } else if view.branch.tip.next == after && after < head.end() {
                 inside.overlap = Some(Verdict::Overlap(view.ix, after, hash));
             } else {
                 inside.agrees = true;

@@ -8,6 +8,7 @@ use super::{
     Branch, BranchIx, BranchKind, Change, Extent, Frontier, FrontierFault, Ladder, Point, Rung,
     StreamIx,
 };
+use crate::hash::StreamHash;
 use crate::name::StreamId;
 use crate::num::{Epoch, Offset, Partition, SegmentNo};
 
@@ -139,7 +140,7 @@ impl Frontier for HubFrontier {
             }
             (Change::Gap { to, after, .. }, Some(at)) => {
                 if let Some(held) = stream.branches.get_mut(usize::from(at.0)) {
-                    held.branch.skip(to, after);
+                    held.skip(to, after);
                 }
                 Ok(at)
             }
@@ -210,11 +211,21 @@ impl HubBranch {
     }
 
     fn extend(&mut self, batch: Extent, segment: SegmentNo) {
+        self.climb_tip();
+        self.branch.extend(batch, segment);
+    }
+
+    fn skip(&mut self, to: Offset, after: Option<StreamHash>) {
+        self.climb_tip();
+        self.branch.skip(to, after);
+    }
+
+    /// Makes the tip a rung, before it moves.
+    fn climb_tip(&mut self) {
         let before = self.branch.tip;
         if let (Some(hash), Ordering::Greater) = (before.hash, before.next.cmp(&self.branch.from)) {
             let rung = Rung { epoch: before.epoch, next: before.next, hash };
             self.ladder.get_or_insert_with(|| Box::new(Ladder::EMPTY)).push(rung);
         }
-        self.branch.extend(batch, segment);
     }
 }

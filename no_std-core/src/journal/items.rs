@@ -15,6 +15,7 @@
 //! 7 loss      lane u8 · first u64 · end u64 · reason u8 · from u64 · to u64 · after
 //!             · known u8 · stream · branch u16
 //! 8 end
+//! 9 heard     log u64 · epoch u64 · commit u64        the last promise of the next node
 //! ```
 //!
 //! A tip is `epoch u64 · next u64 · flag u8 · hash`, a hash that may be absent `flag u8 · hash`.
@@ -28,10 +29,10 @@ use crate::hash::StreamHash;
 use crate::media::Media;
 use crate::name::StreamId;
 use crate::num::{
-    BootId, CommitNo, Epoch, Lane, Offset, Opening, ProducerId, SegmentNo, Seq, narrow,
+    BootId, CommitNo, Epoch, Lane, LogId, Offset, Opening, ProducerId, SegmentNo, Seq, narrow,
 };
 use crate::record::Producer;
-use crate::tables::{OpeningNote, Tables};
+use crate::tables::{Heard, OpeningNote, Tables};
 
 /// The longest body of an item.
 pub(crate) const ITEM_BYTES_MAX: usize = 384;
@@ -52,6 +53,7 @@ pub(crate) enum Item<'a> {
     Rung(Rung),
     Producer(Producer),
     Loss(LossItem<'a>),
+    Heard(Heard),
     End,
 }
 
@@ -120,18 +122,20 @@ enum Stage {
     Streams,
     Producers,
     Losses,
+    Heard,
     End,
     Over,
 }
 
 impl Stage {
-    const ORDER: [Self; 8] = [
+    const ORDER: [Self; 9] = [
         Self::Node,
         Self::Openings,
         Self::Lanes,
         Self::Streams,
         Self::Producers,
         Self::Losses,
+        Self::Heard,
         Self::End,
         Self::Over,
     ];
@@ -174,6 +178,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
             Stage::Streams => return self.stream_item(cursor, writer),
             Stage::Producers => at < self.parts.producers.all().len(),
             Stage::Losses => at < self.parts.losses.all().len(),
+            Stage::Heard => at == 0 && self.heard.is_some(),
             Stage::Over => false,
         };
         if !there {
@@ -186,6 +191,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
             Stage::Lanes => self.lane_item(at, writer)?,
             Stage::Producers => self.producer_item(at, writer)?,
             Stage::Losses => self.loss_item(at, writer)?,
+            Stage::Heard => self.heard_item(writer)?,
             Stage::End => writer.u8(8)?,
             Stage::Streams | Stage::Over => {}
         }
@@ -197,6 +203,14 @@ impl<M: Media, T: Tables> Journal<M, T> {
         writer.u64(self.next_segment.get())?;
         writer.u32(self.opening.get())?;
         writer.u8(u8::from(clean))
+    }
+
+    fn heard_item(&self, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
+        let Some(heard) = self.heard else { return Ok(()) };
+        writer.u8(9)?;
+        writer.u64(heard.log.get())?;
+        writer.u64(heard.epoch.get())?;
+        writer.u64(heard.commit.get())
     }
 
     fn opening_item(&self, at: usize, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
@@ -326,6 +340,11 @@ impl<'a> Item<'a> {
             })),
             7 => loss(&mut reader).map(Self::Loss),
             8 => Ok(Self::End),
+            9 => Ok(Self::Heard(Heard {
+                log: LogId::new(reader.u64()?),
+                epoch: Epoch::new(reader.u64()?),
+                commit: CommitNo::new(reader.u64()?),
+            })),
             _ => Err(Malformed::Unknown),
         }
     }

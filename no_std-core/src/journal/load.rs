@@ -5,7 +5,7 @@ use super::replay::Replay;
 use crate::codec::{Malformed, Reader};
 use crate::frontier::{Frontier, StreamIx};
 use crate::num::{Opening, SegmentNo};
-use crate::tables::{Loss, SlotState, Tables};
+use crate::tables::{Heard, Loss, SlotState, Tables};
 
 /// How far a checkpoint has been loaded, and what it says of the node.
 #[derive(Clone, Copy, Debug, Default)]
@@ -13,6 +13,7 @@ pub(crate) struct Loading {
     pub(crate) clean: bool,
     pub(crate) next_segment: SegmentNo,
     pub(crate) opening: Opening,
+    pub(crate) heard: Option<Heard>,
     stream: Option<StreamIx>,
 }
 
@@ -41,6 +42,7 @@ impl<T: Tables> Replay<'_, T> {
                 }
                 Item::Producer(producer) => self.producers.found(producer),
                 Item::Loss(loss) => self.load_loss(&loss),
+                Item::Heard(heard) => state.heard = Some(heard),
                 Item::End => {}
             }
         }

@@ -44,7 +44,7 @@ use crate::checksum::Checksum;
 use crate::limits::{COMMIT_BYTES_MAX, ENTRY_BYTES_MAX, LANES_MAX};
 use crate::media::{Geometry, Media, SlotIx};
 use crate::num::{CommitNo, Epoch, Lane, LogId, Opening, SegmentNo, Seq};
-use crate::tables::{Loss, OpeningNote, Parts, Slot, SlotState, Tables};
+use crate::tables::{Heard, Loss, OpeningNote, Parts, Slot, SlotState, Tables};
 
 /// The first two slots belong to the control lane.
 pub const CONTROL_SLOTS: u32 = 2;
@@ -87,6 +87,7 @@ pub struct Journal<M: Media, T: Tables> {
     checkpoint_due: bool,
     poisoned: u64,
     failed: bool,
+    heard: Option<Heard>,
 }
 
 /// Where a lane stands.
@@ -162,9 +163,26 @@ impl<M: Media, T: Tables> Journal<M, T> {
         self.poisoned
     }
 
+    /// Whether the medium failed in a way that only opening the journal anew can mend. Until then
+    /// it can be read, and commits are refused.
+    pub fn has_failed(&self) -> bool {
+        self.failed
+    }
+
     /// The seqs of a lane that are here: from the first that is still kept to the next one.
     pub fn seqs(&self, lane: Lane) -> (Seq, Seq) {
         self.lane(lane).map_or((Seq::ZERO, Seq::ZERO), |state| (state.first, state.next))
+    }
+
+    /// The last promise of the next node that a checkpoint tells of, or that was noted since.
+    pub fn heard(&self) -> Option<Heard> {
+        self.heard
+    }
+
+    /// Notes a promise of the next node. It is stored with the next checkpoint: an older one that
+    /// is found instead only costs bytes.
+    pub fn note_heard(&mut self, heard: Heard) {
+        self.heard = Some(heard);
     }
 
     /// How many lanes the node has.

@@ -135,6 +135,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
             checkpoint_due: false,
             poisoned: 0,
             failed: false,
+            heard: None,
         };
         let mut recovery = Recovery { created: true, ..Recovery::default() };
         if journal.survey(&mut recovery)? {

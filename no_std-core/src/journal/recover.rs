@@ -151,6 +151,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
         });
         self.next_segment = self.next_segment.max(loading.next_segment);
         self.opening = self.opening.max(loading.opening);
+        self.heard = loading.heard;
         Some((loading.clean, (last.opening, last.commit)))
     }
 

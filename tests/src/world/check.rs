@@ -70,6 +70,10 @@ impl World {
                 self.truth.gaps.gaps.extend(held.gaps.iter().cloned());
             }
         }
+        // What a root has synced can't be seen while it is down.
+        if self.hosts.values().any(|host| host.upstream.is_none() && host.node.is_none()) {
+            return;
+        }
         for (name, _, held) in &all {
             self.check_acknowledged(name, held);
             self.check_promises(name, held);
@@ -101,6 +105,9 @@ impl World {
                 continue;
             };
             let stream = frontier.name(ix).to_string();
+            if stream.contains("/_") {
+                continue;
+            }
             for record in held.records.iter().filter(|record| record.stream == stream) {
                 let at = record.coordinates();
                 let known = record.offset >= branch.root.get()
@@ -129,6 +136,7 @@ impl World {
             wanted.extend(host.expected.iter().cloned());
             let held = host.node.as_ref().map(|node| Held::read(node.journal()));
             let records = held.iter().flat_map(|held| held.records.iter());
+            let records = records.filter(|record| !record.stream.contains("/_"));
             wanted.extend(records.map(super::HeldRecord::coordinates));
         }
         for at in wanted {

@@ -163,7 +163,8 @@ impl World {
 
     /// A node sends bytes.
     pub(super) fn send(&mut self, name: &str, link: LinkId, channel: u8, bytes: Vec<u8>) {
-        let (id, end) = (link.0 / 2, if link.0 % 2 == 0 { End::Dialer } else { End::Listener });
+        let (id, end) =
+            (link.0 / 2, if link.0.is_multiple_of(2) { End::Dialer } else { End::Listener });
         let known =
             self.connections.get_mut(&id).filter(|connection| connection.alive[end as usize]);
         let Some(connection) = known else { return };

@@ -168,7 +168,8 @@ impl Held {
         let stream = gap.stream.to_string();
         let strands = self.open.entry(stream.clone()).or_default();
         let named = strands.iter_mut().find(|strand| strand.name == gap.branch);
-        let from = named.as_ref().map_or(gap.branch.1, |strand| strand.next);
+        let from = named.as_ref().map_or(gap.from, |strand| strand.next);
+        assert_eq!(from, gap.from, "a gap of {stream} begins at the tip of its branch");
         match named {
             Some(strand) => (strand.next, strand.hash) = (gap.to, gap.after),
             None => strands.push(Strand { name: gap.branch, next: gap.to, hash: gap.after }),

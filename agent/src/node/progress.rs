@@ -1,0 +1,67 @@
+//! How far the lanes are durable above, by what was sent and what was promised.
+
+use landfall_core::frontier::{Branch, Frontier, Point, StreamIx};
+use landfall_core::journal::Cursor;
+use landfall_core::media::Media;
+
+use super::link::LinkState;
+use super::{Core, Gate};
+
+/// Where a lane is durable.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LanePlace {
+    /// All before it is durable at the next node.
+    pub(crate) hop: Cursor,
+    /// All before it is durable at the root.
+    pub(crate) root: Cursor,
+}
+
+/// What was sent and is not durable yet.
+#[derive(Debug)]
+pub(crate) struct Flight {
+    pub(crate) after: Cursor,
+    pub(crate) ends: Vec<(StreamIx, Point)>,
+}
+
+impl<M: Media, G: Gate> Core<M, G> {
+    /// Moves the places up to which the lanes are durable.
+    pub(crate) fn advance_durable(&mut self, state: &mut LinkState) {
+        let Some(sender) = &mut state.sender else { return };
+        let held_back = !sender.held_back.is_empty();
+        for (lane, flying) in &mut sender.lanes {
+            let mut place = self.durable.get(lane).copied().unwrap_or_default();
+            while let Some(flight) = flying.flights.front() {
+                if !flight.ends.iter().all(|end| self.has_reached(end, |held| held.hop)) {
+                    break;
+                }
+                let rooted = flight.ends.iter().all(|end| self.has_reached(end, |held| held.root));
+                if rooted && place.root == place.hop {
+                    place.root = flight.after;
+                }
+                place.hop = flight.after;
+                flying.flights.pop_front();
+            }
+            if flying.flights.is_empty() && flying.ready.is_empty() && !held_back {
+                if place.root == place.hop {
+                    place.root = flying.cursor;
+                }
+                place.hop = flying.cursor;
+            }
+            self.durable.insert(*lane, place);
+        }
+    }
+
+    /// Whether a promise covers the end of a batch.
+    fn has_reached(
+        &self,
+        (ix, end): &(StreamIx, Point),
+        promised: impl Fn(Branch) -> landfall_core::num::Offset,
+    ) -> bool {
+        let frontier = self.journal.frontier();
+        let branch = self.branch_at(*ix, *end).and_then(|at| frontier.branch(*ix, at));
+        match branch {
+            Some(held) => promised(held) >= end.next,
+            None => frontier.branches(*ix).all(|(_, held)| promised(held) >= end.next),
+        }
+    }
+}

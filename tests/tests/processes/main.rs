@@ -1,0 +1,8 @@
+//! Whole processes: what a person or a service manager does to them, and what a machine does.
+
+mod appends;
+mod copies;
+mod fleet;
+mod links;
+mod refusals;
+mod stops;

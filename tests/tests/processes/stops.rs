@@ -1,0 +1,78 @@
+//! How processes end, and what their next start finds.
+
+use landfall_tests::soak::{self, Options};
+
+use crate::fleet::{Fleet, lines, synced};
+
+#[tokio::test]
+async fn soak_survives_100_kills() {
+    let dir = tempfile::tempdir().unwrap();
+    let seed = landfall::entropy::number().unwrap();
+    println!("seed {seed}");
+    let (dir, minutes) = (dir.path().to_path_buf(), Some(3));
+    let options = Options { kills: 100, seed, dir, minutes, verbose: true };
+    let tally = soak::run(&options).await.unwrap_or_else(|error| panic!("{error}"));
+    println!("{tally}");
+    assert!(tally.kills >= 100, "only {} kills within the time", tally.kills);
+    assert!(tally.records >= tally.acknowledged && tally.acknowledged > 1_000);
+}
+
+#[tokio::test]
+async fn a_node_that_was_told_to_stop_says_so_at_its_next_start() {
+    let (fleet, hub) = Fleet::running().await.unwrap();
+    let ship = fleet.ship("ship-1").await.unwrap();
+    let mut runs = ship.run_up().await.unwrap();
+    let file = fleet.file("in", &lines("a", 10)).unwrap();
+    ship.done("append", &["log", &file]).await.unwrap();
+    runs.until("synced", synced).await.unwrap();
+    for node in [runs, hub] {
+        assert!(node.terminate().await.unwrap().success());
+    }
+    for node in [&ship, &fleet.hub] {
+        std::fs::remove_file(node.log()).unwrap();
+        let again = node.run_up().await.unwrap();
+        let log = std::fs::read_to_string(node.log()).unwrap();
+        assert!(log.contains("clean: true"), "{log}");
+        again.kill().await.unwrap();
+        std::fs::remove_file(node.log()).unwrap();
+        let again = node.run_up().await.unwrap();
+        let log = std::fs::read_to_string(node.log()).unwrap();
+        assert!(log.contains("clean: false"), "{log}");
+        drop(again);
+    }
+}
+
+#[tokio::test]
+async fn a_second_process_on_a_directory_is_refused_and_told_who_has_it() {
+    let (fleet, hub) = Fleet::running().await.unwrap();
+    let second = fleet.hub.call("run", &[]).await.unwrap();
+    assert_eq!(second.code, Some(3), "{second:?}");
+    assert!(second.err.contains("is in use by process"), "{second:?}");
+    assert!(hub.status().await.is_some(), "the first goes on");
+}
+
+#[tokio::test]
+async fn the_status_for_machines_says_how_far_a_ship_is_and_why() {
+    let (fleet, hub) = Fleet::running().await.unwrap();
+    let ship = fleet.ship("ship-1").await.unwrap();
+    let file = fleet.file("in", &lines("a", 25)).unwrap();
+    ship.done("append", &["log", &file]).await.unwrap();
+    let status = ship.done("status", &["--json"]).await.unwrap();
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    let normal = |status: &serde_json::Value| {
+        let lanes = status["lanes"].as_array().unwrap().iter();
+        let lane = lanes.filter(|lane| lane["name"] == "normal").next_back().unwrap();
+        ["next_seq", "root_seq", "behind_records"].map(|name| lane[name].as_u64().unwrap())
+    };
+    assert_eq!(normal(&status), [25, 0, 25]);
+    assert!(status["link"]["why"].is_string(), "{status}");
+    let done = ship.call("run", &["--until-synced"]).await.unwrap();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let status = ship.done("status", &["--json"]).await.unwrap();
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    assert_eq!(normal(&status), [25, 25, 0]);
+    for list in ["alarms", "gaps", "forks"] {
+        assert_eq!(status[list], serde_json::json!([]), "{list}");
+    }
+    drop(hub);
+}
