@@ -8,9 +8,9 @@ use super::process::Node;
 use crate::entropy;
 use crate::transport::relay::{Relay, Shape};
 
-/// Bytes that wait before the slow link, about its bandwidth × round trip. More delays what is
-/// urgent and what a crash makes the ship send again; less loses packets that were sent in one go.
-const QUEUE_BYTES: usize = 12 << 10;
+/// Bytes that wait before the slow link: half a second of it. More delays what is urgent, less
+/// loses packets that were sent in one go.
+const QUEUE_BYTES: usize = 16 << 10;
 /// Tries to find a port that is free on UDP and on TCP.
 const PORT_TRIES: usize = 16;
 

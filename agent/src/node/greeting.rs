@@ -238,7 +238,7 @@ impl<M: Media, G: Gate> Core<M, G> {
     }
 
     /// Whether this journal has gone through a commit that it promised under one of its openings.
-    fn kept(&self, promise: &Promise) -> bool {
+    pub(crate) fn kept(&self, promise: &Promise) -> bool {
         let openings = self.journal.openings();
         let Some(at) = openings.iter().position(|note| note.epoch == promise.epoch) else {
             // Openings that are forgotten are older than all that are remembered.
