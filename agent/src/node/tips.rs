@@ -75,9 +75,9 @@ impl<M: Media, G: Gate> Core<M, G> {
         }
     }
 
-    /// Whether a peer sends all that this node lacks without being asked: it begins behind what this
-    /// node promised it and has, or with the first record. To ask it would make it begin anew while
-    /// the same records are on their way.
+    /// Whether a peer sends all that this node lacks without being asked: it begins behind what
+    /// this node promised it and has, or with the first record. To ask it would make it begin anew
+    /// while the same records are on their way.
     fn comes_by_itself(&self, state: &LinkState) -> bool {
         let promise = state.hello.as_ref().and_then(|hello| hello.promise);
         promise.is_none_or(|promise| promise.log == self.journal.log() && self.kept(&promise))
