@@ -185,7 +185,8 @@ mod tests {
         };
         let cuts = [Offset::ZERO, Offset::new(2), Offset::new(4), Offset::new(9)];
         let parts = cut_at(&Batch { head, records }, &cuts).unwrap();
-        let spans: Vec<_> = parts.iter().map(|part| (part.head.base.get(), part.head.span)).collect();
+        let spans: Vec<_> =
+            parts.iter().map(|part| (part.head.base.get(), part.head.span)).collect();
         assert_eq!(spans, [(0, 2), (2, 2), (4, 1)]);
         assert!(parts.iter().all(|part| part.verify().is_ok()));
         assert_eq!(parts.last().map(|part| part.head.after), Some(after));

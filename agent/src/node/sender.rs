@@ -403,7 +403,9 @@ impl<M: Media, G: Gate> Core<M, G> {
             (Some(reason), _) => reason,
             (None, Some(branch)) if branch.root > from => match self.rooted_at.log() {
                 // Another root was never promised them.
-                Some(log) if self.root_log.is_some_and(|root| root != log) => GapReason::NeverReceived,
+                Some(log) if self.root_log.is_some_and(|root| root != log) => {
+                    GapReason::NeverReceived
+                }
                 _ => GapReason::AcknowledgedThenLost,
             },
             (None, Some(branch)) if branch.hop > from => GapReason::HopLost,

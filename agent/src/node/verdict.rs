@@ -97,9 +97,8 @@ pub(crate) fn judge(
     let known = inside.agrees || views.iter().any(|view| view.passes(head.base, head.before));
     let repeats = feed.repeats(head.base, head.before);
     // Another branch may pass elsewhere; it is enough that one can hold the batch.
-    let holds = |view: &View<'_>| {
-        view.branch.tip.next >= head.end() && !inside.differs.contains(&view.ix)
-    };
+    let holds =
+        |view: &View<'_>| view.branch.tip.next >= head.end() && !inside.differs.contains(&view.ix);
     let held = views.iter().any(holds);
     Ok(match (known, repeats) {
         (false, false) => Verdict::LookBase,

@@ -113,7 +113,11 @@ impl World {
                 let known = record.offset >= branch.root.get()
                     || self.truth.rooted.contains(&at)
                     || self.truth.gaps.is_gap(&stream, record.offset);
-                assert!(known, "{name} was promised {at:?}, and no root has it\n{}", self.describe());
+                assert!(
+                    known,
+                    "{name} was promised {at:?}, and no root has it\n{}",
+                    self.describe()
+                );
             }
         }
     }

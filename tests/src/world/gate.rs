@@ -33,12 +33,14 @@ impl Gate for WorldGate {
     }
 
     fn may_carry(&self, site: &str, origin: &str) -> bool {
-        let forbids = |rule: &Rule| matches!(rule, Rule::Carry(by, of) if (*by, *of) == (site, origin));
+        let forbids =
+            |rule: &Rule| matches!(rule, Rule::Carry(by, of) if (*by, *of) == (site, origin));
         !self.0.iter().any(forbids)
     }
 
     fn may_write(&self, site: &str, origin: &str, topic: &str) -> bool {
-        let forbids = |rule: &Rule| matches!(rule, Rule::Write(by, to) if (*by, *to) == (site, topic));
+        let forbids =
+            |rule: &Rule| matches!(rule, Rule::Write(by, to) if (*by, *to) == (site, topic));
         OpenGate.may_write(site, origin, topic) && !self.0.iter().any(forbids)
     }
 

@@ -98,7 +98,6 @@ impl Host {
     }
 }
 
-
 impl World {
     /// A node without an upstream.
     pub fn hub(&mut self, name: &str) {
@@ -127,18 +126,17 @@ impl World {
             boot: BootId::new(self.rng.u64()),
         };
         let seed = self.rng.u64();
-        let Some(host) = self.hosts.get_mut(name).filter(|host| host.node.is_none()) else { return };
+        let Some(host) = self.hosts.get_mut(name).filter(|host| host.node.is_none()) else {
+            return;
+        };
         host.disk.restart();
         host.boots += 1;
         host.commit_due = false;
         host.timer = None;
         host.attempt += 1;
         let config = journal_config(host.normal_slots);
-        let parts = Parts::<Heap>::new(
-            host.disk.geometry().slots,
-            STREAMS_MAX,
-            config.commit_max as usize,
-        );
+        let parts =
+            Parts::<Heap>::new(host.disk.geometry().slots, STREAMS_MAX, config.commit_max as usize);
         let opened = Journal::open(host.disk.clone(), config, parts, fresh);
         let (journal, _) = opened.unwrap_or_else(|error| panic!("{name} does not open: {error:?}"));
         let (settings, rules) = (host.settings.clone(), host.rules.clone());

@@ -214,7 +214,9 @@ impl World {
     /// After each input: what follows at once follows, and a commit is due soon.
     fn drive(&mut self, name: &str) {
         self.pump(name);
-        let Some(host) = self.hosts.get_mut(name).filter(|host| host.node.is_some()) else { return };
+        let Some(host) = self.hosts.get_mut(name).filter(|host| host.node.is_some()) else {
+            return;
+        };
         if !core::mem::replace(&mut host.commit_due, true) {
             let happening = Happening::Commit(name.into(), host.boots);
             let span = host.commit_after_ms;

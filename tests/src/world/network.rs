@@ -130,7 +130,8 @@ impl World {
             return;
         }
         let upstream = host.upstream.clone().unwrap_or_default();
-        let there = self.hosts.get(&upstream).is_some_and(|host| host.online && host.node.is_some());
+        let there =
+            self.hosts.get(&upstream).is_some_and(|host| host.online && host.node.is_some());
         if !there || !self.host(name).online || self.are_parted(name, &upstream) {
             if let Some(node) = &mut self.host_mut(name).node {
                 node.handle_dial_failed("it does not answer", now);
@@ -163,7 +164,8 @@ impl World {
     /// A node sends bytes.
     pub(super) fn send(&mut self, name: &str, link: LinkId, channel: u8, bytes: Vec<u8>) {
         let (id, end) = (link.0 / 2, if link.0 % 2 == 0 { End::Dialer } else { End::Listener });
-        let known = self.connections.get_mut(&id).filter(|connection| connection.alive[end as usize]);
+        let known =
+            self.connections.get_mut(&id).filter(|connection| connection.alive[end as usize]);
         let Some(connection) = known else { return };
         assert_eq!(connection.hosts[end as usize], name, "a node sends over its own links");
         connection.pipes[end as usize].waiting.entry(channel).or_default().push_back(bytes);

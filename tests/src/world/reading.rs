@@ -203,7 +203,10 @@ impl Held {
         let mut last: BTreeMap<(&str, Epoch), u64> = BTreeMap::new();
         for record in &self.records {
             let HeldRecord { stream, epoch, offset, .. } = record;
-            assert!(seen.insert((stream, *epoch, *offset)), "{stream}~{epoch}@{offset} is here twice");
+            assert!(
+                seen.insert((stream, *epoch, *offset)),
+                "{stream}~{epoch}@{offset} is here twice"
+            );
             let before = last.insert((stream, *epoch), *offset);
             // What came late for a gap stands behind what came after the gap.
             assert!(
