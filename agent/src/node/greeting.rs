@@ -230,6 +230,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         if self.kept(&promise) {
             return;
         }
+        state.lacking = true;
         state.says.push_back(Say::PromiseLacking(promise));
         state.says.push_back(Say::TipsWanted);
         let text = "it was promised more than this node has: this node was restored from a backup, \
