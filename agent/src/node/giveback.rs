@@ -44,7 +44,7 @@ impl Link {
         }
         while let Some(giveback) = self.state.givebacks.front_mut() {
             let room = self.session.lane_room(index);
-            let Some(limit) = room.checked_sub(ENTRY_OVERHEAD) else { return None };
+            let limit = room.checked_sub(ENTRY_OVERHEAD)?;
             match core.next_returned(giveback, limit) {
                 Returned::Body(body, records) => return self.frame_return(index, &body, records),
                 Returned::NoRoom => return None,

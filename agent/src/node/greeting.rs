@@ -128,10 +128,9 @@ impl<M: Media, G: Gate> Core<M, G> {
             self.alarm(AlarmKind::Peer, state.peer_name(), text.clone());
             state.goodbye = Some((GoodbyeCode::Loop, text));
         }
-        if self.promise.is_none_or(|promise| promise.log != log) {
-            if let Some(sender) = &mut state.sender {
-                sender.begin_at_root(self);
-            }
+        let other = self.promise.is_none_or(|promise| promise.log != log);
+        if let (true, Some(sender)) = (other, &mut state.sender) {
+            sender.begin_at_root(self);
         }
     }
 

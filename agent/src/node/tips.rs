@@ -1,5 +1,7 @@
 //! Tips: where a node's streams end, by which the other end finds out what was lost on either side.
 
+use std::collections::btree_map::Entry;
+
 use landfall_core::frontier::{BranchIx, Frontier, Point, StreamIx};
 use landfall_core::media::Media;
 use landfall_core::num::{Epoch, Offset};
@@ -56,8 +58,8 @@ impl<M: Media, G: Gate> Core<M, G> {
         let highest = highest.unwrap_or(Point::START);
         if highest.next < point.next {
             // It has more than this node. If it holds that to be durable, it must be asked for it.
-            if !state.feeds.contains_key(&ix) {
-                state.feeds.insert(ix, Feed::Asked(highest.next));
+            if let Entry::Vacant(feed) = state.feeds.entry(ix) {
+                feed.insert(Feed::Asked(highest.next));
                 state.says.push_back(Say::NeedFrom(ix, highest));
             }
             return;

@@ -163,7 +163,8 @@ impl World {
 
     /// A node sends bytes.
     pub(super) fn send(&mut self, name: &str, link: LinkId, channel: u8, bytes: Vec<u8>) {
-        let (id, end) = (link.0 / 2, if link.0 % 2 == 0 { End::Dialer } else { End::Listener });
+        let (id, end) =
+            (link.0 / 2, if link.0.is_multiple_of(2) { End::Dialer } else { End::Listener });
         let known =
             self.connections.get_mut(&id).filter(|connection| connection.alive[end as usize]);
         let Some(connection) = known else { return };
@@ -293,7 +294,8 @@ impl World {
     pub(super) fn close(&mut self, name: &str, link: LinkId, why: &str) {
         self.transmit(name);
         self.trace.say(self.now, name, || format!("closes {link:?}: {why}"));
-        let (id, end) = (link.0 / 2, if link.0 % 2 == 0 { End::Dialer } else { End::Listener });
+        let (id, end) =
+            (link.0 / 2, if link.0.is_multiple_of(2) { End::Dialer } else { End::Listener });
         if let Some(connection) = self.connections.get_mut(&id) {
             connection.pipes[end as usize].ends = true;
             connection.alive[end as usize] = false;
