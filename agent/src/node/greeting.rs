@@ -108,6 +108,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         let said = &hello.introduction;
         state.hello = Some(PeerHello {
             site: said.site.into(),
+            software: said.software.into(),
             log: said.log,
             epoch: said.epoch,
             promise: said.promise,
