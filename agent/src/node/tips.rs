@@ -58,7 +58,8 @@ impl<M: Media, G: Gate> Core<M, G> {
         let highest = highest.unwrap_or(Point::START);
         if highest.next < point.next {
             // It has more than this node. If it holds that to be durable, it must be asked for it.
-            if let Entry::Vacant(feed) = state.feeds.entry(ix) {
+            let comes = self.comes_by_itself(state);
+            if let (Entry::Vacant(feed), false) = (state.feeds.entry(ix), comes) {
                 feed.insert(Feed::Asked(highest.next));
                 state.says.push_back(Say::NeedFrom(ix, highest));
             }
@@ -79,6 +80,14 @@ impl<M: Media, G: Gate> Core<M, G> {
         } else if stream.origin == site && !state.feeds.contains_key(&ix) {
             self.check_tail(state, ix, point, hash);
         }
+    }
+
+    /// Whether a peer sends all that this node lacks without being asked: it begins behind what
+    /// this node promised it and has, or with the first record. To ask it would make it begin anew
+    /// while the same records are on their way.
+    fn comes_by_itself(&self, state: &LinkState) -> bool {
+        let promise = state.hello.as_ref().and_then(|hello| hello.promise);
+        promise.is_none_or(|promise| promise.log == self.journal.log() && self.kept(&promise))
     }
 
     /// A site's own stream ends below what this node has of it: was its tail lost?
