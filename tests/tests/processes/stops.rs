@@ -60,8 +60,8 @@ async fn the_status_for_machines_says_how_far_a_ship_is_and_why() {
     let status = ship.done("status", &["--json"]).await.unwrap();
     let status: serde_json::Value = serde_json::from_str(&status).unwrap();
     let normal = |status: &serde_json::Value| {
-        let mut lanes = status["lanes"].as_array().unwrap().iter();
-        let lane = lanes.rfind(|lane| lane["name"] == "normal").unwrap();
+        let lanes = status["lanes"].as_array().unwrap();
+        let lane = lanes.iter().find(|lane| lane["name"] == "normal").unwrap();
         ["next_seq", "root_seq", "behind_records"].map(|name| lane[name].as_u64().unwrap())
     };
     assert_eq!(normal(&status), [25, 0, 25]);
