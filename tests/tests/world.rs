@@ -28,3 +28,24 @@ fn a_backlog_reaches_the_hub_and_the_device_learns_it() {
     world.check_delivered("H");
     world.expect_calm();
 }
+
+/// What is old is forgotten only when it is durable at the root.
+#[test]
+fn a_device_keeps_what_nobody_else_has() {
+    let mut world = World::new(2);
+    world.hub("H");
+    world.device("D", "H");
+    world.configure("D", |settings| settings.keep_acked_ms = 10_000);
+    world.offline("D");
+    world.append_bulk("D", "s", 1_000);
+    world.run(60_000);
+    world.append("D", "s", 1);
+    assert_eq!(world.first_offset("D", "D/s/0"), 0);
+    world.online("D");
+    world.sync();
+    world.run(60_000);
+    world.append("D", "s", 1);
+    assert!(world.first_offset("D", "D/s/0") > 0, "what is durable and old is forgotten");
+    world.sync();
+    world.check_delivered("H");
+}

@@ -41,14 +41,14 @@ fn seeds() -> Range<u64> {
         (Some(seed), None) => seed..seed + 1,
         (seed, cases) => {
             let first = seed.unwrap_or(1);
-            first..first + cases.unwrap_or(60)
+            first..first + cases.unwrap_or(12)
         }
     }
 }
 
 fn run(seed: u64) -> u64 {
     let mut chaos = Chaos::new(seed);
-    let steps = 30 + chaos.rng.below(120);
+    let steps = 20 + chaos.rng.below(80);
     for _ in 0..steps {
         chaos.step();
         chaos.world.check();

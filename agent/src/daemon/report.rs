@@ -49,7 +49,7 @@ impl Machine {
                 let hop = self.node.durable_seq(lane);
                 let root = self.node.root_seq(lane);
                 let (used_bytes, budget_bytes) = journal.usage(lane);
-                let behind = next.since(root);
+                let behind = self.node.behind_records(lane);
                 let held = next.since(journal.seqs(lane).0).max(1);
                 LaneStatus {
                     name: told.name.clone(),

@@ -18,7 +18,6 @@ use super::sender::Sender;
 use super::{
     Admission, AlarmKind, Core, Direction, Gate, InternalRecord, LinkId, Node, Now, PeerKey,
 };
-use crate::codec;
 
 impl<M: Media, G: Gate> Node<M, G> {
     /// A connection is there, and the peer has proved that it owns `key`.
@@ -100,7 +99,6 @@ impl<M: Media, G: Gate> Core<M, G> {
             openings: List::new(&openings),
         };
         let mut config = Config::standard(FRAME_BYTES_CAP);
-        (config.features, config.features_early) = (codec::FEATURES, codec::FEATURES);
         config.credit_bytes = self.settings.credit_bytes.max(config.credit_bytes);
         config.lane_bytes_max = self.settings.lane_bytes.max(FRAME_BYTES_CAP + FRAME_PREFIX_BYTES);
         Session::new(role, config, introduction, now.instant).ok()
@@ -132,7 +130,7 @@ impl<M: Media, G: Gate> Core<M, G> {
             state.goodbye = Some((GoodbyeCode::Loop, text));
         }
         let other = self.promise.is_none_or(|promise| promise.log != log);
-        if let Some(sender) = state.sender.as_mut().filter(|_| other) {
+        if let (true, Some(sender)) = (other, &mut state.sender) {
             sender.begin_at_root(self);
         }
     }
@@ -230,6 +228,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         if self.kept(&promise) {
             return;
         }
+        state.lacking = true;
         state.says.push_back(Say::PromiseLacking(promise));
         state.says.push_back(Say::TipsWanted);
         let text = "it was promised more than this node has: this node was restored from a backup, \
@@ -238,7 +237,7 @@ impl<M: Media, G: Gate> Core<M, G> {
     }
 
     /// Whether this journal has gone through a commit that it promised under one of its openings.
-    pub(crate) fn kept(&self, promise: &Promise) -> bool {
+    fn kept(&self, promise: &Promise) -> bool {
         let openings = self.journal.openings();
         let Some(at) = openings.iter().position(|note| note.epoch == promise.epoch) else {
             // Openings that are forgotten are older than all that are remembered.

@@ -71,6 +71,10 @@ pub(crate) struct LinkState {
     pub(crate) refused: BTreeSet<String>,
     pub(crate) sender: Option<Sender>,
     pub(crate) givebacks: VecDeque<Giveback>,
+    /// Streams of which something was given back.
+    pub(crate) returned: BTreeSet<StreamIx>,
+    /// The peer was promised more than this node has.
+    pub(crate) lacking: bool,
     pub(crate) says: VecDeque<Say>,
     /// Credit to be given back when what came in is durable.
     pub(crate) consumed: usize,
@@ -362,6 +366,8 @@ impl LinkState {
             refused: BTreeSet::new(),
             sender: None,
             givebacks: VecDeque::new(),
+            returned: BTreeSet::new(),
+            lacking: false,
             says: VecDeque::new(),
             consumed: 0,
             goodbye: None,

@@ -217,7 +217,7 @@ impl<M: Media, G: Gate> Node<M, G> {
 
     /// How far a lane is durable at the next node.
     pub fn durable_seq(&self, lane: Lane) -> Seq {
-        if self.core.settings.upstream {
+        if self.core.not_promised(lane, |branch| branch.hop) > 0 {
             let place = self.core.durable.get(&lane);
             place.map_or(self.core.journal.seqs(lane).0, |place| place.hop.seq)
         } else {
@@ -227,12 +227,17 @@ impl<M: Media, G: Gate> Node<M, G> {
 
     /// How far a lane is durable at the root.
     pub fn root_seq(&self, lane: Lane) -> Seq {
-        if self.core.settings.upstream {
+        if self.behind_records(lane) > 0 {
             let place = self.core.durable.get(&lane);
             place.map_or(self.core.journal.seqs(lane).0, |place| place.root.seq)
         } else {
             self.core.journal.seqs(lane).1
         }
+    }
+
+    /// How many records of a lane are to be replicated and not yet durable at the root.
+    pub fn behind_records(&self, lane: Lane) -> u64 {
+        self.core.not_promised(lane, |branch| branch.root)
     }
 
     /// Whether a topic is in a lane that goes before the default one.

@@ -3,6 +3,7 @@
 use landfall_core::frontier::{Branch, Frontier, Point, StreamIx};
 use landfall_core::journal::Cursor;
 use landfall_core::media::Media;
+use landfall_core::num::{Lane, Offset};
 
 use super::link::LinkState;
 use super::{Core, Gate};
@@ -51,11 +52,31 @@ impl<M: Media, G: Gate> Core<M, G> {
         }
     }
 
+    /// How many records of a lane no promise covers. Promises are kept with the streams, so this is
+    /// known before a session has shown where in the lane they end.
+    pub(crate) fn not_promised(&self, lane: Lane, promised: impl Fn(&Branch) -> Offset) -> u64 {
+        if !self.settings.upstream {
+            return 0;
+        }
+        let frontier = self.journal.frontier();
+        let streams = (0..frontier.streams()).map(StreamIx).filter(|ix| {
+            let topic = frontier.name(*ix).topic;
+            let known = self.topics.of(topic);
+            let its = known.map_or(self.settings.default_lane, |topic| topic.lane);
+            its == lane && self.topics.goes_up(topic)
+        });
+        let branches = streams.flat_map(|ix| frontier.branches(ix));
+        let behind = branches.map(|(_, held)| {
+            held.tip.next.since(promised(&held).max(held.from).min(held.tip.next))
+        });
+        behind.sum()
+    }
+
     /// Whether a promise covers the end of a batch.
     fn has_reached(
         &self,
         (ix, end): &(StreamIx, Point),
-        promised: impl Fn(Branch) -> landfall_core::num::Offset,
+        promised: impl Fn(Branch) -> Offset,
     ) -> bool {
         let frontier = self.journal.frontier();
         let branch = self.branch_at(*ix, *end).and_then(|at| frontier.branch(*ix, at));

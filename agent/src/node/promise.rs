@@ -28,7 +28,7 @@ impl<M: Media, G: Gate> Node<M, G> {
             }
             match link.state.direction {
                 Direction::Down => self.core.promise_hop(&mut link.state, proven),
-                Direction::Up => self.core.note_returned(&link.state, proven),
+                Direction::Up => self.core.note_returned(&mut link.state, proven),
             }
         }
         self.pass_notes();
@@ -64,9 +64,14 @@ impl<M: Media, G: Gate> Core<M, G> {
     }
 
     /// What came back from the upstream node is durable there.
-    fn note_returned(&mut self, state: &LinkState, returned: Proven) {
+    fn note_returned(&mut self, state: &mut LinkState, returned: Proven) {
         let upstream = state.hello.as_ref().map(|hello| hello.log);
         let scope = if upstream == self.root_log { Scope::Root } else { Scope::Hop };
+        // The upstream node says by itself what of it is durable at the root.
+        let tips: Vec<_> = returned.iter().map(|((ix, _), at)| (*ix, *at, Offset::ZERO)).collect();
+        for tips in tips.chunks(STREAMS_MAX) {
+            state.says.push_back(Say::Tips { last: false, tips: tips.to_vec() });
+        }
         for ((ix, _), point) in returned {
             self.note_promise(state, ix, point, scope);
         }

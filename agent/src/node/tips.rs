@@ -25,7 +25,9 @@ impl<M: Media, G: Gate> Core<M, G> {
             let begun = frontier.branch(*ix, BranchIx::MAIN).is_some();
             told && begun && self.topics.goes_up(name.topic)
         });
-        let tips: Vec<_> = streams.map(|ix| (ix, frontier.tip(ix), Offset::ZERO)).collect();
+        let branches = |ix| frontier.branches(ix).take(if all { usize::MAX } else { 1 });
+        let tips = streams.flat_map(|ix| branches(ix).map(move |(_, branch)| (ix, branch.tip)));
+        let tips: Vec<_> = tips.map(|(ix, tip)| (ix, tip, Offset::ZERO)).collect();
         let lists = tips.len().div_ceil(STREAMS_MAX);
         for (at, tips) in tips.chunks(STREAMS_MAX).enumerate() {
             state.says.push_back(Say::Tips { last: at + 1 == lists, tips: tips.to_vec() });
@@ -56,8 +58,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         let highest = highest.unwrap_or(Point::START);
         if highest.next < point.next {
             // It has more than this node. If it holds that to be durable, it must be asked for it.
-            let comes = self.comes_by_itself(state);
-            if let (Entry::Vacant(feed), false) = (state.feeds.entry(ix), comes) {
+            if let Entry::Vacant(feed) = state.feeds.entry(ix) {
                 feed.insert(Feed::Asked(highest.next));
                 state.says.push_back(Say::NeedFrom(ix, highest));
             }
@@ -70,17 +71,14 @@ impl<M: Media, G: Gate> Core<M, G> {
         drop(branches);
         if let Some((at, _)) = level {
             state.proven.insert((ix, Some(at)), point);
+        } else if state.lacking && self.holds(ix, point.next, hash) != Held::Yes {
+            // A branch that was lost here.
+            let want = self.deeper(ix, None, point.next);
+            state.feeds.insert(ix, Feed::Asked(want.next));
+            state.says.push_back(Say::NeedFrom(ix, want));
         } else if stream.origin == site && !state.feeds.contains_key(&ix) {
             self.check_tail(state, ix, point, hash);
         }
-    }
-
-    /// Whether a peer sends all that this node lacks without being asked: it begins behind what
-    /// this node promised it and has, or with the first record. To ask it would make it begin anew
-    /// while the same records are on their way.
-    fn comes_by_itself(&self, state: &LinkState) -> bool {
-        let promise = state.hello.as_ref().and_then(|hello| hello.promise);
-        promise.is_none_or(|promise| promise.log == self.journal.log() && self.kept(&promise))
     }
 
     /// A site's own stream ends below what this node has of it: was its tail lost?
@@ -120,6 +118,9 @@ impl<M: Media, G: Gate> Core<M, G> {
                 let text = format!("two living nodes write it, from offset {} on.", at.next);
                 return self.alarm(AlarmKind::Copy, self.stream_name(ix), text);
             }
+        }
+        if !state.returned.insert(ix) {
+            return;
         }
         let kind = DivergedKind::TailLost;
         state.says.push_back(Say::Diverged { ix, kind, at: at.next, held });
