@@ -230,8 +230,7 @@ fn is_synced(status: &Status) -> bool {
     up && status.lanes.iter().all(|lane| lane.behind_records == 0)
 }
 
-/// The alarm about a copy, or about what its records look like.
+/// The alarm about a copy.
 fn noticed(status: &Status) -> Option<&Alarm> {
-    let of = |what: &str| status.alarms.iter().find(|alarm| alarm.what == what);
-    of("copy").or_else(|| of("tail lost")).or_else(|| of("fork"))
+    status.alarms.iter().find(|alarm| alarm.what == "copy")
 }

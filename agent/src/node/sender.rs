@@ -107,6 +107,11 @@ impl Link {
         let mut pump = Pump { link: self, core, lane, index, sender: &mut sender };
         let bytes = pump.next();
         self.state.sender = Some(sender);
+        if bytes.is_none() {
+            // What was passed over without being sent, such as records that came back, is durable
+            // above; no promise will come for it.
+            core.advance_durable(&mut self.state);
+        }
         bytes
     }
 
