@@ -98,7 +98,7 @@ impl<M: Media, G: Gate> Node<M, G> {
         let site = self.links.get(&id).map(|link| link.state.peer_name()).unwrap_or_default();
         let text = format!(
             "two nodes are connected as {site}, under epochs {old} and {new}, and both are alive. \
-             Both are served. Stop the copy, or run `landfall sites split {site}`."
+             Both are served. Stop the copy, and enrol it under a name of its own."
         );
         self.core.alarm(AlarmKind::Copy, site, text);
     }
