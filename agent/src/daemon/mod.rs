@@ -20,6 +20,8 @@ mod open;
 mod reader;
 mod report;
 mod run;
+#[cfg(test)]
+mod tests;
 
 pub use gate::SiteGate;
 pub use handle::Handle;
