@@ -13,7 +13,7 @@ use super::joiner::Joiner;
 use super::link::Link;
 use super::sender::ENTRY_OVERHEAD;
 use super::{Core, Gate};
-use crate::codec;
+use crate::codec::Codec;
 use crate::media::checksum;
 
 /// Records of a stream that are to be sent back.
@@ -47,7 +47,9 @@ impl Link {
             let room = self.session.lane_room(index);
             let limit = room.checked_sub(ENTRY_OVERHEAD)?;
             match core.next_returned(giveback, limit) {
-                Returned::Body(body, records) => return self.frame_return(index, &body, records),
+                Returned::Body(body, records) => {
+                    return self.frame_return(&mut core.codec, index, &body, records);
+                }
                 Returned::NoRoom => return None,
                 Returned::Over => {
                     self.state.givebacks.pop_front();
@@ -57,8 +59,14 @@ impl Link {
         None
     }
 
-    fn frame_return(&mut self, index: LaneIndex, stored: &[u8], records: u32) -> Option<Vec<u8>> {
-        let (codec, body) = codec::pack(stored, self.session.features());
+    fn frame_return(
+        &mut self,
+        codec: &mut Codec,
+        index: LaneIndex,
+        stored: &[u8],
+        records: u32,
+    ) -> Option<Vec<u8>> {
+        let (codec, body) = codec.pack(stored, self.session.features());
         let entry = Entry {
             purpose: Purpose::Return,
             seq: landfall_core::num::Seq::ZERO,

@@ -22,7 +22,6 @@ use super::link::{LinkState, OwnedStream, Say};
 use super::lookup::Held;
 use super::verdict::{Verdict, View, judge};
 use super::{AlarmKind, Core, Gate, Now};
-use crate::codec;
 use crate::media::checksum;
 
 /// A batch with what it is to this node.
@@ -49,7 +48,9 @@ impl<M: Media, G: Gate> Core<M, G> {
         entry: &Entry<'_>,
         now: Now,
     ) -> Result<(), Fault> {
-        let body = codec::unpack(entry.codec, entry.body, entry.body_len)
+        let body = self
+            .codec
+            .unpack(entry.codec, entry.body, entry.body_len)
             .map_err(|_| Fault::Content("a body can't be unpacked"))?;
         if checksum().of(&body) != entry.body_crc {
             return Err(Fault::Content("a body does not have its checksum"));

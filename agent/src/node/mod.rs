@@ -54,6 +54,8 @@ use landfall_core::tables::{Heap, Heard};
 use landfall_protocol::message::Promise;
 use landfall_protocol::time::Instant;
 
+use crate::codec::Codec;
+
 use append::Appends;
 use dial::Dialer;
 use link::Link;
@@ -133,6 +135,8 @@ pub(crate) struct Core<M: Media, G> {
     pub(crate) trimmed_at: Instant,
     /// Where entries are read into.
     pub(crate) scratch: Vec<u8>,
+    /// Packs and unpacks bodies.
+    pub(crate) codec: Codec,
     random: u64,
 }
 
@@ -171,6 +175,7 @@ impl<M: Media, G: Gate> Node<M, G> {
             arrived_at: now,
             trimmed_at: now.instant,
             scratch: vec![0; SCRATCH_BYTES],
+            codec: Codec::default(),
             random: seed,
             settings,
         };
@@ -300,6 +305,9 @@ impl<M: Media, G: Gate> Core<M, G> {
     }
 
     fn is_synced(&self) -> bool {
+        if !self.settings.upstream {
+            return true;
+        }
         let frontier = self.journal.frontier();
         (0..frontier.streams()).map(landfall_core::frontier::StreamIx).all(|ix| {
             let carried = self.topics.goes_up(frontier.name(ix).topic);

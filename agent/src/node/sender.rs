@@ -11,7 +11,7 @@ use landfall_core::control::{BranchBody, GapBody};
 use landfall_core::entry::Kind;
 use landfall_core::frontier::{Branch, BranchIx, Frontier, Point, StreamIx};
 use landfall_core::gap::GapReason;
-use landfall_core::journal::{Cursor, Entry, ReadStep};
+use landfall_core::journal::{Cursor, Entry, ReadStep, Reader};
 use landfall_core::limits::JOINED_BYTES_MAX;
 use landfall_core::media::Media;
 use landfall_core::num::{Lane, Offset, Seq};
@@ -22,7 +22,6 @@ use super::joiner::Joiner;
 use super::link::{Link, LinkState, Note};
 use super::progress::{Flight, LanePlace};
 use super::{AlarmKind, Core, Direction, Gate, Node};
-use crate::codec;
 use crate::media::checksum;
 
 /// What is sent to the upstream node over one link.
@@ -170,9 +169,10 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
         let mut joiner = Joiner::default();
         let mut seq = None;
         let mut buffer = core::mem::take(&mut self.core.scratch);
+        let mut reader = Reader::new(&mut buffer);
         loop {
             let mut cursor = self.lane().cursor;
-            let step = self.core.journal.read(self.lane, &mut cursor, &mut buffer);
+            let step = self.core.journal.read_on(self.lane, &mut cursor, &mut reader);
             let turn = match step {
                 ReadStep::Entry(entry) => {
                     seq = seq.or(Some(entry.header.seq));
@@ -374,7 +374,7 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
         let ends = joiner.ends().collect();
         let (records, path) = (joiner.records(), joiner.path().to_vec());
         let stored = joiner.take(|ix| self.core.journal.frontier().name(ix));
-        let (codec, body) = codec::pack(&stored, self.link.session.features());
+        let (codec, body) = self.core.codec.pack(&stored, self.link.session.features());
         let entry = message::Entry {
             purpose: Purpose::Uplink,
             seq,
