@@ -8,10 +8,11 @@ use landfall_core::batch::ClockQuality;
 use landfall_core::codec::Writer;
 use landfall_core::limits::RECORD_BYTES_MAX;
 use landfall_core::num::{Partition, ProducerId, Timestamp};
-use landfall_core::record::{Producer, Record};
+use landfall_core::record::{self, Record};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use super::machine::Input;
+use super::producer::Producer;
 use crate::api::{
     AdminCommand, AdminReply, ApiError, AppendReceipt, AppendRequest, Backend, Cursor, ErrorCode,
     ReadPage, ReadQuery, Status, Ticket,
@@ -62,6 +63,13 @@ impl Handle {
         }
     }
 
+    /// A producer of one partition of a topic, for programs that the node is built into.
+    #[must_use]
+    pub fn producer(&self, topic: &str, partition: u32) -> Producer {
+        let (inputs, tickets) = (self.inputs.clone(), self.next.clone());
+        Producer::new(inputs, tickets, topic, partition, self.clock)
+    }
+
     /// Stops the node in good order.
     pub async fn stop(&self) {
         // If the node is gone, it has stopped.
@@ -85,7 +93,9 @@ impl Handle {
             let partition = self.partition_of(request, event);
             let producer = producer(request, partition);
             let record = Record {
-                producer: producer.zip(sequence).map(|(id, sequence)| Producer { id, sequence }),
+                producer: producer
+                    .zip(sequence)
+                    .map(|(id, sequence)| record::Producer { id, sequence }),
                 ..Record::new(timestamp, key, Some(&event.value))
             };
             let bytes = parts.entry(partition).or_default();
@@ -176,6 +186,6 @@ fn producer(request: &AppendRequest, partition: u32) -> Option<ProducerId> {
     Some(ProducerId::of(&format!("{name}\0{}\0{partition}", request.topic)))
 }
 
-fn stopping() -> ApiError {
+pub(super) fn stopping() -> ApiError {
     ApiError::new(ErrorCode::Stopping, "the node is stopping").with_hint("try again when it is up")
 }

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use landfall_core::frontier::Frontier;
@@ -14,6 +15,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::gate::SiteGate;
 use super::handle::Waiting;
 use super::open::Opened;
+use super::producer::{Queue, Taken};
 use super::reader::Readers;
 use crate::api::{
     AdminCommand, AdminReply, ApiError, AppendReceipt, ErrorCode, ReadPage, ReadQuery, Span, Status,
@@ -32,6 +34,8 @@ use crate::transport::{Channel, CloseCode, Connection, ConnectionId, Transport, 
 pub(super) enum Input {
     /// Somebody appends.
     Append(Box<Append>, Waiting),
+    /// Records of a producer of the library wait.
+    Produced(Arc<Queue>),
     /// Somebody reads.
     Read(Box<ReadQuery>, oneshot::Sender<Result<ReadPage, ApiError>>),
     /// Somebody wants to know.
@@ -70,6 +74,7 @@ pub(super) struct Machine {
     pub(super) synced: watch::Sender<bool>,
     enrolling: bool,
     waiting: BTreeMap<Ticket, (Waiting, String)>,
+    produced: BTreeMap<Ticket, Taken>,
     ids: BTreeMap<ConnectionId, LinkId>,
     next_link: u64,
     commits: watch::Sender<u64>,
@@ -120,6 +125,7 @@ impl Machine {
             synced,
             enrolling: opened.token.is_some(),
             waiting: BTreeMap::new(),
+            produced: BTreeMap::new(),
             ids: BTreeMap::new(),
             next_link: 1,
             commits,
@@ -181,6 +187,14 @@ impl Machine {
                     self.node.hurry(now());
                 }
                 self.node.handle_append(*append);
+            }
+            Input::Produced(queue) => {
+                let (append, taken) = queue.take();
+                self.produced.insert(append.ticket, taken);
+                if self.node.is_urgent(&append.topic) {
+                    self.node.hurry(now());
+                }
+                self.node.handle_append(append);
             }
             Input::Read(query, answer) => {
                 let page = self.readers.page(&self.node, &query);
@@ -263,6 +277,9 @@ impl Machine {
     }
 
     fn answer(&mut self, ticket: Ticket, outcome: AppendOutcome) {
+        if let Some(taken) = self.produced.remove(&ticket) {
+            return self.answer_producer(taken, outcome);
+        }
         let Some((waiting, topic)) = self.waiting.remove(&ticket) else { return };
         let answer = match outcome {
             AppendOutcome::Appended { epoch, first, written, duplicates, .. } => {
@@ -278,6 +295,18 @@ impl Machine {
             AppendOutcome::Refused { why, .. } => Err(self.refusal(why, &topic)),
         };
         let _ = waiting.answer.send(answer);
+    }
+
+    fn answer_producer(&self, taken: Taken, outcome: AppendOutcome) {
+        match outcome {
+            AppendOutcome::Appended { first, written, .. } => {
+                taken.answer(first.map(|first| first.get()), u64::from(written), None);
+            }
+            AppendOutcome::Refused { written, why } => {
+                let refused = self.refusal(why, taken.topic());
+                taken.answer(None, u64::from(written), Some(refused));
+            }
+        }
     }
 
     fn refusal(&self, why: Refusal, topic: &str) -> ApiError {

@@ -191,7 +191,8 @@ fn advertised(config: &Config, listening: Option<SocketAddr>) -> Vec<String> {
     if !config.node.advertise.is_empty() {
         return config.node.advertise.iter().map(ToString::to_string).collect();
     }
-    listening.iter().map(ToString::to_string).collect()
+    // Without its network the node can still say where it will listen.
+    listening.or(config.node.listen).iter().map(ToString::to_string).collect()
 }
 
 fn uplink(config: &Config, opened: &Opened) -> Uplink {

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::{Daemon, create, open};
-use crate::api::{AppendRequest, Backend, Ticket};
+use crate::api::{AppendRequest, Backend, ErrorCode, Ticket};
 use crate::config::Config;
 use crate::event_json::Event;
 
@@ -36,4 +36,35 @@ async fn every_append_is_answered_when_more_wait_than_a_turn_takes() {
         assert_eq!(receipt.written[0].first.offset, offset as u64);
     }
     assert!(daemon.stop().await.clean);
+}
+
+#[tokio::test]
+async fn a_producer_learns_the_offset_of_each_record() {
+    let (_folder, daemon) = node();
+    let (mut even, mut odd) = (daemon.handle.producer("log", 0), daemon.handle.producer("log", 0));
+    let mut tickets = Vec::new();
+    for number in 0..20_000_u32 {
+        let producer = if number % 2 == 0 { &mut even } else { &mut odd };
+        let value = number.to_string();
+        tickets.push(producer.append(None, None, Some(value.as_bytes())).await.unwrap());
+    }
+    even.flush().await.unwrap();
+    odd.flush().await.unwrap();
+    let last = even.durable(tickets[19_998]).await.unwrap().unwrap();
+    let other = odd.durable(tickets[19_999]).await.unwrap().unwrap();
+    assert_eq!(last.max(other), 19_999);
+    let status = daemon.handle.status().await.unwrap();
+    assert_eq!(status.lanes.iter().map(|lane| lane.next_seq).sum::<u64>(), 20_000);
+    assert!(daemon.stop().await.clean);
+}
+
+#[tokio::test]
+async fn a_producer_that_was_refused_says_why_and_takes_nothing_more() {
+    let (_folder, daemon) = node();
+    let mut producer = daemon.handle.producer("_sites", 0);
+    let ticket = producer.append(None, None, Some(b"{}")).await.unwrap();
+    let refused = producer.durable(ticket).await.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::Forbidden);
+    assert_eq!(producer.append(None, None, Some(b"{}")).await, Err(refused));
+    daemon.stop().await;
 }

@@ -1,0 +1,255 @@
+//! A producer of the library: one partition, many records in flight, no channel for each.
+//!
+//! ```text
+//! append ─▶ queue ──(one input when it was empty)──▶ node thread takes all of it ─▶ one append
+//!              ▲                                                                        │
+//!   room ◀─────┴───────────── durable up to ticket n, at these offsets ◀── commit ──────┘
+//! ```
+//!
+//! While the node syncs, the queue grows, and the next commit takes it as a whole. So the number of
+//! messages between the threads follows the number of commits and not of records.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use landfall_core::batch::ClockQuality;
+use landfall_core::codec::Writer;
+use landfall_core::limits::RECORD_BYTES_MAX;
+use landfall_core::num::{Partition, Timestamp};
+use landfall_core::record::Record;
+use tokio::sync::{Semaphore, mpsc, watch};
+
+use super::handle::stopping;
+use super::machine::Input;
+use crate::api::{ApiError, ErrorCode};
+use crate::clock;
+use crate::node::{Append, ClientId, Ticket};
+
+/// Records of a producer that may be in flight.
+pub const IN_FLIGHT_MAX: usize = 4_096;
+/// Bytes of a producer that may be in flight; a larger record goes alone.
+const IN_FLIGHT_BYTES_MAX: usize = 4 << 20;
+/// Runs of offsets that are remembered for whoever asks late.
+const RUNS_MAX: usize = 1_024;
+
+/// Appends to one partition of a topic, in order, with up to [`IN_FLIGHT_MAX`] records in flight.
+///
+/// What was appended becomes durable by itself, whether or not anybody waits for it. After a
+/// refusal nothing more is taken: whoever wants to go on makes another producer and sends what was
+/// not durable again.
+#[derive(Debug)]
+pub struct Producer {
+    queue: Arc<Queue>,
+    inputs: mpsc::Sender<Input>,
+    progress: watch::Receiver<Progress>,
+    next: u64,
+}
+
+/// A record that was appended: its number among those of its producer, from 0.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct RecordTicket(pub u64);
+
+/// How far a producer's records are durable.
+#[derive(Clone, Debug, Default)]
+struct Progress {
+    /// Records below this number are durable.
+    durable: u64,
+    /// Why nothing more will be.
+    refused: Option<ApiError>,
+}
+
+/// What a producer and the node's thread share.
+#[derive(Debug)]
+pub(super) struct Queue {
+    topic: String,
+    partition: Partition,
+    client: ClientId,
+    clock: ClockQuality,
+    tickets: Arc<AtomicU64>,
+    waiting: Mutex<Waiting>,
+    progress: watch::Sender<Progress>,
+    records: Semaphore,
+    bytes: Semaphore,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    encoded: Vec<u8>,
+    count: u64,
+    /// Where durable records are: the first number, its offset, how many.
+    runs: VecDeque<(u64, u64, u64)>,
+}
+
+/// What the node's thread took from a queue and has not yet answered.
+#[derive(Debug)]
+pub(super) struct Taken {
+    queue: Arc<Queue>,
+    count: u64,
+    bytes: usize,
+}
+
+impl Producer {
+    pub(super) fn new(
+        inputs: mpsc::Sender<Input>,
+        tickets: Arc<AtomicU64>,
+        topic: &str,
+        partition: u32,
+        clock: ClockQuality,
+    ) -> Self {
+        let (report, progress) = watch::channel(Progress::default());
+        let client = ClientId(tickets.fetch_add(1, Ordering::Relaxed) | LIBRARY_CLIENTS);
+        let queue = Queue {
+            topic: topic.to_owned(),
+            partition: Partition::new(partition),
+            client,
+            clock,
+            tickets,
+            waiting: Mutex::default(),
+            progress: report,
+            records: Semaphore::new(IN_FLIGHT_MAX),
+            bytes: Semaphore::new(IN_FLIGHT_BYTES_MAX),
+        };
+        Self { queue: Arc::new(queue), inputs, progress, next: 0 }
+    }
+
+    /// Appends a record, and waits while too much is in flight. Without a timestamp it gets the
+    /// time of now.
+    ///
+    /// # Errors
+    /// The record is malformed or too large, which leaves the producer as it was; or the node has
+    /// refused an earlier record or is stopping.
+    pub async fn append(
+        &mut self,
+        timestamp_ms: Option<i64>,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+    ) -> Result<RecordTicket, ApiError> {
+        let timestamp = Timestamp::new(timestamp_ms.unwrap_or_else(|| clock::wall().ms()));
+        let record = Record::new(timestamp, key, value);
+        let len = record.encoded_len();
+        if record.check().is_err() || len > RECORD_BYTES_MAX {
+            let text = format!("a record takes {len} bytes; at most {RECORD_BYTES_MAX} fit");
+            return Err(ApiError::new(ErrorCode::TooLarge, text).with_hint("split the record"));
+        }
+        let closed = |_| stopping();
+        self.queue.records.acquire().await.map_err(closed)?.forget();
+        self.queue.bytes.acquire_many(len as u32).await.map_err(closed)?.forget();
+        if let Some(refused) = self.progress.borrow().refused.clone() {
+            return Err(refused);
+        }
+        if self.queue.push(&record, len) {
+            let input = Input::Produced(self.queue.clone());
+            self.inputs.send(input).await.map_err(|_| stopping())?;
+        }
+        let ticket = RecordTicket(self.next);
+        self.next += 1;
+        Ok(ticket)
+    }
+
+    /// Waits until a record is durable. Its offset, if it is among the latest.
+    ///
+    /// # Errors
+    /// It was refused, or the node stopped before.
+    pub async fn durable(&mut self, ticket: RecordTicket) -> Result<Option<u64>, ApiError> {
+        let decided =
+            |progress: &Progress| progress.durable > ticket.0 || progress.refused.is_some();
+        let progress = self.progress.wait_for(decided).await.map_err(|_| stopping())?;
+        match &progress.refused {
+            Some(refused) if progress.durable <= ticket.0 => Err(refused.clone()),
+            _ => Ok(self.queue.offset(ticket.0)),
+        }
+    }
+
+    /// How many records are durable, from the first on.
+    #[must_use]
+    pub fn durable_count(&self) -> u64 {
+        self.progress.borrow().durable
+    }
+
+    /// Waits until all that was appended is durable.
+    ///
+    /// # Errors
+    /// Some of it was refused, or the node stopped before.
+    pub async fn flush(&mut self) -> Result<(), ApiError> {
+        match self.next.checked_sub(1) {
+            Some(last) => self.durable(RecordTicket(last)).await.map(drop),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Keeps the clients of the library apart from those of the API, which count from 0.
+const LIBRARY_CLIENTS: u64 = 1 << 63;
+
+impl Queue {
+    /// Adds a record. Whether the node's thread has to be told that there is something.
+    fn push(&self, record: &Record<'_>, len: usize) -> bool {
+        let mut waiting = self.lock();
+        let at = waiting.encoded.len();
+        waiting.encoded.resize(at + len, 0);
+        let room = waiting.encoded.get_mut(at..).unwrap_or_default();
+        let written = record.encode(&mut Writer::new(room));
+        assert!(written.is_ok(), "a record takes the length that it says");
+        waiting.count += 1;
+        waiting.count == 1
+    }
+
+    /// All that waits, as one append, and what is to be remembered until it is answered.
+    pub(super) fn take(self: Arc<Self>) -> (Append, Taken) {
+        let mut waiting = self.lock();
+        let records = std::mem::take(&mut waiting.encoded);
+        let count = std::mem::take(&mut waiting.count);
+        drop(waiting);
+        let append = Append {
+            ticket: Ticket(self.tickets.fetch_add(1, Ordering::Relaxed)),
+            client: self.client,
+            attempt: 0,
+            topic: self.topic.clone(),
+            partition: self.partition,
+            records,
+            group: false,
+            clock: self.clock,
+        };
+        let bytes = append.records.len();
+        (append, Taken { queue: self, count, bytes })
+    }
+
+    fn offset(&self, number: u64) -> Option<u64> {
+        let waiting = self.lock();
+        let at = waiting.runs.partition_point(|(first, _, _)| *first <= number).checked_sub(1)?;
+        let (first, offset, count) = *waiting.runs.get(at)?;
+        (number - first < count).then(|| offset + (number - first))
+    }
+
+    /// A panic elsewhere must not spread: what the mutex guards is valid at any time.
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Taken {
+    /// The topic, for the text of a refusal.
+    pub(super) fn topic(&self) -> &str {
+        &self.queue.topic
+    }
+
+    /// The records are durable from this offset on, but for those that were refused.
+    pub(super) fn answer(self, first: Option<u64>, written: u64, refused: Option<ApiError>) {
+        let queue = &self.queue;
+        if let Some(first) = first {
+            let number = queue.progress.borrow().durable;
+            let mut waiting = queue.lock();
+            waiting.runs.push_back((number, first, written));
+            if waiting.runs.len() > RUNS_MAX {
+                waiting.runs.pop_front();
+            }
+        }
+        queue.progress.send_modify(|progress| {
+            progress.durable += written;
+            progress.refused = progress.refused.take().or(refused);
+        });
+        queue.records.add_permits(self.count as usize);
+        queue.bytes.add_permits(self.bytes);
+    }
+}
