@@ -2,6 +2,7 @@
 //!
 //! A task is a file of this crate with a `TASK` constant; its line in [`TASKS`] makes it known.
 
+mod bench;
 mod ci;
 mod licences;
 mod shell;
@@ -26,7 +27,8 @@ pub(crate) struct Task {
 }
 
 /// All tasks, in the order of the help.
-const TASKS: [Task; 6] = [test::TASK, ci::TASK, soak::TASK, tidy::TASK, licences::TASK, size::TASK];
+const TASKS: [Task; 7] =
+    [test::TASK, ci::TASK, soak::TASK, bench::TASK, tidy::TASK, licences::TASK, size::TASK];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

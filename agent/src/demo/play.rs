@@ -66,10 +66,10 @@ async fn record_offline(
     ));
     copy_folder(&stage.ship.data, &stage.copy.data)
         .map_err(|error| format!("the ship's folder can't be copied: {error}"))?;
-    append_offline(stage, &stage.ship, sample.lines(BEFORE_COPY..sample.len())).await?;
+    append_offline(stage, &stage.ship, sample.lines(BEFORE_COPY..sample.count())).await?;
     voice.say(&format!(
         "The ship records on: {} positions wait on board, {} of JSON.",
-        count_text(sample.len() as u64),
+        count_text(sample.count() as u64),
         ByteSize(sample.bytes())
     ));
     Ok(())
@@ -97,7 +97,7 @@ async fn catch_up(
         plan.rate.0.get() / 1_000,
         plan.round_trip.as_millis()
     ));
-    let total = sample.len() as u64;
+    let total = sample.count() as u64;
     let Stage { hub, relay, .. } = &mut *stage;
     let wire = || relay.bytes_to_target() + relay.bytes_to_dialer();
     let mut show = |status: &Status| {
@@ -179,7 +179,7 @@ async fn compare(
     sample: &Sample,
     voice: &mut Voice<'_, impl Write>,
 ) -> Result<Outcome, String> {
-    let lines = [sample.lines(0..sample.len()), sample.lines(0..AFTERWARDS)].concat();
+    let lines = [sample.lines(0..sample.count()), sample.lines(0..AFTERWARDS)].concat();
     let comparison::Compared { records, ship_epochs } =
         comparison::by_record(stage, &lines).await?;
     voice.say(&format!(
