@@ -170,6 +170,11 @@ impl<M: Media, G: Gate> Core<M, G> {
             return Err((GoodbyeCode::Loop, "this is the node that was dialed".into()));
         }
         let enrol = hello.enrol.as_ref().map(|(token, secret)| Enrol { token, secret });
+        if !self.knows_internal {
+            let wait = landfall_protocol::time::Duration::from_secs(10);
+            let code = GoodbyeCode::Overloaded { retry_after: wait };
+            return Err((code, "the hub can't read who is registered; check its disk".into()));
+        }
         match self.gate.admit(state.key, &hello.site, enrol, now.wall) {
             Admission::Admitted { site, records } => {
                 for record in &records {

@@ -10,7 +10,7 @@ use landfall_core::frontier::{
 use landfall_core::hash::StreamHash;
 use landfall_core::journal::StageError;
 use landfall_core::limits::HOPS_MAX;
-use landfall_core::media::Media;
+use landfall_core::media::{Media, MediaError};
 use landfall_core::name::StreamId;
 use landfall_core::num::{Lane, Offset};
 use landfall_protocol::message::{Entry, Purpose, RefusedCode};
@@ -20,6 +20,7 @@ use landfall_protocol::time::Duration;
 use super::feed::Feed;
 use super::link::{LinkState, OwnedStream, Say};
 use super::lookup::Held;
+use super::unread::Unjudged;
 use super::verdict::{Verdict, View, judge};
 use super::{AlarmKind, Core, Gate, Now};
 use crate::codec;
@@ -64,15 +65,14 @@ impl<M: Media, G: Gate> Core<M, G> {
                 self.refuse_stream(state, batch.head.stream, RefusedCode::TooLarge);
                 continue;
             };
-            let malformed = |_| Fault::Content("a batch is malformed");
             let feed = state.feeds.get(&ix).copied().unwrap_or_default();
-            for (late, batch) in self.parts(ix, &batch).map_err(malformed)? {
-                let verdict = match late {
-                    true => self.judge_late(ix, &batch, &judged),
-                    false => self.judge_batch(ix, &batch, &feed, &judged),
-                };
-                let verdict = verdict.map_err(malformed)?;
-                judged.push(Judged { ix, batch, verdict, late });
+            match self.judge_parts(ix, &batch, &feed, &mut judged) {
+                Ok(()) => {}
+                Err(Unjudged::Malformed) => return Err(Fault::Content("a batch is malformed")),
+                Err(Unjudged::Unread(error)) => {
+                    self.put_off(state, error);
+                    return Ok(());
+                }
             }
         }
         if self.want_again(state, &judged) {
@@ -134,15 +134,32 @@ impl<M: Media, G: Gate> Core<M, G> {
         }
     }
 
+    fn judge_parts<'a>(
+        &mut self,
+        ix: StreamIx,
+        batch: &Batch<'a>,
+        feed: &Feed,
+        judged: &mut Vec<Judged<'a>>,
+    ) -> Result<(), Unjudged> {
+        for (late, batch) in self.parts(ix, batch)? {
+            let verdict = match late {
+                true => self.judge_late(ix, &batch, judged)?,
+                false => self.judge_batch(ix, &batch, feed, judged)?,
+            };
+            judged.push(Judged { ix, batch, verdict, late });
+        }
+        Ok(())
+    }
+
     fn judge_batch(
         &self,
         ix: StreamIx,
         batch: &Batch<'_>,
         feed: &Feed,
         before: &[Judged<'_>],
-    ) -> Result<Verdict, Malformed> {
+    ) -> Result<Verdict, Unjudged> {
         if batch.head.partial {
-            return Err(Malformed::Contradiction);
+            return Err(Unjudged::Malformed);
         }
         let frontier = self.journal.frontier();
         let current = frontier.branches(ix).filter(|(_, branch)| branch.kind != BranchKind::Late);
@@ -153,40 +170,45 @@ impl<M: Media, G: Gate> Core<M, G> {
             foresee(&mut views, earlier);
         }
         let verdict = judge(&views, batch, feed)?;
-        Ok(self.look_closer(ix, batch, verdict))
+        Ok(self.look_closer(ix, batch, verdict)?)
     }
 
     /// Decides by what is stored, where the frontier could not.
-    fn look_closer(&self, ix: StreamIx, batch: &Batch<'_>, verdict: Verdict) -> Verdict {
+    fn look_closer(
+        &self,
+        ix: StreamIx,
+        batch: &Batch<'_>,
+        verdict: Verdict,
+    ) -> Result<Verdict, MediaError> {
         let head = &batch.head;
-        match verdict {
-            Verdict::LookEnd => match self.holds(ix, head.end(), head.after) {
+        Ok(match verdict {
+            Verdict::LookEnd => match self.holds(ix, head.end(), head.after)? {
                 Held::Yes => Verdict::Had,
-                Held::No | Held::Gone => self.part(ix, batch),
+                Held::No | Held::Gone => self.part(ix, batch)?,
             },
-            Verdict::Fork(..) => self.part(ix, batch),
-            Verdict::Deeper => match self.part(ix, batch) {
+            Verdict::Fork(..) => self.part(ix, batch)?,
+            Verdict::Deeper => match self.part(ix, batch)? {
                 Verdict::Fork(from, _) if from == head.base => Verdict::Deeper,
                 parted => parted,
             },
-            Verdict::LookBase => match self.holds(ix, head.base, head.before) {
-                Held::Yes => self.look_closer(ix, batch, Verdict::LookEnd),
+            Verdict::LookBase => match self.holds(ix, head.base, head.before)? {
+                Held::Yes => self.look_closer(ix, batch, Verdict::LookEnd)?,
                 // What was dropped was durable; a batch from below it can't be told apart.
                 Held::Gone => Verdict::Unproven,
                 Held::No => Verdict::Deeper,
             },
             other => other,
-        }
+        })
     }
 
     /// Where a batch parts from what is stored, if it does.
-    fn part(&self, ix: StreamIx, batch: &Batch<'_>) -> Verdict {
+    fn part(&self, ix: StreamIx, batch: &Batch<'_>) -> Result<Verdict, MediaError> {
         let head = &batch.head;
-        match self.common(ix, batch) {
+        Ok(match self.common(ix, batch)? {
             Some((next, _)) if next == head.end() => Verdict::Had,
             Some((next, hash)) => Verdict::Fork(next, hash),
             None => Verdict::Fork(head.base, head.before),
-        }
+        })
     }
 
     /// If something is missing before the entry, asks for it. Returns whether the entry is refused.

@@ -173,6 +173,7 @@ impl<M: Media, G: Gate> Node<M, G> {
             }
             self.after(id, now);
         }
+        self.core.read_again_if_due(now);
         self.core.dial_if_due(now);
     }
 
@@ -216,7 +217,8 @@ impl<M: Media, G: Gate> Node<M, G> {
         let sessions = self.links.values().filter_map(|link| link.session.poll_timeout());
         let dial = self.core.dialer.as_ref().and_then(super::dial::Dialer::poll_timeout);
         let unproven = self.links.values().filter_map(|link| link.state.proof_due());
-        sessions.chain(dial).chain(unproven).min_by_key(|(at, _)| *at)
+        let read = self.core.read_again.map(|at| (at, "reading failed"));
+        sessions.chain(dial).chain(unproven).chain(read).min_by_key(|(at, _)| *at)
     }
 
     /// Deals with what a link's session reports and what it has to tell others.

@@ -35,6 +35,7 @@ mod settings;
 mod statement;
 mod tips;
 mod twins;
+mod unread;
 mod verdict;
 
 pub use alarm::{Alarm, AlarmKind};
@@ -133,6 +134,10 @@ pub(crate) struct Core<M: Media, G> {
     pub(crate) trimmed_at: Instant,
     /// Where entries are read into.
     pub(crate) scratch: Vec<u8>,
+    /// Whether all that is stored of the node's own topics has been read.
+    pub(crate) knows_internal: bool,
+    /// When what the medium refused to read is tried again.
+    pub(crate) read_again: Option<Instant>,
     random: u64,
 }
 
@@ -171,6 +176,8 @@ impl<M: Media, G: Gate> Node<M, G> {
             arrived_at: now,
             trimmed_at: now.instant,
             scratch: vec![0; SCRATCH_BYTES],
+            knows_internal: false,
+            read_again: None,
             random: seed,
             settings,
         };

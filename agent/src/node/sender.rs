@@ -163,7 +163,7 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
     fn fill(&mut self) {
         self.state_gone();
         let room = self.link.session.lane_room(self.index);
-        if room < ROOM_MIN {
+        if room < ROOM_MIN || self.core.waits_to_read() {
             return;
         }
         let limit = JOINED_BYTES_MAX.min(room - ENTRY_OVERHEAD);
@@ -179,7 +179,11 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
                     self.turn(&entry, &mut joiner, limit, room)
                 }
                 ReadStep::Missing(..) => Turn::On,
-                ReadStep::End | ReadStep::TooLong(_) | ReadStep::Failed(_) => Turn::End,
+                ReadStep::End | ReadStep::TooLong(_) => Turn::End,
+                ReadStep::Failed(error) => {
+                    self.core.read_failed(error);
+                    Turn::End
+                }
             };
             match turn {
                 Turn::On => self.lane().cursor = cursor,
@@ -422,15 +426,16 @@ impl<M: Media, G: Gate> Core<M, G> {
 
     /// The upstream node wants a stream again.
     pub(crate) fn on_need_from(&mut self, state: &mut LinkState, want: &StreamPoint<'_>) {
-        let (Some(sender), Some(ix)) =
-            (&mut state.sender, self.journal.frontier().find(want.stream))
-        else {
-            return;
+        let Some(ix) = self.journal.frontier().find(want.stream) else { return };
+        let place = match self.place_of(ix, want.next) {
+            Ok(place) => place,
+            Err(error) => return self.put_off(state, error),
         };
+        let Some(sender) = &mut state.sender else { return };
         sender.let_go(ix);
         sender.lowered.insert(ix, want.next);
         sender.sent.insert(ix, want.next);
-        if let Some((lane, cursor)) = self.place_of(ix, want.next) {
+        if let Some((lane, cursor)) = place {
             let lane = sender.lanes.entry(lane).or_default();
             if (cursor.segment, cursor.at) < (lane.cursor.segment, lane.cursor.at) {
                 lane.cursor = cursor;
