@@ -13,7 +13,8 @@ use landfall_protocol::message::{
 use landfall_protocol::session::{Config, Role, Session};
 
 use super::dial::Phase;
-use super::link::{Link, LinkState, Note, PeerHello, Say};
+use super::link::{Link, LinkState, PeerHello, Say};
+use super::note::Note;
 use super::sender::Sender;
 use super::{
     Admission, AlarmKind, Core, Direction, Gate, InternalRecord, LinkId, Node, Now, PeerKey,
@@ -221,6 +222,7 @@ impl<M: Media, G: Gate> Core<M, G> {
             Direction::Down => {
                 self.note_living(state);
                 self.check_promise(state);
+                self.ask_for_wants(state);
                 self.notes.push_back(Note::Arrived(state.id));
             }
         }
@@ -257,6 +259,10 @@ impl<M: Media, G: Gate> Core<M, G> {
 
     pub(crate) fn link_ended(&mut self, state: &LinkState, why: &str, now: Now) {
         self.living.remove(&state.id);
+        if state.direction == Direction::Up {
+            // The next session will want what it lacks.
+            self.wants.clear();
+        }
         let up = self.dialer.as_ref().is_some_and(|dialer| dialer.state().phase != Phase::Waiting);
         if state.direction == Direction::Up && up {
             self.dial_failed(why, landfall_protocol::time::Duration::ZERO, now);

@@ -39,6 +39,14 @@ impl Judged<'_> {
     pub(crate) fn is_late_of(&self, ix: StreamIx) -> bool {
         self.late && self.ix == ix
     }
+
+    /// Where it ends, if it is a repair of that stream.
+    pub(crate) fn repaired(&self, ix: StreamIx) -> Option<Point> {
+        let head = &self.batch.head;
+        let repairs = self.ix == ix && self.verdict == Verdict::Repair;
+        let end = Point { epoch: head.epoch, next: head.end(), hash: Some(head.after) };
+        repairs.then_some(end)
+    }
 }
 
 impl<M: Media, G: Gate> Core<M, G> {
@@ -141,12 +149,18 @@ impl<M: Media, G: Gate> Core<M, G> {
         feed: &Feed,
         judged: &mut Vec<Judged<'a>>,
     ) -> Result<(), Unjudged> {
-        for (late, batch) in self.parts(ix, batch)? {
-            let verdict = match late {
-                true => self.judge_late(ix, &batch, judged)?,
-                false => self.judge_batch(ix, &batch, feed, judged)?,
-            };
-            judged.push(Judged { ix, batch, verdict, late });
+        for (verdict, batch) in self.repairs(ix, batch, judged)? {
+            if let Some(verdict) = verdict {
+                judged.push(Judged { ix, batch, verdict, late: false });
+                continue;
+            }
+            for (late, batch) in self.parts(ix, &batch)? {
+                let verdict = match late {
+                    true => self.judge_late(ix, &batch, judged)?,
+                    false => self.judge_batch(ix, &batch, feed, judged)?,
+                };
+                judged.push(Judged { ix, batch, verdict, late });
+            }
         }
         Ok(())
     }
@@ -255,9 +269,10 @@ impl<M: Media, G: Gate> Core<M, G> {
         judged: &[Judged<'_>],
         now: Now,
     ) -> Result<(), Fault> {
-        let mut body = Vec::new();
+        let (mut body, mut repair) = (Vec::new(), Vec::new());
         for item in judged {
             match item.verdict {
+                Verdict::Repair => raw(&mut repair, &item.batch),
                 Verdict::Next(_) | Verdict::First => raw(&mut body, &item.batch),
                 Verdict::Late => {
                     let head = &item.batch.head;
@@ -276,12 +291,15 @@ impl<M: Media, G: Gate> Core<M, G> {
                 _ => {}
             }
         }
-        if !body.is_empty() {
+        for (kind, body) in [(Kind::Repair, &repair), (Kind::Data, &body)] {
+            if body.is_empty() {
+                continue;
+            }
             // What comes back to its origin has passed nobody on its way from there.
             let returned = entry.purpose == Purpose::Return;
             let path = if returned { Vec::new() } else { self.path_here(state, entry.path, now) };
             if !self.stage_until(state, lane, now, |core| {
-                core.journal.stage_body(lane, Kind::Data, &path, &body).map(|_| ())
+                core.journal.stage_body(lane, kind, &path, body).map(|_| ())
             })? {
                 return Ok(());
             }
@@ -371,6 +389,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         let head = &item.batch.head;
         let end = Point { epoch: head.epoch, next: head.end(), hash: Some(head.after) };
         let branch = match item.verdict {
+            Verdict::Repair => return self.repaired(item.ix, end),
             Verdict::Unproven => {
                 let start = Point { epoch: head.epoch, next: head.base, hash: Some(head.before) };
                 let start = match state.feeds.get(&item.ix) {

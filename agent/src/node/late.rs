@@ -136,7 +136,7 @@ impl<M: Media, G: Gate> Core<M, G> {
 }
 
 /// Takes a batch apart at those of the offsets that lie in it.
-fn cut_at<'a>(batch: &Batch<'a>, cuts: &[Offset]) -> Result<Vec<Batch<'a>>, Malformed> {
+pub(crate) fn cut_at<'a>(batch: &Batch<'a>, cuts: &[Offset]) -> Result<Vec<Batch<'a>>, Malformed> {
     let mut parts = Vec::new();
     let mut head = batch.head;
     let (mut from, mut at, mut hash) = (0, 0, batch.head.before);

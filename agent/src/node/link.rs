@@ -121,17 +121,6 @@ pub(crate) struct OwnedStream {
     pub(crate) partition: landfall_core::num::Partition,
 }
 
-/// What one link has to tell others.
-#[derive(Clone, Debug)]
-pub(crate) enum Note {
-    /// These streams have become durable at the root.
-    Rooted(Vec<StreamIx>),
-    /// The upstream node wants a stream again that came from below.
-    Wanted(StreamIx, Point),
-    /// A link was accepted under a site.
-    Arrived(LinkId),
-}
-
 /// The most bytes of a channel that wait for the session.
 const HELD_BYTES_MAX: usize = 1024 * 1024;
 
@@ -198,13 +187,18 @@ impl<M: Media, G: Gate> Node<M, G> {
 
     /// Bytes to be sent next.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
-        for (id, link) in &mut self.links {
-            link.flush(&mut self.core);
-            if let Some((channel, bytes)) = link.next_bytes(&mut self.core) {
-                return Some(Transmit { link: *id, channel, bytes });
+        loop {
+            for (id, link) in &mut self.links {
+                link.flush(&mut self.core);
+                if let Some((channel, bytes)) = link.next_bytes(&mut self.core) {
+                    return Some(Transmit { link: *id, channel, bytes });
+                }
             }
+            if self.core.notes.is_empty() {
+                return None;
+            }
+            self.pass_notes();
         }
-        None
     }
 
     /// Something the driver must do or may want to know.
@@ -262,16 +256,6 @@ impl<M: Media, G: Gate> Node<M, G> {
         }
         for link in self.links.values_mut() {
             link.flush(&mut self.core);
-        }
-    }
-
-    pub(crate) fn pass_notes(&mut self) {
-        while let Some(note) = self.core.notes.pop_front() {
-            match note {
-                Note::Rooted(streams) => self.pass_root(&streams),
-                Note::Wanted(ix, point) => self.pass_wanted(ix, point),
-                Note::Arrived(id) => self.on_arrival(id),
-            }
         }
     }
 }

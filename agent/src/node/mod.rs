@@ -26,8 +26,10 @@ mod joiner;
 mod late;
 mod link;
 mod lookup;
+mod note;
 mod progress;
 mod promise;
+mod repair;
 mod retain;
 mod root;
 mod sender;
@@ -122,10 +124,12 @@ pub(crate) struct Core<M: Media, G> {
     /// How far each lane is durable at the next node.
     pub(crate) durable: BTreeMap<Lane, progress::LanePlace>,
     pub(crate) gaps: late::Gaps,
+    /// What the upstream node wants again and only others below have.
+    pub(crate) wants: repair::Wants,
     /// The sessions from below.
     pub(crate) living: BTreeMap<LinkId, twins::Living>,
     /// What one link has to tell others.
-    pub(crate) notes: VecDeque<link::Note>,
+    pub(crate) notes: VecDeque<note::Note>,
     /// What came in and was not yet durable is gone: the peers must begin again.
     pub(crate) reset_links: bool,
     /// The time of the input at hand.
@@ -170,6 +174,7 @@ impl<M: Media, G: Gate> Node<M, G> {
             root_promise: None,
             durable: BTreeMap::new(),
             gaps: late::Gaps::default(),
+            wants: repair::Wants::new(),
             living: BTreeMap::new(),
             notes: VecDeque::new(),
             reset_links: false,

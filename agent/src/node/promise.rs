@@ -10,7 +10,8 @@ use landfall_core::tables::Heard;
 use landfall_protocol::limits::STREAMS_MAX;
 use landfall_protocol::message::{Durable, Promise, Scope};
 
-use super::link::{LinkState, Note, Say};
+use super::link::{LinkState, Say};
+use super::note::Note;
 use super::{AlarmKind, Core, Direction, Gate, Node};
 
 /// Points that were proved to be here, by stream and branch.
