@@ -91,6 +91,29 @@ fn a_repair_waits_until_the_device_is_there_and_stops_no_other_stream() {
 }
 
 #[test]
+fn what_was_not_repaired_in_one_session_is_in_the_next() {
+    let (mut world, backup, epoch) = hub_has_more_than_its_backup(4, DAY_MS, 4);
+    world.offline("D");
+    world.restore("H", &backup);
+    world.run(60_000);
+    world.append("G", "own", 10);
+    world.run(10_000);
+    world.crash("H");
+    world.run(10_000);
+    world.append("G", "own", 10);
+    world.offline("G");
+    world.run(10_000);
+    world.online("G");
+    world.run(60_000);
+    world.expect("H", "D/quiet/0", epoch, &[0..5]);
+    world.online("D");
+    world.run(120_000);
+    world.expect("H", "D/s/0", epoch, &[0..1_500]);
+    world.expect("H", "D/quiet/0", epoch, &[0..10]);
+    world.check_delivered("H");
+}
+
+#[test]
 fn a_repair_that_is_cut_off_ends_all_the_same() {
     for step in 1..12 {
         let (mut world, backup, epoch) = hub_has_more_than_its_backup(10 + step, DAY_MS, 8);

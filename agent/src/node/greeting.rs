@@ -35,6 +35,8 @@ impl<M: Media, G: Gate> Node<M, G> {
         let Some(session) = session else { return };
         if direction == Direction::Up {
             state.sender = Some(Sender::new(core));
+            // What was wanted in the session before is said again in this one.
+            core.wants.clear();
             core.say_tips(&mut state, false);
             if let Some(dialer) = &mut core.dialer {
                 dialer.turn(Phase::Greeting, "waiting to be accepted", now.instant);
@@ -259,10 +261,6 @@ impl<M: Media, G: Gate> Core<M, G> {
 
     pub(crate) fn link_ended(&mut self, state: &LinkState, why: &str, now: Now) {
         self.living.remove(&state.id);
-        if state.direction == Direction::Up {
-            // The next session will want what it lacks.
-            self.wants.clear();
-        }
         let up = self.dialer.as_ref().is_some_and(|dialer| dialer.state().phase != Phase::Waiting);
         if state.direction == Direction::Up && up {
             self.dial_failed(why, landfall_protocol::time::Duration::ZERO, now);

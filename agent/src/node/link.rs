@@ -75,6 +75,8 @@ pub(crate) struct LinkState {
     pub(crate) returned: BTreeSet<StreamIx>,
     /// The peer was promised more than this node has.
     pub(crate) lacking: bool,
+    /// What the upstream node, which lacks a promise, has not said yet to have: up to where.
+    pub(crate) owed: BTreeMap<StreamIx, Offset>,
     pub(crate) says: VecDeque<Say>,
     /// Credit to be given back when what came in is durable.
     pub(crate) consumed: usize,
@@ -354,6 +356,7 @@ impl LinkState {
             givebacks: VecDeque::new(),
             returned: BTreeSet::new(),
             lacking: false,
+            owed: BTreeMap::new(),
             says: VecDeque::new(),
             consumed: 0,
             goodbye: None,

@@ -29,6 +29,7 @@ mod lookup;
 mod note;
 mod progress;
 mod promise;
+mod refused;
 mod repair;
 mod retain;
 mod root;

@@ -138,7 +138,16 @@ impl<M: Media, G: Gate> Core<M, G> {
             return;
         }
         let upstream = state.hello.as_ref().map(|hello| hello.log);
-        if upstream == Some(durable.promise.log) {
+        for point in durable.streams.iter() {
+            if let Some(ix) = self.journal.frontier().find(point.stream)
+                && state.owed.get(&ix).is_some_and(|owed| *owed <= point.next)
+            {
+                state.owed.remove(&ix);
+            }
+        }
+        // Until it has again what it had promised, the older promise is repeated to it, so that it
+        // asks again in the next session.
+        if upstream == Some(durable.promise.log) && state.owed.is_empty() {
             self.promise = Some(durable.promise);
             let Promise { log, epoch, commit } = durable.promise;
             self.journal.note_heard(Heard { log, epoch, commit });

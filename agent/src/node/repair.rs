@@ -181,7 +181,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         } else {
             let lane = self.lane_of_topic(want.stream.topic);
             let tip = self.journal.frontier().tip(ix);
-            sender.held_back.insert(ix);
+            sender.hold_back(ix);
             sender.repairs.insert(ix, Repair::new(lane, tip));
             let point = Point { epoch: want.epoch, next: want.next, hash: want.hash };
             self.notes.push_back(Note::Wanted(ix, point, tip));

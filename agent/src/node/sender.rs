@@ -87,6 +87,13 @@ impl Sender {
         }
     }
 
+    /// Holds a stream back. No promise will come for what was sent of it.
+    pub(crate) fn hold_back(&mut self, ix: StreamIx) {
+        self.held_back.insert(ix);
+        let flights = self.lanes.values_mut().flat_map(|lane| &mut lane.flights);
+        flights.for_each(|flight| flight.ends.retain(|(of, _)| *of != ix));
+    }
+
     /// Takes a stream up again that was held back.
     pub(crate) fn let_go(&mut self, ix: StreamIx) {
         self.held_back.remove(&ix);
@@ -309,7 +316,7 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
                     return self.say_gap(ix, sent, at).then_some(true);
                 }
                 // Only its origin may say that it is gone.
-                self.sender.held_back.insert(ix);
+                self.sender.hold_back(ix);
                 self.sender.repairs.insert(ix, Repair::new(self.lane, at));
                 let missing = Point { epoch, next: sent, hash: None };
                 self.core.notes.push_back(Note::Wanted(ix, missing, at));
@@ -478,7 +485,8 @@ impl<M: Media, G: Gate> Core<M, G> {
         else {
             return;
         };
-        sender.held_back.insert(ix);
+        sender.hold_back(ix);
+        state.owed.remove(&ix);
         let text = format!("{} does not take it: {}", state.peer_name(), refused.text);
         self.alarm(AlarmKind::Stalled, self.stream_name(ix), text);
     }

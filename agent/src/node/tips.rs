@@ -213,7 +213,13 @@ impl<M: Media, G: Gate> Core<M, G> {
         self.alarm(AlarmKind::Copy, site, text);
     }
 
-    pub(crate) fn on_promise_lacking(&mut self, state: &LinkState, promise: Promise) {
+    pub(crate) fn on_promise_lacking(&mut self, state: &mut LinkState, promise: Promise) {
+        let frontier = self.journal.frontier();
+        let streams = (0..frontier.streams()).map(StreamIx).filter(|ix| {
+            let begun = frontier.branch(*ix, BranchIx::MAIN).is_some();
+            begun && self.topics.goes_up(frontier.name(*ix).topic)
+        });
+        state.owed = streams.map(|ix| (ix, frontier.tip(ix).next)).collect();
         let text = format!(
             "it lacks commit {} that it promised to have: it was restored from a backup, or lost \
              synced writes. It is sent again what is kept here; the rest is stated as a gap.",
