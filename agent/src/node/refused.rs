@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::ClientId;
 
 /// Refused clients that are remembered. Those of whom nothing was heard for longest are forgotten
-/// first: what they had in flight has arrived since, because the queue before a node is far shorter.
+/// first: what they had in flight has arrived since, as the queue before a node is far shorter.
 const REFUSED_MAX: usize = 4_096;
 
 /// Clients that were refused.
