@@ -59,6 +59,8 @@ pub enum Kind {
     Data,
     /// Records of compacted topics that were saved from a segment that was dropped.
     Snapshot,
+    /// Batches that were here before and are passed on once more.
+    Repair,
     /// A statement that offsets are missing.
     Gap,
     /// The beginning of a branch.
@@ -231,7 +233,7 @@ impl EntryHeader {
 }
 
 impl Kind {
-    const KNOWN: [(u8, Self); 7] = [
+    const KNOWN: [(u8, Self); 8] = [
         (MUST_UNDERSTAND | 1, Self::Data),
         (MUST_UNDERSTAND | 2, Self::Snapshot),
         (MUST_UNDERSTAND | 3, Self::Gap),
@@ -239,6 +241,7 @@ impl Kind {
         (5, Self::Footer),
         (MUST_UNDERSTAND | 6, Self::Cut),
         (MUST_UNDERSTAND | 7, Self::Checkpoint),
+        (8, Self::Repair),
     ];
 
     /// The number that stands for it in a format. The highest bit says that a reader who does not

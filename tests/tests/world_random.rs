@@ -1,6 +1,7 @@
 //! Worlds in which everything goes wrong at random, and which must be whole when it stops.
 //!
-//! `LANDFALL_SEED` runs one case, `LANDFALL_CASES` sets how many there are.
+//! `LANDFALL_SEED` runs one case, `LANDFALL_CASES` sets how many there are, and `LANDFALL_LENGTH`
+//! makes each so many times as long.
 
 use std::ops::Range;
 
@@ -35,8 +36,11 @@ fn the_same_seed_gives_the_same_world() {
     assert_eq!(run(7), run(7));
 }
 
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok().and_then(|text| text.parse().ok())
+}
+
 fn seeds() -> Range<u64> {
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     match (number("LANDFALL_SEED"), number("LANDFALL_CASES")) {
         (Some(seed), None) => seed..seed + 1,
         (seed, cases) => {
@@ -48,7 +52,7 @@ fn seeds() -> Range<u64> {
 
 fn run(seed: u64) -> u64 {
     let mut chaos = Chaos::new(seed);
-    let steps = 20 + chaos.rng.below(80);
+    let steps = (20 + chaos.rng.below(80)) * number("LANDFALL_LENGTH").unwrap_or(1);
     for _ in 0..steps {
         chaos.step();
         chaos.world.check();

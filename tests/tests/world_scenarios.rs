@@ -440,3 +440,22 @@ fn case_28_what_is_not_allowed_is_refused_and_the_rest_goes_on() {
     world.expect_alarm("G1", AlarmKind::Stalled, "E/s/0");
     world.expect_alarm("F", AlarmKind::Stalled, "F/secret/0");
 }
+
+#[test]
+fn what_is_refused_comes_when_it_is_allowed_and_stops_nothing_until_then() {
+    let mut world = device_and_hub(29);
+    world.forbid("H", Rule::Write("D", "secret"));
+    let epoch = world.epoch("D");
+    world.append("D", "secret", 10);
+    for _ in 0..20 {
+        world.append("D", "s", 10);
+        world.append("D", "secret", 1);
+        world.run(5_000);
+    }
+    world.expect("H", "D/s/0", epoch, &[0..200]);
+    assert_eq!(world.node("D").behind_records(Lane::new(0)), 30, "only what is refused is behind");
+    world.allow("H");
+    world.sync();
+    world.expect("H", "D/secret/0", epoch, &[0..30]);
+    world.check_delivered("H");
+}

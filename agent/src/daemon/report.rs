@@ -210,6 +210,7 @@ fn kind(kind: AlarmKind) -> &'static str {
         AlarmKind::Peer => "peer",
         AlarmKind::Stalled => "stalled",
         AlarmKind::Journal => "journal",
+        AlarmKind::Unreadable => "unreadable",
         AlarmKind::ProducersForgotten => "producers forgotten",
     }
 }

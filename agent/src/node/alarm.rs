@@ -30,6 +30,8 @@ pub enum AlarmKind {
     Stalled,
     /// The journal could not be written.
     Journal,
+    /// The medium refuses to read.
+    Unreadable,
     /// Retries of forgotten producers can't be recognised any more.
     ProducersForgotten,
 }

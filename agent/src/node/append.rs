@@ -15,6 +15,7 @@ use landfall_core::name::{StreamId, topic_is_internal, topic_is_valid};
 use landfall_core::num::{Epoch, Lane, Offset, Partition, Seq};
 use landfall_core::record::Record;
 
+use super::refused::RefusedClients;
 use super::{AlarmKind, Core, Event, Gate, Node, Now, OnFull};
 
 /// Names an append to its caller.
@@ -108,8 +109,7 @@ pub(crate) struct Appends {
     staged: Vec<StagedAppend>,
     /// The one that is being staged; it may take several commits.
     current: Option<StagedAppend>,
-    /// The first attempt of each refused client that counts again.
-    refused: BTreeMap<ClientId, u32>,
+    refused: RefusedClients,
 }
 
 #[derive(Debug)]
@@ -190,16 +190,14 @@ impl<M: Media, G: Gate> Core<M, G> {
     }
 
     fn refuse(&mut self, append: &Append, why: Refusal) {
-        self.appends.refused.insert(append.client, append.attempt + 1);
+        self.appends.refused.add(append.client, append.attempt);
         let outcome = AppendOutcome::Refused { written: 0, why };
         self.events.push_back(Event::Appended(append.ticket, outcome));
     }
 
     fn stage_append(&mut self, lane: Lane, append: &Append, now: Now) {
-        if self.appends.refused.get(&append.client).is_some_and(|from| append.attempt < *from) {
-            let outcome = AppendOutcome::Refused { written: 0, why: Refusal::Behind };
-            self.events.push_back(Event::Appended(append.ticket, outcome));
-            return;
+        if self.appends.refused.covers(append.client, append.attempt) {
+            return self.refuse(append, Refusal::Behind);
         }
         let site = self.settings.site.clone();
         let stream = StreamId { origin: &site, topic: &append.topic, partition: append.partition };
@@ -222,7 +220,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         let Some(mut staged) = self.appends.current.take() else { return };
         if let Err(why) = outcome {
             staged.refused = staged.refused.or(Some(why));
-            self.appends.refused.insert(append.client, append.attempt + 1);
+            self.appends.refused.add(append.client, append.attempt);
         }
         self.appends.staged.push(staged);
     }
@@ -326,7 +324,7 @@ impl<M: Media, G: Gate> Core<M, G> {
                 for append in staged.iter_mut().chain(current) {
                     append.written = append.durable;
                     append.refused = append.refused.or(Some(Refusal::Media));
-                    refused.insert(append.client, append.attempt + 1);
+                    refused.add(append.client, append.attempt);
                 }
             }
         }

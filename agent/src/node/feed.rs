@@ -1,7 +1,7 @@
 //! How a peer's history of a stream relates to this node's, for as long as the link lasts.
 
 use landfall_core::frontier::{BranchIx, Point};
-use landfall_core::media::Media;
+use landfall_core::media::{Media, MediaError};
 use landfall_core::num::Offset;
 use landfall_protocol::time::{Duration, Instant};
 
@@ -49,9 +49,19 @@ impl<M: Media, G: Gate> Core<M, G> {
     /// Looks up what a peer repeated and nothing behind it has proved.
     pub(crate) fn prove(&mut self, state: &mut LinkState) {
         state.unproven = None;
+        if let Err(error) = self.look_up_unproven(state) {
+            self.read_failed(error);
+            state.unproven = Some(self.arrived_at.instant);
+        }
+    }
+
+    fn look_up_unproven(&mut self, state: &mut LinkState) -> Result<(), MediaError> {
         for (ix, feed) in state.feeds.clone() {
             let Feed::Behind { start, at } = feed else { continue };
-            let held = at.hash.map_or(Held::Gone, |hash| self.holds(ix, at.next, hash));
+            let held = match at.hash {
+                Some(hash) => self.holds(ix, at.next, hash)?,
+                None => Held::Gone,
+            };
             if held == Held::No {
                 let want = self.deeper(ix, Some(&feed), start.next);
                 state.feeds.insert(ix, Feed::Asked(want.next));
@@ -63,5 +73,6 @@ impl<M: Media, G: Gate> Core<M, G> {
             state.feeds.insert(ix, Feed::Level(branch));
             state.proven.insert((ix, branch), at);
         }
+        Ok(())
     }
 }

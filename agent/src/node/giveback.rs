@@ -4,7 +4,7 @@ use landfall_core::batch::{Batch, batches};
 use landfall_core::entry::Kind;
 use landfall_core::frontier::{Frontier, Point, StreamIx};
 use landfall_core::journal::{Cursor, ReadStep};
-use landfall_core::media::Media;
+use landfall_core::media::{Media, MediaError};
 use landfall_core::num::{Lane, Offset};
 use landfall_protocol::channel::LaneIndex;
 use landfall_protocol::message::{Entry, LaneMessage, Purpose};
@@ -40,7 +40,7 @@ impl Link {
         core: &mut Core<M, G>,
         index: LaneIndex,
     ) -> Option<Vec<u8>> {
-        if index.get() != 0 || !self.session.is_open() {
+        if index.get() != 0 || !self.session.is_open() || core.waits_to_read() {
             return None;
         }
         while let Some(giveback) = self.state.givebacks.front_mut() {
@@ -51,6 +51,10 @@ impl Link {
                     return self.frame_return(&mut core.codec, index, &body, records);
                 }
                 Returned::NoRoom => return None,
+                Returned::Unread(error) => {
+                    core.read_failed(error);
+                    return None;
+                }
                 Returned::Over => {
                     self.state.givebacks.pop_front();
                 }
@@ -86,6 +90,8 @@ impl Link {
 enum Returned {
     Body(Vec<u8>, u32),
     NoRoom,
+    /// It is to be tried again from where it has come.
+    Unread(MediaError),
     Over,
 }
 
@@ -106,7 +112,8 @@ impl<M: Media, G: Gate> Core<M, G> {
                     back.cursor = Some(cursor);
                     continue;
                 }
-                ReadStep::End | ReadStep::TooLong(_) | ReadStep::Failed(_) => {
+                ReadStep::Failed(error) => return Returned::Unread(error),
+                ReadStep::End | ReadStep::TooLong(_) => {
                     (back.lane, back.cursor) = (Lane::new(back.lane.get() + 1), None);
                     continue;
                 }

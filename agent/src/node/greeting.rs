@@ -13,7 +13,8 @@ use landfall_protocol::message::{
 use landfall_protocol::session::{Config, Role, Session};
 
 use super::dial::Phase;
-use super::link::{Link, LinkState, Note, PeerHello, Say};
+use super::link::{Link, LinkState, PeerHello, Say};
+use super::note::Note;
 use super::sender::Sender;
 use super::{
     Admission, AlarmKind, Core, Direction, Gate, InternalRecord, LinkId, Node, Now, PeerKey,
@@ -34,6 +35,8 @@ impl<M: Media, G: Gate> Node<M, G> {
         let Some(session) = session else { return };
         if direction == Direction::Up {
             state.sender = Some(Sender::new(core));
+            // What was wanted in the session before is said again in this one.
+            core.wants.clear();
             core.say_tips(&mut state, false);
             if let Some(dialer) = &mut core.dialer {
                 dialer.turn(Phase::Greeting, "waiting to be accepted", now.instant);
@@ -170,6 +173,11 @@ impl<M: Media, G: Gate> Core<M, G> {
             return Err((GoodbyeCode::Loop, "this is the node that was dialed".into()));
         }
         let enrol = hello.enrol.as_ref().map(|(token, secret)| Enrol { token, secret });
+        if !self.knows_internal {
+            let wait = landfall_protocol::time::Duration::from_secs(10);
+            let code = GoodbyeCode::Overloaded { retry_after: wait };
+            return Err((code, "the hub can't read who is registered; check its disk".into()));
+        }
         match self.gate.admit(state.key, &hello.site, enrol, now.wall) {
             Admission::Admitted { site, records } => {
                 for record in &records {
@@ -216,6 +224,7 @@ impl<M: Media, G: Gate> Core<M, G> {
             Direction::Down => {
                 self.note_living(state);
                 self.check_promise(state);
+                self.ask_for_wants(state);
                 self.notes.push_back(Note::Arrived(state.id));
             }
         }

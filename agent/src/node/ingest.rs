@@ -10,7 +10,7 @@ use landfall_core::frontier::{
 use landfall_core::hash::StreamHash;
 use landfall_core::journal::StageError;
 use landfall_core::limits::HOPS_MAX;
-use landfall_core::media::Media;
+use landfall_core::media::{Media, MediaError};
 use landfall_core::name::StreamId;
 use landfall_core::num::{Lane, Offset};
 use landfall_protocol::message::{Entry, Purpose, RefusedCode};
@@ -20,6 +20,7 @@ use landfall_protocol::time::Duration;
 use super::feed::Feed;
 use super::link::{LinkState, OwnedStream, Say};
 use super::lookup::Held;
+use super::unread::Unjudged;
 use super::verdict::{Verdict, View, judge};
 use super::{AlarmKind, Core, Gate, Now};
 use crate::media::checksum;
@@ -36,6 +37,14 @@ pub(crate) struct Judged<'a> {
 impl Judged<'_> {
     pub(crate) fn is_late_of(&self, ix: StreamIx) -> bool {
         self.late && self.ix == ix
+    }
+
+    /// Where it ends, if it is a repair of that stream.
+    pub(crate) fn repaired(&self, ix: StreamIx) -> Option<Point> {
+        let head = &self.batch.head;
+        let repairs = self.ix == ix && self.verdict == Verdict::Repair;
+        let end = Point { epoch: head.epoch, next: head.end(), hash: Some(head.after) };
+        repairs.then_some(end)
     }
 }
 
@@ -65,15 +74,14 @@ impl<M: Media, G: Gate> Core<M, G> {
                 self.refuse_stream(state, batch.head.stream, RefusedCode::TooLarge);
                 continue;
             };
-            let malformed = |_| Fault::Content("a batch is malformed");
             let feed = state.feeds.get(&ix).copied().unwrap_or_default();
-            for (late, batch) in self.parts(ix, &batch).map_err(malformed)? {
-                let verdict = match late {
-                    true => self.judge_late(ix, &batch, &judged),
-                    false => self.judge_batch(ix, &batch, &feed, &judged),
-                };
-                let verdict = verdict.map_err(malformed)?;
-                judged.push(Judged { ix, batch, verdict, late });
+            match self.judge_parts(ix, &batch, &feed, &mut judged) {
+                Ok(()) => {}
+                Err(Unjudged::Malformed) => return Err(Fault::Content("a batch is malformed")),
+                Err(Unjudged::Unread(error)) => {
+                    self.put_off(state, error);
+                    return Ok(());
+                }
             }
         }
         if self.want_again(state, &judged) {
@@ -135,15 +143,38 @@ impl<M: Media, G: Gate> Core<M, G> {
         }
     }
 
+    fn judge_parts<'a>(
+        &mut self,
+        ix: StreamIx,
+        batch: &Batch<'a>,
+        feed: &Feed,
+        judged: &mut Vec<Judged<'a>>,
+    ) -> Result<(), Unjudged> {
+        for (verdict, batch) in self.repairs(ix, batch, judged)? {
+            if let Some(verdict) = verdict {
+                judged.push(Judged { ix, batch, verdict, late: false });
+                continue;
+            }
+            for (late, batch) in self.parts(ix, &batch)? {
+                let verdict = match late {
+                    true => self.judge_late(ix, &batch, judged)?,
+                    false => self.judge_batch(ix, &batch, feed, judged)?,
+                };
+                judged.push(Judged { ix, batch, verdict, late });
+            }
+        }
+        Ok(())
+    }
+
     fn judge_batch(
         &self,
         ix: StreamIx,
         batch: &Batch<'_>,
         feed: &Feed,
         before: &[Judged<'_>],
-    ) -> Result<Verdict, Malformed> {
+    ) -> Result<Verdict, Unjudged> {
         if batch.head.partial {
-            return Err(Malformed::Contradiction);
+            return Err(Unjudged::Malformed);
         }
         let frontier = self.journal.frontier();
         let current = frontier.branches(ix).filter(|(_, branch)| branch.kind != BranchKind::Late);
@@ -154,40 +185,45 @@ impl<M: Media, G: Gate> Core<M, G> {
             foresee(&mut views, earlier);
         }
         let verdict = judge(&views, batch, feed)?;
-        Ok(self.look_closer(ix, batch, verdict))
+        Ok(self.look_closer(ix, batch, verdict)?)
     }
 
     /// Decides by what is stored, where the frontier could not.
-    fn look_closer(&self, ix: StreamIx, batch: &Batch<'_>, verdict: Verdict) -> Verdict {
+    fn look_closer(
+        &self,
+        ix: StreamIx,
+        batch: &Batch<'_>,
+        verdict: Verdict,
+    ) -> Result<Verdict, MediaError> {
         let head = &batch.head;
-        match verdict {
-            Verdict::LookEnd => match self.holds(ix, head.end(), head.after) {
+        Ok(match verdict {
+            Verdict::LookEnd => match self.holds(ix, head.end(), head.after)? {
                 Held::Yes => Verdict::Had,
-                Held::No | Held::Gone => self.part(ix, batch),
+                Held::No | Held::Gone => self.part(ix, batch)?,
             },
-            Verdict::Fork(..) => self.part(ix, batch),
-            Verdict::Deeper => match self.part(ix, batch) {
+            Verdict::Fork(..) => self.part(ix, batch)?,
+            Verdict::Deeper => match self.part(ix, batch)? {
                 Verdict::Fork(from, _) if from == head.base => Verdict::Deeper,
                 parted => parted,
             },
-            Verdict::LookBase => match self.holds(ix, head.base, head.before) {
-                Held::Yes => self.look_closer(ix, batch, Verdict::LookEnd),
+            Verdict::LookBase => match self.holds(ix, head.base, head.before)? {
+                Held::Yes => self.look_closer(ix, batch, Verdict::LookEnd)?,
                 // What was dropped was durable; a batch from below it can't be told apart.
                 Held::Gone => Verdict::Unproven,
                 Held::No => Verdict::Deeper,
             },
             other => other,
-        }
+        })
     }
 
     /// Where a batch parts from what is stored, if it does.
-    fn part(&self, ix: StreamIx, batch: &Batch<'_>) -> Verdict {
+    fn part(&self, ix: StreamIx, batch: &Batch<'_>) -> Result<Verdict, MediaError> {
         let head = &batch.head;
-        match self.common(ix, batch) {
+        Ok(match self.common(ix, batch)? {
             Some((next, _)) if next == head.end() => Verdict::Had,
             Some((next, hash)) => Verdict::Fork(next, hash),
             None => Verdict::Fork(head.base, head.before),
-        }
+        })
     }
 
     /// If something is missing before the entry, asks for it. Returns whether the entry is refused.
@@ -234,9 +270,10 @@ impl<M: Media, G: Gate> Core<M, G> {
         judged: &[Judged<'_>],
         now: Now,
     ) -> Result<(), Fault> {
-        let mut body = Vec::new();
+        let (mut body, mut repair) = (Vec::new(), Vec::new());
         for item in judged {
             match item.verdict {
+                Verdict::Repair => raw(&mut repair, &item.batch),
                 Verdict::Next(_) | Verdict::First => raw(&mut body, &item.batch),
                 Verdict::Late => {
                     let head = &item.batch.head;
@@ -255,12 +292,15 @@ impl<M: Media, G: Gate> Core<M, G> {
                 _ => {}
             }
         }
-        if !body.is_empty() {
+        for (kind, body) in [(Kind::Repair, &repair), (Kind::Data, &body)] {
+            if body.is_empty() {
+                continue;
+            }
             // What comes back to its origin has passed nobody on its way from there.
             let returned = entry.purpose == Purpose::Return;
             let path = if returned { Vec::new() } else { self.path_here(state, entry.path, now) };
             if !self.stage_until(state, lane, now, |core| {
-                core.journal.stage_body(lane, Kind::Data, &path, &body).map(|_| ())
+                core.journal.stage_body(lane, kind, &path, body).map(|_| ())
             })? {
                 return Ok(());
             }
@@ -350,6 +390,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         let head = &item.batch.head;
         let end = Point { epoch: head.epoch, next: head.end(), hash: Some(head.after) };
         let branch = match item.verdict {
+            Verdict::Repair => return self.repaired(item.ix, end),
             Verdict::Unproven => {
                 let start = Point { epoch: head.epoch, next: head.base, hash: Some(head.before) };
                 let start = match state.feeds.get(&item.ix) {

@@ -10,19 +10,22 @@ use landfall_core::control::GapBody;
 use landfall_core::entry::Kind;
 use landfall_core::frontier::{Branch, BranchIx, BranchKind, Frontier, StreamIx};
 use landfall_core::journal::ReadStep;
-use landfall_core::media::Media;
+use landfall_core::media::{Media, MediaError};
 use landfall_core::num::{Lane, Offset};
 
 use super::feed::Feed;
 use super::ingest::{Judged, foresee};
+use super::unread::Unjudged;
 use super::verdict::{Verdict, View, judge};
 use super::{Core, Gate};
 
 /// The gaps that are stored here, read when they are first needed.
 #[derive(Debug, Default)]
 pub(crate) struct Gaps {
-    known: Option<BTreeMap<StreamIx, Vec<Range<Offset>>>>,
+    known: Option<KnownGaps>,
 }
+
+type KnownGaps = BTreeMap<StreamIx, Vec<Range<Offset>>>;
 
 impl Gaps {
     /// A gap has been staged.
@@ -44,7 +47,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         &mut self,
         ix: StreamIx,
         batch: &Batch<'a>,
-    ) -> Result<Vec<(bool, Batch<'a>)>, Malformed> {
+    ) -> Result<Vec<(bool, Batch<'a>)>, Unjudged> {
         let head = &batch.head;
         let meets = |branch: &Branch| branch.tip.meets(head.base, head.before);
         let known = self.journal.frontier().branch(ix, BranchIx::MAIN).is_some();
@@ -55,7 +58,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         drop(branches);
         // What is compared with must be readable.
         self.commit_staged();
-        self.load_gaps();
+        self.load_gaps()?;
         let gaps = self.gaps.of(ix);
         let touches = |gap: &Range<Offset>| gap.start < head.end() && head.base < gap.end;
         if !gaps.iter().any(touches) {
@@ -78,9 +81,9 @@ impl<M: Media, G: Gate> Core<M, G> {
         ix: StreamIx,
         part: &Batch<'_>,
         before: &[Judged<'_>],
-    ) -> Result<Verdict, Malformed> {
+    ) -> Result<Verdict, Unjudged> {
         let frontier = self.journal.frontier();
-        if self.has_record(ix, part.head.end(), part.head.after) {
+        if self.has_record(ix, part.head.end(), part.head.after)? {
             return Ok(Verdict::Had);
         }
         let late = frontier.branches(ix).filter(|(_, branch)| branch.kind == BranchKind::Late);
@@ -100,19 +103,26 @@ impl<M: Media, G: Gate> Core<M, G> {
     }
 
     /// Reads all lanes, once. Few nodes ever have to: only what is repeated to them needs it.
-    fn load_gaps(&mut self) {
-        if self.gaps.known.is_some() {
-            return;
+    fn load_gaps(&mut self) -> Result<(), MediaError> {
+        if self.gaps.known.is_none() {
+            let mut buffer = core::mem::take(&mut self.scratch);
+            let known = self.read_gaps(&mut buffer);
+            self.scratch = buffer;
+            self.gaps.known = Some(known?);
         }
-        let mut known: BTreeMap<StreamIx, Vec<Range<Offset>>> = BTreeMap::new();
-        let mut buffer = core::mem::take(&mut self.scratch);
+        Ok(())
+    }
+
+    fn read_gaps(&self, buffer: &mut [u8]) -> Result<KnownGaps, MediaError> {
+        let mut known = KnownGaps::new();
         for lane in (0..self.journal.lanes()).map(Lane::new) {
             let mut cursor = self.journal.first(lane);
             loop {
-                let entry = match self.journal.read(lane, &mut cursor, &mut buffer) {
+                let entry = match self.journal.read(lane, &mut cursor, buffer) {
                     ReadStep::Entry(entry) => entry,
                     ReadStep::Missing(..) => continue,
-                    ReadStep::End | ReadStep::TooLong(_) | ReadStep::Failed(_) => break,
+                    ReadStep::End | ReadStep::TooLong(_) => break,
+                    ReadStep::Failed(error) => return Err(error),
                 };
                 let gap = Some(entry.body).filter(|_| entry.header.kind == Kind::Gap);
                 let Some(gap) = gap.and_then(|body| GapBody::decode(body).ok()) else { continue };
@@ -121,13 +131,12 @@ impl<M: Media, G: Gate> Core<M, G> {
                 }
             }
         }
-        self.scratch = buffer;
-        self.gaps.known = Some(known);
+        Ok(known)
     }
 }
 
 /// Takes a batch apart at those of the offsets that lie in it.
-fn cut_at<'a>(batch: &Batch<'a>, cuts: &[Offset]) -> Result<Vec<Batch<'a>>, Malformed> {
+pub(crate) fn cut_at<'a>(batch: &Batch<'a>, cuts: &[Offset]) -> Result<Vec<Batch<'a>>, Malformed> {
     let mut parts = Vec::new();
     let mut head = batch.head;
     let (mut from, mut at, mut hash) = (0, 0, batch.head.before);

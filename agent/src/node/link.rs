@@ -75,6 +75,8 @@ pub(crate) struct LinkState {
     pub(crate) returned: BTreeSet<StreamIx>,
     /// The peer was promised more than this node has.
     pub(crate) lacking: bool,
+    /// What the upstream node, which lacks a promise, has not said yet to have: up to where.
+    pub(crate) owed: BTreeMap<StreamIx, Offset>,
     pub(crate) says: VecDeque<Say>,
     /// Credit to be given back when what came in is durable.
     pub(crate) consumed: usize,
@@ -121,17 +123,6 @@ pub(crate) struct OwnedStream {
     pub(crate) partition: landfall_core::num::Partition,
 }
 
-/// What one link has to tell others.
-#[derive(Clone, Debug)]
-pub(crate) enum Note {
-    /// These streams have become durable at the root.
-    Rooted(Vec<StreamIx>),
-    /// The upstream node wants a stream again that came from below.
-    Wanted(StreamIx, Point),
-    /// A link was accepted under a site.
-    Arrived(LinkId),
-}
-
 /// The most bytes of a channel that wait for the session.
 const HELD_BYTES_MAX: usize = 1024 * 1024;
 
@@ -173,6 +164,7 @@ impl<M: Media, G: Gate> Node<M, G> {
             }
             self.after(id, now);
         }
+        self.core.read_again_if_due(now);
         self.core.dial_if_due(now);
     }
 
@@ -197,13 +189,18 @@ impl<M: Media, G: Gate> Node<M, G> {
 
     /// Bytes to be sent next.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
-        for (id, link) in &mut self.links {
-            link.flush(&mut self.core);
-            if let Some((channel, bytes)) = link.next_bytes(&mut self.core) {
-                return Some(Transmit { link: *id, channel, bytes });
+        loop {
+            for (id, link) in &mut self.links {
+                link.flush(&mut self.core);
+                if let Some((channel, bytes)) = link.next_bytes(&mut self.core) {
+                    return Some(Transmit { link: *id, channel, bytes });
+                }
             }
+            if self.core.notes.is_empty() {
+                return None;
+            }
+            self.pass_notes();
         }
-        None
     }
 
     /// Something the driver must do or may want to know.
@@ -216,7 +213,8 @@ impl<M: Media, G: Gate> Node<M, G> {
         let sessions = self.links.values().filter_map(|link| link.session.poll_timeout());
         let dial = self.core.dialer.as_ref().and_then(super::dial::Dialer::poll_timeout);
         let unproven = self.links.values().filter_map(|link| link.state.proof_due());
-        sessions.chain(dial).chain(unproven).min_by_key(|(at, _)| *at)
+        let read = self.core.read_again.map(|at| (at, "reading failed"));
+        sessions.chain(dial).chain(unproven).chain(read).min_by_key(|(at, _)| *at)
     }
 
     /// Deals with what a link's session reports and what it has to tell others.
@@ -260,16 +258,6 @@ impl<M: Media, G: Gate> Node<M, G> {
         }
         for link in self.links.values_mut() {
             link.flush(&mut self.core);
-        }
-    }
-
-    pub(crate) fn pass_notes(&mut self) {
-        while let Some(note) = self.core.notes.pop_front() {
-            match note {
-                Note::Rooted(streams) => self.pass_root(&streams),
-                Note::Wanted(ix, point) => self.pass_wanted(ix, point),
-                Note::Arrived(id) => self.on_arrival(id),
-            }
         }
     }
 }
@@ -368,6 +356,7 @@ impl LinkState {
             givebacks: VecDeque::new(),
             returned: BTreeSet::new(),
             lacking: false,
+            owed: BTreeMap::new(),
             says: VecDeque::new(),
             consumed: 0,
             goodbye: None,

@@ -5,7 +5,7 @@ use landfall_core::entry::Kind;
 use landfall_core::frontier::{Frontier, StreamIx};
 use landfall_core::hash::StreamHash;
 use landfall_core::journal::{Cursor, ReadStep};
-use landfall_core::media::Media;
+use landfall_core::media::{Media, MediaError};
 use landfall_core::num::{Lane, Offset};
 
 use super::{Core, Gate};
@@ -24,7 +24,15 @@ pub(crate) enum Held {
 
 impl<M: Media, G: Gate> Core<M, G> {
     /// Whether the stored records of a stream pass through a point.
-    pub(crate) fn holds(&self, ix: StreamIx, next: Offset, hash: StreamHash) -> Held {
+    ///
+    /// # Errors
+    /// The medium refused to read, so nobody knows. The same holds for the others below.
+    pub(crate) fn holds(
+        &self,
+        ix: StreamIx,
+        next: Offset,
+        hash: StreamHash,
+    ) -> Result<Held, MediaError> {
         let mut held = Held::Gone;
         self.each_batch(|_, batch| {
             let head = &batch.head;
@@ -35,12 +43,17 @@ impl<M: Media, G: Gate> Core<M, G> {
                 held = if there == hash { Held::Yes } else { Held::No };
             }
             held != Held::Yes
-        });
-        held
+        })?;
+        Ok(held)
     }
 
     /// Whether the record of a stream is stored that ends at a point.
-    pub(crate) fn has_record(&self, ix: StreamIx, next: Offset, hash: StreamHash) -> bool {
+    pub(crate) fn has_record(
+        &self,
+        ix: StreamIx,
+        next: Offset,
+        hash: StreamHash,
+    ) -> Result<bool, MediaError> {
         let mut found = false;
         self.each_batch(|_, batch| {
             let head = &batch.head;
@@ -49,13 +62,17 @@ impl<M: Media, G: Gate> Core<M, G> {
                 found = hash_at(batch, next) == Some(hash);
             }
             !found
-        });
-        found
+        })?;
+        Ok(found)
     }
 
     /// How far a batch repeats what is stored: the last point within it that stored records of the
     /// stream lead to.
-    pub(crate) fn common(&self, ix: StreamIx, batch: &Batch<'_>) -> Option<(Offset, StreamHash)> {
+    pub(crate) fn common(
+        &self,
+        ix: StreamIx,
+        batch: &Batch<'_>,
+    ) -> Result<Option<(Offset, StreamHash)>, MediaError> {
         let (base, end) = (batch.head.base, batch.head.end());
         let points: Vec<_> = points(batch).collect();
         let mut common: Option<(Offset, StreamHash)> = None;
@@ -72,12 +89,16 @@ impl<M: Media, G: Gate> Core<M, G> {
                 }
             }
             common.is_none_or(|(last, _)| last < end)
-        });
-        common
+        })?;
+        Ok(common)
     }
 
     /// The place of the first stored batch of a stream that ends behind an offset.
-    pub(crate) fn place_of(&self, ix: StreamIx, next: Offset) -> Option<(Lane, Cursor)> {
+    pub(crate) fn place_of(
+        &self,
+        ix: StreamIx,
+        next: Offset,
+    ) -> Result<Option<(Lane, Cursor)>, MediaError> {
         let mut found = None;
         self.each_batch(|place, batch| {
             let this = self.journal.frontier().find(batch.head.stream) == Some(ix);
@@ -85,12 +106,15 @@ impl<M: Media, G: Gate> Core<M, G> {
                 found = Some(place);
             }
             found.is_none()
-        });
-        found
+        })?;
+        Ok(found)
     }
 
     /// Goes through all stored batches, until `see` has seen enough.
-    fn each_batch(&self, mut see: impl FnMut((Lane, Cursor), &Batch<'_>) -> bool) {
+    fn each_batch(
+        &self,
+        mut see: impl FnMut((Lane, Cursor), &Batch<'_>) -> bool,
+    ) -> Result<(), MediaError> {
         let mut buffer = vec![0; super::SCRATCH_BYTES];
         for lane in (0..self.journal.lanes()).map(Lane::new) {
             let mut cursor = self.journal.first(lane);
@@ -99,18 +123,20 @@ impl<M: Media, G: Gate> Core<M, G> {
                 let entry = match self.journal.read(lane, &mut cursor, &mut buffer) {
                     ReadStep::Entry(entry) => entry,
                     ReadStep::Missing(..) => continue,
-                    ReadStep::End | ReadStep::TooLong(_) | ReadStep::Failed(_) => break,
+                    ReadStep::End | ReadStep::TooLong(_) => break,
+                    ReadStep::Failed(error) => return Err(error),
                 };
                 if entry.header.kind != Kind::Data {
                     continue;
                 }
                 for batch in batches(entry.body, checksum()).map_while(Result::ok) {
                     if !see((lane, before), &batch) {
-                        return;
+                        return Ok(());
                     }
                 }
             }
         }
+        Ok(())
     }
 }
 

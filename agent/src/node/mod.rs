@@ -26,8 +26,11 @@ mod joiner;
 mod late;
 mod link;
 mod lookup;
+mod note;
 mod progress;
 mod promise;
+mod refused;
+mod repair;
 mod retain;
 mod root;
 mod sender;
@@ -35,6 +38,7 @@ mod settings;
 mod statement;
 mod tips;
 mod twins;
+mod unread;
 mod verdict;
 
 pub use alarm::{Alarm, AlarmKind};
@@ -123,10 +127,12 @@ pub(crate) struct Core<M: Media, G> {
     /// How far each lane is durable at the next node.
     pub(crate) durable: BTreeMap<Lane, progress::LanePlace>,
     pub(crate) gaps: late::Gaps,
+    /// What the upstream node wants again and only others below have.
+    pub(crate) wants: repair::Wants,
     /// The sessions from below.
     pub(crate) living: BTreeMap<LinkId, twins::Living>,
     /// What one link has to tell others.
-    pub(crate) notes: VecDeque<link::Note>,
+    pub(crate) notes: VecDeque<note::Note>,
     /// What came in and was not yet durable is gone: the peers must begin again.
     pub(crate) reset_links: bool,
     /// The time of the input at hand.
@@ -137,6 +143,10 @@ pub(crate) struct Core<M: Media, G> {
     pub(crate) scratch: Vec<u8>,
     /// Packs and unpacks bodies.
     pub(crate) codec: Codec,
+    /// Whether all that is stored of the node's own topics has been read.
+    pub(crate) knows_internal: bool,
+    /// When what the medium refused to read is tried again.
+    pub(crate) read_again: Option<Instant>,
     random: u64,
 }
 
@@ -169,6 +179,7 @@ impl<M: Media, G: Gate> Node<M, G> {
             root_promise: None,
             durable: BTreeMap::new(),
             gaps: late::Gaps::default(),
+            wants: repair::Wants::new(),
             living: BTreeMap::new(),
             notes: VecDeque::new(),
             reset_links: false,
@@ -176,6 +187,8 @@ impl<M: Media, G: Gate> Node<M, G> {
             trimmed_at: now.instant,
             scratch: vec![0; SCRATCH_BYTES],
             codec: Codec::default(),
+            knows_internal: false,
+            read_again: None,
             random: seed,
             settings,
         };

@@ -28,7 +28,8 @@ impl<M: Media, G: Gate> Core<M, G> {
     /// Moves the places up to which the lanes are durable.
     pub(crate) fn advance_durable(&mut self, state: &mut LinkState) {
         let Some(sender) = &mut state.sender else { return };
-        let held_back = !sender.held_back.is_empty();
+        // Where something is held back that was passed over, the next session begins before it.
+        let moves = sender.held_back.is_empty();
         for (lane, flying) in &mut sender.lanes {
             let mut place = self.durable.get(lane).copied().unwrap_or_default();
             while let Some(flight) = flying.flights.front() {
@@ -36,13 +37,15 @@ impl<M: Media, G: Gate> Core<M, G> {
                     break;
                 }
                 let rooted = flight.ends.iter().all(|end| self.has_reached(end, |held| held.root));
-                if rooted && place.root == place.hop {
+                if moves && rooted && place.root == place.hop {
                     place.root = flight.after;
                 }
-                place.hop = flight.after;
+                if moves {
+                    place.hop = flight.after;
+                }
                 flying.flights.pop_front();
             }
-            if flying.flights.is_empty() && flying.ready.is_empty() && !held_back {
+            if flying.flights.is_empty() && flying.ready.is_empty() && moves {
                 if place.root == place.hop {
                     place.root = flying.cursor;
                 }

@@ -10,7 +10,8 @@ use landfall_core::tables::Heard;
 use landfall_protocol::limits::STREAMS_MAX;
 use landfall_protocol::message::{Durable, Promise, Scope};
 
-use super::link::{LinkState, Note, Say};
+use super::link::{LinkState, Say};
+use super::note::Note;
 use super::{AlarmKind, Core, Direction, Gate, Node};
 
 /// Points that were proved to be here, by stream and branch.
@@ -137,7 +138,16 @@ impl<M: Media, G: Gate> Core<M, G> {
             return;
         }
         let upstream = state.hello.as_ref().map(|hello| hello.log);
-        if upstream == Some(durable.promise.log) {
+        for point in durable.streams.iter() {
+            if let Some(ix) = self.journal.frontier().find(point.stream)
+                && state.owed.get(&ix).is_some_and(|owed| *owed <= point.next)
+            {
+                state.owed.remove(&ix);
+            }
+        }
+        // Until it has again what it had promised, the older promise is repeated to it, so that it
+        // asks again in the next session.
+        if upstream == Some(durable.promise.log) && state.owed.is_empty() {
             self.promise = Some(durable.promise);
             let Promise { log, epoch, commit } = durable.promise;
             self.journal.note_heard(Heard { log, epoch, commit });

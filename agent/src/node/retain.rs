@@ -4,7 +4,7 @@ use landfall_core::batch::batches;
 use landfall_core::entry::Kind;
 use landfall_core::gap::GapReason;
 use landfall_core::journal::ReadStep;
-use landfall_core::media::Media;
+use landfall_core::media::{Media, MediaError};
 use landfall_core::name::topic_is_internal;
 use landfall_core::num::Lane;
 
@@ -62,16 +62,27 @@ impl<M: Media, G: Gate> Core<M, G> {
         self.trim(lane, true, now)
     }
 
-    /// Tells the gate what is stored of the node's own topics.
+    /// Tells the gate what is stored of the node's own topics. Until all of it could be read,
+    /// nobody is let in.
     pub(crate) fn load_internal(&mut self) {
-        let lane = self.settings.internal_lane();
         let mut buffer = core::mem::take(&mut self.scratch);
+        let read = self.read_internal(&mut buffer);
+        self.scratch = buffer;
+        self.knows_internal = read.is_ok();
+        if let Err(error) = read {
+            self.read_failed(error);
+        }
+    }
+
+    fn read_internal(&mut self, buffer: &mut [u8]) -> Result<(), MediaError> {
+        let lane = self.settings.internal_lane();
         let mut cursor = self.journal.first(lane);
         loop {
-            let entry = match self.journal.read(lane, &mut cursor, &mut buffer) {
+            let entry = match self.journal.read(lane, &mut cursor, buffer) {
                 ReadStep::Entry(entry) => entry,
                 ReadStep::Missing(..) => continue,
-                ReadStep::End | ReadStep::TooLong(_) | ReadStep::Failed(_) => break,
+                ReadStep::End | ReadStep::TooLong(_) => return Ok(()),
+                ReadStep::Failed(error) => return Err(error),
             };
             if !matches!(entry.header.kind, Kind::Data | Kind::Snapshot) {
                 continue;
@@ -88,6 +99,5 @@ impl<M: Media, G: Gate> Core<M, G> {
                 }
             }
         }
-        self.scratch = buffer;
     }
 }

@@ -41,6 +41,10 @@ impl RootedAt {
 impl<M: Media, G: Gate> Core<M, G> {
     /// Something is durable at a journal without an upstream.
     pub(crate) fn note_root(&mut self, root: LogId) {
+        if !self.knows_internal {
+            // It will be said again.
+            return;
+        }
         let rooted = match self.rooted_at {
             RootedAt::Nowhere => RootedAt::One(root),
             RootedAt::One(known) if known != root => RootedAt::Several,

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use landfall_core::batch::batches;
+use landfall_core::batch::{Batch, batches};
 use landfall_core::control::{BranchBody, GapBody};
 use landfall_core::entry::Kind;
 use landfall_core::frontier::{Branch, BranchIx, Frontier, Point, StreamIx};
@@ -19,9 +19,11 @@ use landfall_protocol::channel::LaneIndex;
 use landfall_protocol::message::{self, LaneMessage, Purpose, Refused, StreamPoint};
 
 use super::joiner::Joiner;
-use super::link::{Link, LinkState, Note};
+use super::link::{Link, LinkState};
+use super::note::Note;
 use super::progress::{Flight, LanePlace};
-use super::{AlarmKind, Core, Direction, Gate, Node};
+use super::repair::Repair;
+use super::{AlarmKind, Core, Direction, Gate};
 use crate::media::checksum;
 
 /// What is sent to the upstream node over one link.
@@ -31,9 +33,11 @@ pub(crate) struct Sender {
     /// Whether it begins behind what the next node has, and not behind what the root has.
     from_hop: bool,
     /// Streams that were wanted again, and from where.
-    lowered: BTreeMap<StreamIx, Offset>,
+    pub(crate) lowered: BTreeMap<StreamIx, Offset>,
     /// How far each stream has been sent.
-    sent: BTreeMap<StreamIx, Offset>,
+    pub(crate) sent: BTreeMap<StreamIx, Offset>,
+    /// Streams of which something comes from below again.
+    pub(crate) repairs: BTreeMap<StreamIx, Repair>,
     /// Streams that the upstream node does not take, or that wait for what is missing.
     pub(crate) held_back: BTreeSet<StreamIx>,
 }
@@ -45,7 +49,7 @@ pub(crate) struct LaneSender {
     pub(crate) ready: VecDeque<Vec<u8>>,
     pub(crate) flights: VecDeque<Flight>,
     /// Streams whose end is stated to be missing.
-    gone: VecDeque<(StreamIx, Offset)>,
+    pub(crate) gone: VecDeque<(StreamIx, Offset)>,
 }
 
 impl Sender {
@@ -64,6 +68,7 @@ impl Sender {
             from_hop,
             lowered: BTreeMap::new(),
             sent: BTreeMap::new(),
+            repairs: BTreeMap::new(),
             held_back: BTreeSet::new(),
         }
     }
@@ -81,9 +86,26 @@ impl Sender {
         }
     }
 
+    /// Holds a stream back. No promise will come for what was sent of it.
+    pub(crate) fn hold_back(&mut self, ix: StreamIx) {
+        self.held_back.insert(ix);
+        let flights = self.lanes.values_mut().flat_map(|lane| &mut lane.flights);
+        flights.for_each(|flight| flight.ends.retain(|(of, _)| *of != ix));
+    }
+
     /// Takes a stream up again that was held back.
     pub(crate) fn let_go(&mut self, ix: StreamIx) {
         self.held_back.remove(&ix);
+        self.repairs.remove(&ix);
+    }
+
+    /// Goes back to a place of a lane, if it lies before the one where it is.
+    pub(crate) fn rewind(&mut self, lane: Lane, cursor: Cursor) {
+        let lane = self.lanes.entry(lane).or_default();
+        if (cursor.segment, cursor.at) < (lane.cursor.segment, lane.cursor.at) {
+            lane.cursor = cursor;
+            lane.flights.clear();
+        }
     }
 }
 
@@ -129,12 +151,12 @@ pub(crate) const FRAME_OVERHEAD: usize = 16;
 pub(crate) const ENTRY_OVERHEAD: usize = 1_024;
 
 /// One lane of one link, while frames are made for it.
-struct Pump<'a, M: Media, G> {
+pub(crate) struct Pump<'a, M: Media, G> {
     link: &'a mut Link,
-    core: &'a mut Core<M, G>,
-    lane: Lane,
+    pub(crate) core: &'a mut Core<M, G>,
+    pub(crate) lane: Lane,
     index: LaneIndex,
-    sender: &'a mut Sender,
+    pub(crate) sender: &'a mut Sender,
 }
 
 /// What becomes of the next entry of the lane.
@@ -161,8 +183,9 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
 
     fn fill(&mut self) {
         self.state_gone();
+        self.advance_repairs();
         let room = self.link.session.lane_room(self.index);
-        if room < ROOM_MIN {
+        if room < ROOM_MIN || self.core.waits_to_read() {
             return;
         }
         let limit = JOINED_BYTES_MAX.min(room - ENTRY_OVERHEAD);
@@ -179,7 +202,11 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
                     self.turn(&entry, &mut joiner, limit, room)
                 }
                 ReadStep::Missing(..) => Turn::On,
-                ReadStep::End | ReadStep::TooLong(_) | ReadStep::Failed(_) => Turn::End,
+                ReadStep::End | ReadStep::TooLong(_) => Turn::End,
+                ReadStep::Failed(error) => {
+                    self.core.read_failed(error);
+                    Turn::End
+                }
             };
             match turn {
                 Turn::On => self.lane().cursor = cursor,
@@ -192,7 +219,15 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
 
     fn turn(&mut self, entry: &Entry<'_>, joiner: &mut Joiner, limit: usize, room: usize) -> Turn {
         match entry.header.kind {
-            Kind::Data => self.data(entry, joiner, limit, room),
+            Kind::Data => {
+                let wanted = self.wanted(entry);
+                self.join(wanted, entry, joiner, limit, room)
+            }
+            Kind::Repair => {
+                let (wanted, note) = self.sender.wanted_of_repair(self.core, entry);
+                self.core.notes.extend(note);
+                self.join(wanted, entry, joiner, limit, room)
+            }
             Kind::Gap | Kind::Branch if !joiner.is_empty() => Turn::Flush,
             Kind::Gap => self.relay_gap(entry.body),
             Kind::Branch => self.relay_branch(entry.body),
@@ -200,7 +235,8 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
         }
     }
 
-    fn data(&mut self, entry: &Entry<'_>, joiner: &mut Joiner, limit: usize, room: usize) -> Turn {
+    /// The batches of an entry that are to be sent.
+    fn wanted<'e>(&self, entry: &Entry<'e>) -> Vec<(StreamIx, Batch<'e>)> {
         let mut wanted = Vec::new();
         for batch in batches(entry.body, checksum()).map_while(Result::ok) {
             let Some(ix) = self.core.journal.frontier().find(batch.head.stream) else { continue };
@@ -210,7 +246,18 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
                 wanted.push((ix, batch));
             }
         }
-        let head = |batch: &landfall_core::batch::Batch<'_>| batch.head.encoded_len();
+        wanted
+    }
+
+    fn join(
+        &mut self,
+        wanted: Vec<(StreamIx, Batch<'_>)>,
+        entry: &Entry<'_>,
+        joiner: &mut Joiner,
+        limit: usize,
+        room: usize,
+    ) -> Turn {
+        let head = |batch: &Batch<'_>| batch.head.encoded_len();
         let bytes: usize = wanted.iter().map(|(_, batch)| head(batch) + batch.records.len()).sum();
         if wanted.is_empty() {
             return Turn::On;
@@ -269,9 +316,10 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
                     return self.say_gap(ix, sent, at).then_some(true);
                 }
                 // Only its origin may say that it is gone.
-                self.sender.held_back.insert(ix);
+                self.sender.hold_back(ix);
+                self.sender.repairs.insert(ix, Repair::new(self.lane, at));
                 let missing = Point { epoch, next: sent, hash: None };
-                self.core.notes.push_back(Note::Wanted(ix, missing));
+                self.core.notes.push_back(Note::Wanted(ix, missing, at));
                 Some(false)
             }
             _ => Some(true),
@@ -304,6 +352,16 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
 
     fn say_gap(&mut self, ix: StreamIx, from: Offset, to: Point) -> bool {
         let reason = self.core.gap_reason(ix, from);
+        self.say_gap_for(ix, from, to, reason)
+    }
+
+    pub(crate) fn say_gap_for(
+        &mut self,
+        ix: StreamIx,
+        from: Offset,
+        to: Point,
+        reason: GapReason,
+    ) -> bool {
         let stream = self.core.journal.frontier().name(ix);
         let (next, epoch, after) = (to.next, to.epoch, to.hash);
         let gap = message::Gap { stream, from, to: next, epoch, reason, after };
@@ -420,33 +478,6 @@ impl<M: Media, G: Gate> Core<M, G> {
         }
     }
 
-    /// The upstream node wants a stream again.
-    pub(crate) fn on_need_from(&mut self, state: &mut LinkState, want: &StreamPoint<'_>) {
-        let (Some(sender), Some(ix)) =
-            (&mut state.sender, self.journal.frontier().find(want.stream))
-        else {
-            return;
-        };
-        sender.let_go(ix);
-        sender.lowered.insert(ix, want.next);
-        sender.sent.insert(ix, want.next);
-        if let Some((lane, cursor)) = self.place_of(ix, want.next) {
-            let lane = sender.lanes.entry(lane).or_default();
-            if (cursor.segment, cursor.at) < (lane.cursor.segment, lane.cursor.at) {
-                lane.cursor = cursor;
-                lane.flights.clear();
-            }
-        } else if want.stream.origin == self.settings.site {
-            let lane = self.lane_of_topic(want.stream.topic);
-            let lane = sender.lanes.entry(lane).or_default();
-            lane.gone.push_back((ix, want.next));
-        } else {
-            sender.held_back.insert(ix);
-            let point = Point { epoch: want.epoch, next: want.next, hash: want.hash };
-            self.notes.push_back(Note::Wanted(ix, point));
-        }
-    }
-
     /// The upstream node does not take a stream.
     pub(crate) fn on_refused(&mut self, state: &mut LinkState, refused: &Refused<'_>) {
         let (Some(sender), Some(ix)) =
@@ -454,20 +485,9 @@ impl<M: Media, G: Gate> Core<M, G> {
         else {
             return;
         };
-        sender.held_back.insert(ix);
+        sender.hold_back(ix);
+        state.owed.remove(&ix);
         let text = format!("{} does not take it: {}", state.peer_name(), refused.text);
         self.alarm(AlarmKind::Stalled, self.stream_name(ix), text);
-    }
-}
-
-impl<M: Media, G: Gate> Node<M, G> {
-    /// The upstream node wants a stream again that came from below: whoever sent it is asked.
-    pub(crate) fn pass_wanted(&mut self, ix: StreamIx, point: Point) {
-        for link in self.links.values_mut() {
-            let below = link.state.direction == Direction::Down;
-            if below && link.state.feeds.contains_key(&ix) {
-                link.state.says.push_back(super::link::Say::NeedFrom(ix, point));
-            }
-        }
     }
 }

@@ -30,6 +30,7 @@ impl<M: Media, G: Gate> Core<M, G> {
             return Ok(());
         }
         let Ok(ix) = self.journal.frontier_mut().add(stream) else { return Ok(()) };
+        self.pass_gap(ix, gap);
         let Some((at, branch)) = self.gap_branch(state, ix, gap) else {
             if gap.from.get() == 0 && self.journal.frontier().branch(ix, BranchIx::MAIN).is_none() {
                 let point = Point { epoch: gap.epoch, ..Point::START };

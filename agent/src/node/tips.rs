@@ -3,7 +3,7 @@
 use std::collections::btree_map::Entry;
 
 use landfall_core::frontier::{BranchIx, Frontier, Point, StreamIx};
-use landfall_core::media::Media;
+use landfall_core::media::{Media, MediaError};
 use landfall_core::num::{Epoch, Offset};
 use landfall_protocol::limits::STREAMS_MAX;
 use landfall_protocol::message::{Diverged, DivergedKind, Promise, Tip, Tips};
@@ -40,19 +40,21 @@ impl<M: Media, G: Gate> Core<M, G> {
             return;
         }
         for tip in tips.tips.iter() {
-            self.on_tip(state, &tip);
+            if let Err(error) = self.on_tip(state, &tip) {
+                return self.put_off(state, error);
+            }
         }
     }
 
-    fn on_tip(&mut self, state: &mut LinkState, tip: &Tip<'_>) {
+    fn on_tip(&mut self, state: &mut LinkState, tip: &Tip<'_>) -> Result<(), MediaError> {
         let stream = tip.point.stream;
         let site = state.site.clone().unwrap_or_default();
         let carried = stream.origin == site || self.gate.may_carry(&site, stream.origin);
         if !carried || !self.gate.may_write(&site, stream.origin, stream.topic) {
-            return;
+            return Ok(());
         }
         let point = Point { epoch: tip.point.epoch, next: tip.point.next, hash: tip.point.hash };
-        let Ok(ix) = self.journal.frontier_mut().add(stream) else { return };
+        let Ok(ix) = self.journal.frontier_mut().add(stream) else { return Ok(()) };
         let frontier = self.journal.frontier();
         let highest = frontier.branches(ix).map(|(_, branch)| branch.tip).max_by_key(|at| at.next);
         let highest = highest.unwrap_or(Point::START);
@@ -63,23 +65,24 @@ impl<M: Media, G: Gate> Core<M, G> {
                 feed.insert(Feed::Asked(highest.next));
                 state.says.push_back(Say::NeedFrom(ix, highest));
             }
-            return;
+            return Ok(());
         }
-        let Some(hash) = point.hash else { return };
+        let Some(hash) = point.hash else { return Ok(()) };
         let mut branches = frontier.branches(ix);
         let level = branches
             .find(|(_, branch)| branch.tip.next == point.next && branch.tip.hash == Some(hash));
         drop(branches);
         if let Some((at, _)) = level {
             state.proven.insert((ix, Some(at)), point);
-        } else if state.lacking && self.holds(ix, point.next, hash) != Held::Yes {
+        } else if state.lacking && self.holds(ix, point.next, hash)? != Held::Yes {
             // A branch that was lost here.
             let want = self.deeper(ix, None, point.next);
             state.feeds.insert(ix, Feed::Asked(want.next));
             state.says.push_back(Say::NeedFrom(ix, want));
         } else if stream.origin == site && !state.feeds.contains_key(&ix) {
-            self.check_tail(state, ix, point, hash);
+            self.check_tail(state, ix, point, hash)?;
         }
+        Ok(())
     }
 
     /// Whether a peer sends all that this node lacks without being asked: it begins behind what
@@ -97,16 +100,18 @@ impl<M: Media, G: Gate> Core<M, G> {
         ix: StreamIx,
         point: Point,
         hash: landfall_core::hash::StreamHash,
-    ) {
+    ) -> Result<(), MediaError> {
         let start = Point::START.meets(point.next, hash);
-        if !start && self.holds(ix, point.next, hash) == Held::No {
+        if !start && self.holds(ix, point.next, hash)? == Held::No {
             // Another history, which its entries will show.
-            return;
+            return Ok(());
         }
         let frontier = self.journal.frontier();
         let longer = frontier.branches(ix).find(|(_, branch)| branch.tip.next > point.next);
-        let Some((_, branch)) = longer else { return };
-        self.report_tail(state, ix, point, branch.tip);
+        if let Some((_, branch)) = longer {
+            self.report_tail(state, ix, point, branch.tip);
+        }
+        Ok(())
     }
 
     /// Tells both ends that a site lost a tail that is held here, and begins to give it back.
@@ -208,7 +213,13 @@ impl<M: Media, G: Gate> Core<M, G> {
         self.alarm(AlarmKind::Copy, site, text);
     }
 
-    pub(crate) fn on_promise_lacking(&mut self, state: &LinkState, promise: Promise) {
+    pub(crate) fn on_promise_lacking(&mut self, state: &mut LinkState, promise: Promise) {
+        let frontier = self.journal.frontier();
+        let streams = (0..frontier.streams()).map(StreamIx).filter(|ix| {
+            let begun = frontier.branch(*ix, BranchIx::MAIN).is_some();
+            begun && self.topics.goes_up(frontier.name(*ix).topic)
+        });
+        state.owed = streams.map(|ix| (ix, frontier.tip(ix).next)).collect();
         let text = format!(
             "it lacks commit {} that it promised to have: it was restored from a backup, or lost \
              synced writes. It is sent again what is kept here; the rest is stated as a gap.",

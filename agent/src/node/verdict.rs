@@ -31,6 +31,8 @@ pub(crate) enum Verdict {
     Fork(Offset, StreamHash),
     /// It belongs into a gap.
     Late,
+    /// The upstream node wants it again, and it is not here any more.
+    Repair,
     /// What is stored must be looked at: does the stream pass through its end?
     LookEnd,
     /// What is stored must be looked at: does the stream pass through its beginning?

@@ -35,7 +35,12 @@ impl<T: Tables> Replay<'_, T> {
             }
             Kind::Gap => self.replay_gap(body),
             Kind::Branch => self.replay_branch(body),
-            Kind::Snapshot | Kind::Footer | Kind::Cut | Kind::Checkpoint | Kind::Unknown(_) => {}
+            Kind::Snapshot
+            | Kind::Repair
+            | Kind::Footer
+            | Kind::Cut
+            | Kind::Checkpoint
+            | Kind::Unknown(_) => {}
         }
     }
 

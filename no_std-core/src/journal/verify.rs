@@ -154,7 +154,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
 
     fn verify_entry(&self, check: &mut Check<'_, '_, T::Frontier>, found: &Found, body: &[u8]) {
         match found.header.kind {
-            Kind::Data | Kind::Snapshot => {
+            Kind::Data | Kind::Snapshot | Kind::Repair => {
                 for batch in batches(body, self.config.checksum) {
                     match batch.and_then(|batch| batch.verify().map(|()| batch)) {
                         Err(fault) => check.found(Fault::Batch(fault)),

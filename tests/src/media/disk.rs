@@ -42,6 +42,7 @@ struct Disk {
     power: Power,
     fail_sync: bool,
     fail_program: Option<u64>,
+    fail_reads: Option<Range<u64>>,
     free_slots: Option<u32>,
     garbage: bool,
     /// The last synced programs, oldest first.
@@ -74,6 +75,7 @@ impl SimDisk {
             power: Power::on(),
             fail_sync: false,
             fail_program: None,
+            fail_reads: None,
             free_slots: None,
             garbage: false,
             history: VecDeque::new(),
@@ -149,6 +151,12 @@ impl SimDisk {
         self.disk().fail_program = Some(nth);
     }
 
+    /// Lets these calls of read fail, counted from now; 1 is the next. An empty range ends it.
+    pub fn fail_reads(&self, reads: Range<u64>) {
+        assert!(reads.start > 0 || reads.is_empty(), "the next read is the first");
+        self.disk().fail_reads = Some(reads).filter(|reads| !reads.is_empty());
+    }
+
     /// Drops from the cache what failed syncs left there.
     pub fn evict(&self) {
         self.disk().slots.iter_mut().flatten().for_each(Slot::evict);
@@ -210,6 +218,16 @@ impl Disk {
         self.fail_program.take_if(|left| *left == 0)?;
         self.counters.programs_failed += 1;
         Some(self.rng.below(units as u64 + 1) as usize)
+    }
+
+    fn read_fails(&mut self) -> bool {
+        let Some(reads) = &mut self.fail_reads else { return false };
+        *reads = reads.start.saturating_sub(1)..reads.end.saturating_sub(1);
+        if reads.end == 0 {
+            self.fail_reads = None;
+            return false;
+        }
+        reads.start == 0
     }
 
     fn program(&mut self, place: Place, bytes: &[u8]) -> Result<(), MediaError> {
@@ -313,6 +331,9 @@ impl Media for SimDisk {
         disk.power.check()?;
         let range = within(disk.shape, place, buffer.len());
         disk.counters.reads += 1;
+        if disk.read_fails() {
+            return Err(MediaError::Failed);
+        }
         disk.counters.bytes_read += buffer.len() as u64;
         match &disk.slots[place.slot.0 as usize] {
             None => buffer.fill(0),

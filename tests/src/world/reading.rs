@@ -81,7 +81,8 @@ impl Held {
                 let entry = match journal.read(lane, &mut cursor, &mut buffer) {
                     ReadStep::Entry(entry) => entry,
                     ReadStep::Missing(..) => continue,
-                    ReadStep::End | ReadStep::TooLong(_) | ReadStep::Failed(_) => break,
+                    ReadStep::End => break,
+                    step => panic!("a check can't read: {step:?}"),
                 };
                 match entry.header.kind {
                     Kind::Data => held.take_body(lane, entry.body, whole),

@@ -175,6 +175,12 @@ impl World {
         self.crash(name);
     }
 
+    /// Allows everything at a host, whose node is started anew.
+    pub fn allow(&mut self, name: &str) {
+        self.host_mut(name).rules.0.clear();
+        self.crash(name);
+    }
+
     /// Lets the settings of a host be changed, and starts its node anew.
     pub fn configure(&mut self, name: &str, change: impl FnOnce(&mut landfall::node::Settings)) {
         change(&mut self.host_mut(name).settings);

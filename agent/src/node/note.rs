@@ -1,0 +1,34 @@
+//! Notes: what one link has to tell others.
+
+use landfall_core::frontier::{Point, StreamIx};
+use landfall_core::media::Media;
+
+use super::repair::Missing;
+use super::{Gate, LinkId, Node};
+
+/// Something for other links.
+#[derive(Clone, Debug)]
+pub(crate) enum Note {
+    /// These streams have become durable at the root.
+    Rooted(Vec<StreamIx>),
+    /// The upstream node wants a stream again that came from below: from where up to where.
+    Wanted(StreamIx, Point, Point),
+    /// What it wants is missing for good, says who was asked.
+    Missing(StreamIx, Missing),
+    /// A link was accepted under a site.
+    Arrived(LinkId),
+}
+
+impl<M: Media, G: Gate> Node<M, G> {
+    /// Passes on what links noted.
+    pub(crate) fn pass_notes(&mut self) {
+        while let Some(note) = self.core.notes.pop_front() {
+            match note {
+                Note::Rooted(streams) => self.pass_root(&streams),
+                Note::Wanted(ix, at, to) => self.pass_wanted(ix, at, to),
+                Note::Missing(ix, missing) => self.pass_missing(ix, missing),
+                Note::Arrived(id) => self.on_arrival(id),
+            }
+        }
+    }
+}
