@@ -20,6 +20,7 @@ mod open;
 mod reader;
 mod report;
 mod run;
+mod split;
 
 pub use gate::SiteGate;
 pub use handle::Handle;
@@ -27,3 +28,4 @@ pub use inspect::{BranchReport, Found, Inspection, LaneReport, Report};
 pub use machine::Stopped;
 pub use open::{Opened, StartError, create, open};
 pub use run::{Daemon, Until};
+pub use split::split;

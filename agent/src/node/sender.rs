@@ -47,6 +47,8 @@ pub(crate) struct LaneSender {
     pub(crate) flights: VecDeque<Flight>,
     /// Streams whose end is stated to be missing.
     gone: VecDeque<(StreamIx, Offset)>,
+    /// The last seqs that could not be read.
+    missing: (Seq, Seq),
 }
 
 impl Sender {
@@ -178,7 +180,10 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
                     seq = seq.or(Some(entry.header.seq));
                     self.turn(&entry, &mut joiner, limit, room)
                 }
-                ReadStep::Missing(..) => Turn::On,
+                ReadStep::Missing(first, end) => {
+                    self.lane().missing = (first, end);
+                    Turn::On
+                }
                 ReadStep::End | ReadStep::TooLong(_) | ReadStep::Failed(_) => Turn::End,
             };
             match turn {
@@ -218,6 +223,10 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
         if !joiner.takes(entry.path, bytes, limit) || bytes + ENTRY_OVERHEAD > room {
             return Turn::Flush;
         }
+        // What is said before a batch must not overtake what is joined so far.
+        if !joiner.is_empty() && wanted.iter().any(|(ix, batch)| self.skips(*ix, batch.head.base)) {
+            return Turn::Flush;
+        }
         for (ix, batch) in &wanted {
             match self.prepare(*ix, batch.head.base, batch.head.before, batch.head.epoch) {
                 Some(true) => {}
@@ -248,6 +257,11 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
         // What is known for all branches is known for the one that the batch is of.
         let all = frontier.branches(ix).map(|(_, branch)| promised(branch)).min();
         end.next > branch.map(promised).or(all).unwrap_or_default()
+    }
+
+    /// Whether a batch does not go on from what was sent of its stream.
+    fn skips(&self, ix: StreamIx, base: Offset) -> bool {
+        base > self.sender.sent.get(&ix).copied().unwrap_or_default()
     }
 
     /// Says what must be said before a batch: that its stream begins in its middle, or that
@@ -303,6 +317,8 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
     }
 
     fn say_gap(&mut self, ix: StreamIx, from: Offset, to: Point) -> bool {
+        let missing = self.lane().missing;
+        self.core.note_missing(self.lane, missing, ix, from, to);
         let reason = self.core.gap_reason(ix, from);
         let stream = self.core.journal.frontier().name(ix);
         let (next, epoch, after) = (to.next, to.epoch, to.hash);
