@@ -1,5 +1,6 @@
 //! Worlds, media and helpers for the whole-system tests.
 
+pub mod bench;
 pub mod journal;
 pub mod media;
 pub mod model;

@@ -75,6 +75,11 @@ impl Program {
         found.map(Self).ok_or_else(missing)
     }
 
+    /// The program in this file.
+    pub fn at(path: PathBuf) -> Self {
+        Self(path)
+    }
+
     /// A command of the program that ends with its value. The environment does not configure it.
     pub fn command(&self, words: &[&str]) -> Command {
         let mut command = Command::new(&self.0);
@@ -194,6 +199,11 @@ pub struct Running {
 }
 
 impl Running {
+    /// The number of its process; none if it has ended.
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Its API.
     pub fn client(&self) -> &Client {
         &self.client
@@ -263,6 +273,14 @@ impl Running {
     /// # Errors
     /// It does not in time.
     pub async fn ended(&mut self) -> io::Result<ExitStatus> {
-        tokio::time::timeout(PATIENCE, self.child.wait()).await?
+        self.ended_within(PATIENCE).await
+    }
+
+    /// Waits until it ends by itself, for so long.
+    ///
+    /// # Errors
+    /// It does not in time.
+    pub async fn ended_within(&mut self, patience: Duration) -> io::Result<ExitStatus> {
+        tokio::time::timeout(patience, self.child.wait()).await?
     }
 }

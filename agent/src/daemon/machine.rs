@@ -148,10 +148,14 @@ impl Machine {
                 }
             };
             let mut next = input;
-            for _ in 0..TURN_INPUTS_MAX {
+            for taken in 1.. {
                 match next {
                     None | Some(Input::Stop) => return self.stop(inputs).await,
                     Some(input) => self.take(input),
+                }
+                // What is received must be taken, so the limit comes first.
+                if taken >= TURN_INPUTS_MAX {
+                    break;
                 }
                 match inputs.try_recv() {
                     Ok(input) => next = Some(input),

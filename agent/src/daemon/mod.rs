@@ -21,6 +21,8 @@ mod reader;
 mod report;
 mod run;
 mod split;
+#[cfg(test)]
+mod tests;
 
 pub use gate::SiteGate;
 pub use handle::Handle;

@@ -29,6 +29,8 @@ use crate::transport::relay::BitsPerSecond;
 use stage::Stage;
 use voice::Voice;
 
+pub use sample::Sample;
+
 /// What the demonstration is like.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Plan {

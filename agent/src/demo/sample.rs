@@ -16,7 +16,7 @@ const END_BYTES: usize = 8;
 const BYTES_MAX: usize = 4 << 20;
 
 /// Lines of JSON.
-pub(super) struct Sample {
+pub struct Sample {
     text: String,
     /// Where each line ends, behind its newline.
     ends: Vec<usize>,
@@ -24,7 +24,7 @@ pub(super) struct Sample {
 
 impl Sample {
     /// Unpacks it.
-    pub(super) fn unpack() -> Self {
+    pub fn unpack() -> Self {
         let deflated = COMPRESSED.get(HEADER_BYTES..COMPRESSED.len() - END_BYTES);
         let text = deflated
             .and_then(|bytes| {
@@ -37,17 +37,17 @@ impl Sample {
     }
 
     /// How many lines there are.
-    pub(super) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.ends.len()
     }
 
     /// Bytes of all lines.
-    pub(super) fn bytes(&self) -> u64 {
+    pub fn bytes(&self) -> u64 {
         self.text.len() as u64
     }
 
     /// Some of the lines, each with its newline.
-    pub(super) fn lines(&self, range: Range<usize>) -> &str {
+    pub fn lines(&self, range: Range<usize>) -> &str {
         let end = |at: usize| match at.checked_sub(1) {
             Some(before) => self.ends.get(before).copied().unwrap_or(self.text.len()),
             None => 0,

@@ -11,7 +11,7 @@ use landfall_core::control::{BranchBody, GapBody};
 use landfall_core::entry::Kind;
 use landfall_core::frontier::{Branch, BranchIx, Frontier, Point, StreamIx};
 use landfall_core::gap::GapReason;
-use landfall_core::journal::{Cursor, Entry, ReadStep};
+use landfall_core::journal::{Cursor, Entry, ReadStep, Reader};
 use landfall_core::limits::JOINED_BYTES_MAX;
 use landfall_core::media::Media;
 use landfall_core::num::{Lane, Offset, Seq};
@@ -172,9 +172,10 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
         let mut joiner = Joiner::default();
         let mut seq = None;
         let mut buffer = core::mem::take(&mut self.core.scratch);
+        let mut reader = Reader::new(&mut buffer);
         loop {
             let mut cursor = self.lane().cursor;
-            let step = self.core.journal.read(self.lane, &mut cursor, &mut buffer);
+            let step = self.core.journal.read_on(self.lane, &mut cursor, &mut reader);
             let turn = match step {
                 ReadStep::Entry(entry) => {
                     seq = seq.or(Some(entry.header.seq));

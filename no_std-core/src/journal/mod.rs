@@ -34,7 +34,7 @@ mod window;
 pub use checkpoint::CheckpointFault;
 pub use commit::CommitError;
 pub use open::{Fresh, OpenError, Recovery, Torn};
-pub use read::{Cursor, Entry, ReadStep};
+pub use read::{Cursor, Entry, ReadStep, Reader};
 pub use retain::{DropError, Oldest, StreamSpan};
 pub use snapshot::Keep;
 pub use stage::{StageError, Staged};

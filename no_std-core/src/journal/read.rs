@@ -2,9 +2,9 @@
 
 use super::Journal;
 use super::scan::{Found, Frame, find};
-use super::window::Window;
+use super::window::{Loaded, Window};
 use crate::entry::{ENTRY_ALIGN, ENTRY_HEADER_BYTES, EntryHeader};
-use crate::media::{Media, MediaError, Place, SlotIx};
+use crate::media::{Media, MediaError, SlotIx};
 use crate::num::{CommitNo, Lane, Opening, SegmentNo, Seq};
 use crate::segment::entries_at;
 use crate::tables::{SlotState, Tables};
@@ -49,6 +49,29 @@ pub enum ReadStep<'a> {
     TooLong(usize),
 }
 
+/// A buffer that reads ahead: entries that follow one another are found in what was read for the
+/// first of them. It must hold the largest entry and its path.
+#[derive(Debug)]
+pub struct Reader<'b> {
+    buffer: &'b mut [u8],
+    loaded: Loaded,
+    /// The segment that the loaded bytes are of: its slot may be used again.
+    segment: SegmentNo,
+}
+
+impl<'b> Reader<'b> {
+    /// A reader that has read nothing yet.
+    pub fn new(buffer: &'b mut [u8]) -> Self {
+        Self { buffer, loaded: Loaded::default(), segment: SegmentNo::ZERO }
+    }
+}
+
+/// What a step came to, before anything is lent from the buffer.
+enum Next {
+    Found(Found),
+    Other(ReadStep<'static>),
+}
+
 impl<M: Media, T: Tables> Journal<M, T> {
     /// Before the first entry that a lane still has.
     pub fn first(&self, lane: Lane) -> Cursor {
@@ -75,53 +98,76 @@ impl<M: Media, T: Tables> Journal<M, T> {
     /// Reads the entry behind `cursor` into `buffer`, which must hold the largest entry and its
     /// path, and moves the cursor behind it. Only what is synced is read.
     pub fn read<'b>(&self, lane: Lane, cursor: &mut Cursor, buffer: &'b mut [u8]) -> ReadStep<'b> {
+        let mut reader = Reader::new(buffer);
+        match self.next(lane, cursor, &mut reader) {
+            Next::Other(step) => step,
+            Next::Found(found) => entry(&found, reader.loaded.part(reader.buffer, found.at, found.header.body_end())),
+        }
+    }
+
+    /// As [`Journal::read`], with what the reader has read ahead.
+    pub fn read_on<'r>(
+        &self,
+        lane: Lane,
+        cursor: &mut Cursor,
+        reader: &'r mut Reader<'_>,
+    ) -> ReadStep<'r> {
+        match self.next(lane, cursor, reader) {
+            Next::Other(step) => step,
+            Next::Found(found) => entry(&found, reader.loaded.part(reader.buffer, found.at, found.header.body_end())),
+        }
+    }
+
+    fn next(&self, lane: Lane, cursor: &mut Cursor, reader: &mut Reader<'_>) -> Next {
         loop {
             let Some(ix) = self.next_slot(lane, cursor.segment) else {
-                return self.end(lane, cursor);
+                return Next::Other(self.end(lane, cursor));
             };
             let slot = self.slot(ix);
             if slot.number != cursor.segment {
                 (cursor.segment, cursor.at) = (slot.number, 0);
             }
             if slot.base_seq > cursor.seq {
-                return skip_to(cursor, slot.base_seq);
+                return Next::Other(skip_to(cursor, slot.base_seq));
             }
-            let found = match self.step(ix, slot.tail, cursor, buffer) {
-                Ok(found) => found,
-                Err(error) => return ReadStep::Failed(error),
-            };
-            match found {
-                Some(found) if found.header.seq > cursor.seq => {
+            if reader.segment != slot.number {
+                (reader.segment, reader.loaded) = (slot.number, Loaded::of(ix));
+            }
+            let mut window =
+                Window::new(&self.media, ix, slot.tail, reader.buffer).resume(reader.loaded);
+            let found = self.step_in(&mut window, ix, cursor);
+            let whole = found.map(|found| found.map(|found| (found, load(&mut window, &found))));
+            reader.loaded = window.loaded().without_fault();
+            match whole {
+                Err(error) => return Next::Other(ReadStep::Failed(error)),
+                Ok(Some((found, _))) if found.header.seq > cursor.seq => {
                     cursor.at = found.at;
-                    return skip_to(cursor, found.header.seq);
+                    return Next::Other(skip_to(cursor, found.header.seq));
                 }
-                Some(found) => {
-                    let len = found.header.body_end();
-                    if len > buffer.len() {
-                        return ReadStep::TooLong(len);
-                    }
-                    let bytes = buffer.get_mut(..len).unwrap_or_default();
-                    let read = self.media.read(Place { slot: ix, at: found.at }, bytes);
-                    if let Err(error) = read
-                        && error != MediaError::Unreadable
-                    {
-                        return ReadStep::Failed(error);
-                    }
+                Ok(Some((_, Load::TooLong(len)))) => {
+                    return Next::Other(ReadStep::TooLong(len));
+                }
+                Ok(Some((_, Load::Failed))) => {
+                    return Next::Other(ReadStep::Failed(MediaError::Failed));
+                }
+                Ok(Some((found, load))) => {
                     cursor.at = found.next;
                     cursor.newest = (found.header.opening, found.header.commit);
-                    if read.is_ok() {
+                    if load == Load::Whole {
                         cursor.seq = found.header.end_seq();
-                        return entry(found.header, buffer.get(..len).unwrap_or_default());
+                        return Next::Found(found);
                     }
                 }
-                None if slot.state == SlotState::Active => return self.end(lane, cursor),
-                None => (cursor.segment, cursor.at) = (slot.number.plus(1), 0),
+                Ok(None) if slot.state == SlotState::Active => {
+                    return Next::Other(self.end(lane, cursor));
+                }
+                Ok(None) => (cursor.segment, cursor.at) = (slot.number.plus(1), 0),
             }
         }
     }
 
     /// At the end of the lane: seqs that are still expected were damaged.
-    fn end<'b>(&self, lane: Lane, cursor: &mut Cursor) -> ReadStep<'b> {
+    fn end(&self, lane: Lane, cursor: &mut Cursor) -> ReadStep<'static> {
         let end = self.seqs(lane).1;
         if cursor.seq < end { skip_to(cursor, end) } else { ReadStep::End }
     }
@@ -134,9 +180,18 @@ impl<M: Media, T: Tables> Journal<M, T> {
         cursor: &Cursor,
         buffer: &mut [u8],
     ) -> Result<Option<Found>, MediaError> {
+        self.step_in(&mut Window::new(&self.media, ix, tail, buffer), ix, cursor)
+    }
+
+    fn step_in(
+        &self,
+        window: &mut Window<'_, M>,
+        ix: SlotIx,
+        cursor: &Cursor,
+    ) -> Result<Option<Found>, MediaError> {
         let mut cursor = *cursor;
         loop {
-            let found = self.next_entry(ix, tail, &cursor, buffer)?;
+            let found = self.next_in(window, ix, &cursor)?;
             let Some(found) = found else { return Ok(None) };
             if found.intact && found.header.seq >= cursor.seq {
                 return Ok(Some(found));
@@ -154,11 +209,19 @@ impl<M: Media, T: Tables> Journal<M, T> {
         cursor: &Cursor,
         buffer: &mut [u8],
     ) -> Result<Option<Found>, MediaError> {
+        self.next_in(&mut Window::new(&self.media, ix, tail, buffer), ix, cursor)
+    }
+
+    fn next_in(
+        &self,
+        window: &mut Window<'_, M>,
+        ix: SlotIx,
+        cursor: &Cursor,
+    ) -> Result<Option<Found>, MediaError> {
         let frame = self.frame(ix);
-        let mut window = Window::new(&self.media, ix, tail, buffer);
         let mut at = cursor.at.max(entries_at(self.shape));
-        while at < tail {
-            let found = find(&mut window, &frame, at);
+        while at < window.end() {
+            let found = find(window, &frame, at);
             if window.loaded().failed() {
                 return Err(MediaError::Failed);
             }
@@ -171,7 +234,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
                 return Ok(None);
             }
             let stale = known.0 < cursor.newest.0 || known.1 < cursor.newest.1;
-            let mut torn = || known != cursor.newest && self.was_torn(&mut window, &frame, &found);
+            let mut torn = || known != cursor.newest && self.was_torn(window, &frame, &found);
             if !stale && !torn() {
                 return Ok(Some(found));
             }
@@ -211,8 +274,29 @@ fn skip_to<'b>(cursor: &mut Cursor, seq: Seq) -> ReadStep<'b> {
     ReadStep::Missing(from, seq)
 }
 
-fn entry(header: EntryHeader, bytes: &[u8]) -> ReadStep<'_> {
-    let (head, body) = bytes.split_at(header.body_at());
+/// Whether an entry that was found is in the buffer as a whole.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Load {
+    Whole,
+    Unreadable,
+    Failed,
+    TooLong(usize),
+}
+
+fn load<M: Media>(window: &mut Window<'_, M>, found: &Found) -> Load {
+    let len = found.header.body_end();
+    if len > window.capacity() {
+        return Load::TooLong(len);
+    }
+    match window.get(found.at, len).is_ok() {
+        true => Load::Whole,
+        false if window.loaded().failed() => Load::Failed,
+        false => Load::Unreadable,
+    }
+}
+
+fn entry<'r>(found: &Found, bytes: &'r [u8]) -> ReadStep<'r> {
+    let (head, body) = bytes.split_at(found.header.body_at().min(bytes.len()));
     let path = head.get(ENTRY_HEADER_BYTES..).unwrap_or_default();
-    ReadStep::Entry(Entry { header, path, body })
+    ReadStep::Entry(Entry { header: found.header, path, body })
 }

@@ -22,6 +22,24 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
+    /// Nothing of a slot.
+    pub(crate) fn of(slot: SlotIx) -> Self {
+        Self { slot, ..Self::default() }
+    }
+
+    /// The same bytes, with what went wrong so far forgotten.
+    pub(crate) fn without_fault(self) -> Self {
+        Self { failed: false, ..self }
+    }
+
+    /// `len` bytes from `at` on of what the buffer holds; nothing if it does not hold them.
+    pub(crate) fn part<'b>(&self, buffer: &'b [u8], at: u32, len: usize) -> &'b [u8] {
+        let held = at >= self.at && (at - self.at) as usize + len <= self.len;
+        let from = at.saturating_sub(self.at) as usize;
+        let bytes = held.then(|| buffer.get(from..from + len)).flatten();
+        bytes.unwrap_or_default()
+    }
+
     /// Somebody else writes to the buffer.
     pub(crate) fn forget(&mut self) {
         self.len = 0;
@@ -42,8 +60,7 @@ impl Loaded {
 impl<'a, M: Media> Window<'a, M> {
     /// Reads `slot` up to `end` through `buffer`.
     pub(crate) fn new(media: &'a M, slot: SlotIx, end: u32, buffer: &'a mut [u8]) -> Self {
-        let loaded = Loaded { slot, ..Loaded::default() };
-        Self { media, buffer, loaded, end }
+        Self { media, buffer, loaded: Loaded::of(slot), end }
     }
 
     /// Goes on with what an earlier window has left in the buffer.
@@ -63,6 +80,11 @@ impl<'a, M: Media> Window<'a, M> {
     /// Where the part of the slot that may be read ends.
     pub(crate) fn end(&self) -> u32 {
         self.end
+    }
+
+    /// How many bytes can be asked for at once.
+    pub(crate) fn capacity(&self) -> usize {
+        self.buffer.len()
     }
 
     /// How many bytes are best asked for at once.
@@ -113,4 +135,4 @@ impl<'a, M: Media> Window<'a, M> {
 }
 
 /// What is read at once. More saves calls while scanning and costs when only headers are wanted.
-const AHEAD_BYTES: usize = 64 * 1024;
+const AHEAD_BYTES: usize = 256 * 1024;

@@ -1,0 +1,78 @@
+//! `landfall-bench`: measures what Landfall does beside what the machine can do. `cargo xtask
+//! bench` builds and runs it.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use landfall::config::{LogFormat, LogLevel};
+use landfall::logging;
+use landfall_tests::bench::limits::{SINK_WORD, sink};
+use landfall_tests::bench::report::Report;
+use landfall_tests::bench::{NAMES, Options, run};
+
+const USAGE: &str = "\
+usage: landfall-bench [NAME...] [--dir D] [--divide N] [--device-program P] [--json FILE]
+
+All benchmarks run if none is named: append bulk trickle wire urgent memory opening. Each makes its
+nodes in a folder below D (the system's temporary folder) and removes them. --divide N measures
+with an N-th of the data, to try things out.
+";
+
+struct Call {
+    names: Vec<&'static str>,
+    options: Options,
+    json: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let outcome = match (runtime, words.as_slice()) {
+        (Ok(runtime), [word]) if word == SINK_WORD => runtime.block_on(sink()),
+        (Ok(runtime), words) => {
+            let Some(call) = parse(words) else {
+                eprint!("{USAGE}");
+                return ExitCode::from(2);
+            };
+            runtime.block_on(measure(call))
+        }
+        (Err(error), _) => Err(error),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn measure(call: Call) -> std::io::Result<()> {
+    // Nodes that run in this process warn as they would in their own.
+    logging::start(LogLevel::Warn, LogFormat::Text).map_err(std::io::Error::other)?;
+    let mut report = Report::default();
+    for name in NAMES.iter().filter(|name| call.names.is_empty() || call.names.contains(name)) {
+        run(name, &call.options, &mut report).await?;
+    }
+    match call.json {
+        Some(path) => std::fs::write(path, format!("{:#}\n", report.json())),
+        None => Ok(()),
+    }
+}
+
+fn parse(words: &[String]) -> Option<Call> {
+    let dir = std::env::temp_dir();
+    let options = Options { dir, divisor: 1, device_program: None };
+    let mut call = Call { names: Vec::new(), options, json: None };
+    let mut words = words.iter();
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--dir" => call.options.dir = words.next()?.into(),
+            "--divide" => call.options.divisor = words.next()?.parse().ok().filter(|n| *n > 0)?,
+            "--device-program" => call.options.device_program = Some(words.next()?.into()),
+            "--json" => call.json = Some(words.next()?.into()),
+            name => call.names.push(NAMES.into_iter().find(|known| *known == name)?),
+        }
+    }
+    Some(call)
+}
