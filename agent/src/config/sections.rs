@@ -228,8 +228,8 @@ section! {
     low "nodes behind bad links never get in.";
     high "strangers hold places longer.";
 
-    /// How long a connection may be silent before it counts as lost. Below 20 s, set the same at the
-    /// nodes that dial: they say something every third of their own, or every 15 s.
+    /// How long a connection may be silent before it counts as lost. Below 20 s, set the same at
+    /// the nodes that dial: they say something every third of their own, or every 15 s.
     idle_timeout: Duration = "90s", Allowed::Duration("5s", "1h");
     low "idle nodes must send more keep-alives, or are cut off between two of them.";
     high "a node that vanished is seen as connected for longer.";

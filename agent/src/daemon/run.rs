@@ -174,8 +174,8 @@ const IDLE_TIMEOUT_USUAL: Duration = Duration::from_secs(20);
 fn warn_of_timeouts(config: &Config) {
     if config.node.listen.is_some() && config.hub.idle_timeout < IDLE_TIMEOUT_USUAL {
         tracing::warn!(
-            "hub.idle_timeout is below 20 s: nodes that dial are cut off when they are idle, unless \
-             they have the same setting"
+            "hub.idle_timeout is below 20 s: nodes that dial are cut off when they are idle, \
+             unless they have the same setting"
         );
     }
 }
