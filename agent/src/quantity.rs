@@ -88,6 +88,13 @@ pub fn count_text(count: u64) -> String {
     text
 }
 
+/// A count with its noun: `1 topic`, `2,000 topics`.
+#[must_use]
+pub fn counted(count: u64, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{} {noun}{plural}", count_text(count))
+}
+
 fn scaled(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let text = text.trim();
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -131,5 +138,9 @@ mod tests {
         assert_eq!(duration_text(Duration::from_secs(3_605)), "1h");
         assert_eq!(duration_text(Duration::from_millis(40)), "40ms");
         assert_eq!(count_text(1_234_567), "1,234,567");
+        assert_eq!(
+            (counted(1, "topic"), counted(0, "topic")),
+            ("1 topic".into(), "0 topics".into())
+        );
     }
 }

@@ -13,12 +13,14 @@ mod ending;
 mod entry;
 mod hello;
 mod list;
+mod standing;
 mod stream;
 
 pub use ending::{Goodbye, GoodbyeCode, Refused, RefusedCode};
 pub use entry::{Begin, Entry, Gap, Purpose};
 pub use hello::{Enrol, Features, Hello, Introduction, LaneOffer, Lanes, Opened, Terms};
 pub use list::{Item, Iter, List};
+pub use standing::Standing;
 pub use stream::{Diverged, DivergedKind, Durable, Promise, Scope, StreamPoint, Tip, Tips};
 
 use landfall_core::codec::{Malformed, NoRoom};
@@ -66,6 +68,8 @@ pub enum Control<'a> {
     Probe(u64),
     /// The answer to a probe.
     ProbeAnswer(u64),
+    /// How far the sender is, for people.
+    Standing(Standing),
 }
 
 /// A message on a lane.
@@ -148,6 +152,7 @@ impl<'a> Control<'a> {
             Self::PromiseLacking(_) => 14,
             Self::Probe(_) => 15,
             Self::ProbeAnswer(_) => 16,
+            Self::Standing(_) => IGNORABLE_MIN,
         }
     }
 
@@ -170,6 +175,7 @@ impl<'a> Control<'a> {
             Self::Diverged(diverged) => diverged.put(out),
             Self::CopySeen(epoch) => out.value(&IdWire::from(*epoch)),
             Self::PromiseLacking(promise) => promise.put(out),
+            Self::Standing(standing) => standing.put(out),
         }
     }
 
@@ -191,6 +197,7 @@ impl<'a> Control<'a> {
             14 => Self::PromiseLacking(Promise::take(input)?),
             15 => Self::Probe(input.value()?),
             16 => Self::ProbeAnswer(input.value()?),
+            IGNORABLE_MIN => Self::Standing(Standing::take(input)?),
             _ => return Ok(None),
         }))
     }

@@ -435,6 +435,7 @@ fn for_the_node(message: &Control<'_>) -> bool {
         | Control::Refused(_)
         | Control::Diverged(_)
         | Control::CopySeen(_)
-        | Control::PromiseLacking(_) => true,
+        | Control::PromiseLacking(_)
+        | Control::Standing(_) => true,
     }
 }

@@ -191,7 +191,8 @@ impl<N: Backend, B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin> Append
             self.refused = true;
             self.ready.clear();
             let line = error.line.unwrap_or(line);
-            self.fail(error.at_line(line));
+            let message = format!("line {line}: {}", error.message);
+            self.fail(ApiError { message, ..error }.at_line(line));
         }
     }
 
@@ -279,7 +280,9 @@ fn bad_line(bad: &BadLine) -> ApiError {
         _ => ErrorCode::BadLine,
     };
     ApiError::new(code, bad.to_string())
-        .with_hint("nothing from this line on was written; correct it, or skip bad lines")
+        .with_hint(
+            "nothing from this line on was written; correct it, or skip such lines (--skip-bad)",
+        )
         .at_line(bad.line)
 }
 

@@ -175,14 +175,7 @@ pub struct Gap {
 #[non_exhaustive]
 pub enum AdminCommand {
     /// A token that lets a site enrol here.
-    CreateToken {
-        /// The site, or a pattern such as `ship-*`.
-        site: String,
-        /// How many may use it.
-        uses: u32,
-        /// For how long.
-        valid_for: Duration,
-    },
+    CreateToken(TokenWanted),
     /// All sites that are registered.
     Sites,
     /// Takes a site's rights and cuts its connections.
@@ -194,9 +187,24 @@ pub enum AdminCommand {
     Split {
         /// The site.
         site: String,
+        /// The name of the copy from then on; one that is free if left out.
+        name: Option<String>,
     },
-    /// Stops the node cleanly.
-    Stop,
+}
+
+/// What an enrolment token is to be good for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct TokenWanted {
+    /// The site, or a pattern such as `ship-*`.
+    pub site: String,
+    /// How many sites may use it.
+    pub uses: u32,
+    /// For how long.
+    pub valid_for: Duration,
+    /// Topics, or patterns, that the site may write; empty: all that are not internal.
+    pub write: Vec<String>,
+    /// Other sites, or patterns, whose records it may bring.
+    pub carry: Vec<String>,
 }
 
 /// What an operator gets.

@@ -28,7 +28,7 @@ mod token_file;
 pub use append::{AppendDone, ReceiptLine, SpanText};
 pub use backend::{
     AdminCommand, AdminReply, AppendReceipt, AppendRequest, Backend, Gap, ProducerName, ReadFrom,
-    ReadItem, ReadPage, ReadQuery, Span, Ticket,
+    ReadItem, ReadPage, ReadQuery, Span, Ticket, TokenWanted,
 };
 pub use client::{Client, ClientError, Event as FollowEvent, Follow, Lines, Target, encoded};
 pub use cursor::{Cursor, NotCursor};

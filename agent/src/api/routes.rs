@@ -14,7 +14,9 @@ use serde::Deserialize;
 use tokio::sync::watch;
 
 use super::append::{AppendOptions, Appending};
-use super::backend::{AdminCommand, AdminReply, Backend, ProducerName, ReadFrom, ReadQuery};
+use super::backend::{
+    AdminCommand, AdminReply, Backend, ProducerName, ReadFrom, ReadQuery, TokenWanted,
+};
 use super::body::{Pieces, pieces};
 use super::error::{ApiError, ErrorCode};
 use super::limits::{JSON_BODY_BYTES_MAX, PAGE_BYTES_MAX};
@@ -70,15 +72,16 @@ impl<N: Backend> Router<N> {
                 self.admin(AdminCommand::Revoke { site: site_name(site)? }).await
             }
             ["v1", "sites", site, "split"] if method == Method::POST => {
-                self.admin(AdminCommand::Split { site: site_name(site)? }).await
+                let mut query = Parameters::of(request.uri().query(), &["name"])?;
+                let name = query.text("name").map(|name| site_name(&name)).transpose()?;
+                self.admin(AdminCommand::Split { site: site_name(site)?, name }).await
             }
             ["v1", "tokens"] if method == Method::POST => {
                 self.admin(token_command(request).await?).await
             }
-            ["v1", "stop"] if method == Method::POST => self.admin(AdminCommand::Stop).await,
             ["v1", "topics", _, "records"] => Err(wrong_method(&method, "GET, POST")),
             ["v1", "status" | "sites"] => Err(wrong_method(&method, "GET")),
-            ["v1", "tokens" | "stop"] | ["v1", "sites", _, "revoke" | "split"] => {
+            ["v1", "tokens"] | ["v1", "sites", _, "revoke" | "split"] => {
                 Err(wrong_method(&method, "POST"))
             }
             _ => Err(ApiError::new(ErrorCode::NotFound, format!("there is no `{path}`"))
@@ -228,6 +231,10 @@ struct TokenBody {
     site: String,
     uses: Option<u32>,
     valid_for_s: Option<u64>,
+    #[serde(default)]
+    write: Vec<String>,
+    #[serde(default)]
+    carry: Vec<String>,
 }
 
 /// A week: long enough to carry a token to a ship, short enough to forget one.
@@ -248,7 +255,8 @@ async fn token_command(request: Request<Incoming>) -> Result<AdminCommand, ApiEr
     let valid_for = Duration::from_secs(body.valid_for_s.unwrap_or(TOKEN_VALID_FOR_S));
     let name = body.site.replace('*', "x");
     check_site(&name).map_err(|error| bad(error.to_string()))?;
-    Ok(AdminCommand::CreateToken { site: body.site, uses, valid_for })
+    let TokenBody { site, write, carry, .. } = body;
+    Ok(AdminCommand::CreateToken(TokenWanted { site, uses, valid_for, write, carry }))
 }
 
 fn readable_topic(topic: &str) -> Result<String, ApiError> {

@@ -38,7 +38,7 @@ pub struct LaneStatus {
     pub name: String,
     /// Seq of the record to come.
     pub next_seq: u64,
-    /// All below it is durable here.
+    /// All below it is durable at the next node, or here at a root.
     pub durable_seq: u64,
     /// All below it is durable at the root.
     pub root_seq: u64,
@@ -84,7 +84,7 @@ pub enum LinkState {
     Synced,
     /// Down until the next attempt.
     Waiting,
-    /// The hub refuses this node; trying again will not help.
+    /// The hub does not let this node in; it is tried again, but a person must act.
     Refused,
 }
 
@@ -156,9 +156,12 @@ pub struct SiteStatus {
     pub version: Option<String>,
     /// Records it had not yet brought when it was heard of last.
     pub behind_records: Option<u64>,
-    /// Time of the oldest of them, milliseconds since 1970.
+    /// Their bytes as stored, about.
+    pub behind_bytes: Option<u64>,
+    /// Timestamp of the oldest of them, milliseconds since 1970.
     pub oldest_unsent_ms: Option<i64>,
-    /// When its first lane will be full if it goes on as it did, milliseconds since 1970.
+    /// When its first lane will be full if it goes on appending as it did and brings nothing,
+    /// milliseconds since 1970.
     pub full_at_ms: Option<i64>,
     /// What is wrong with it, such as `copy`.
     pub alarms: Vec<String>,

@@ -19,7 +19,7 @@ use super::{Command, DataOptions, Exit, Failure};
 use crate::api::{AppendDone, Client, ReceiptLine, SpanText, encoded};
 use crate::clock;
 use crate::coordinates::{Coordinates, check_topic};
-use crate::quantity::count_text;
+use crate::quantity::{count_text, counted};
 
 pub(super) const HELP: &str = "\
 Append events to a topic, one JSON value a line
@@ -129,10 +129,14 @@ pub async fn run(
     runs.end(out).map_err(cannot_print)?;
     let summary = match &outcome {
         Ok(done) => summary(done),
-        Err(_) => format!("{} records written before the error", count_text(runs.records)),
+        Err(_) => format!("{} written before the error", counted(runs.records, "record")),
     };
     progress.finish(clock::monotonic(), &summary);
-    outcome.map(|_| Exit::Done)
+    let place = options.file.as_ref().map(|path| format!("{}: ", path.display()));
+    outcome.map(|_| Exit::Done).map_err(|failure| Failure {
+        message: format!("landfall append: {}{failure}", place.unwrap_or_default()),
+        ..failure
+    })
 }
 
 async fn receive(
@@ -152,7 +156,8 @@ async fn receive(
                     print_line(out, &line).map_err(cannot_print)?;
                 }
                 if let Some(first) = done.first_skipped.as_ref().filter(|_| !options.json) {
-                    eprintln!("landfall append: {} lines skipped; {first}", done.skipped);
+                    let skipped = counted(done.skipped, "line");
+                    eprintln!("landfall append: {skipped} skipped, the first: {first}");
                 }
                 return Ok(done);
             }
@@ -178,12 +183,12 @@ enum Line {
 }
 
 fn summary(done: &AppendDone) -> String {
-    let mut text = format!("{} records written", count_text(done.records));
+    let mut text = format!("{} written", counted(done.records, "record"));
     if done.duplicates > 0 {
         text.push_str(&format!(", {} there already", count_text(done.duplicates)));
     }
     if done.skipped > 0 {
-        text.push_str(&format!(", {} lines skipped", count_text(done.skipped)));
+        text.push_str(&format!(", {} skipped", counted(done.skipped, "line")));
     }
     text
 }

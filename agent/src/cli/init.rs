@@ -3,8 +3,9 @@
 use std::io::{Read, Write};
 
 use super::{Exit, Failure, InitOptions, JoinToken};
+use crate::config::Config;
 use crate::coordinates::check_site;
-use crate::daemon::create;
+use crate::daemon::{create, split};
 use crate::identity::token::Token;
 
 /// Makes the node, and writes to `out` what to do next.
@@ -16,6 +17,9 @@ pub fn run(options: &InitOptions, out: &mut impl Write) -> Result<Exit, Failure>
     let site = site_name(options, token.as_ref().map(|(token, _)| token))?;
     let toml = settings(options, token.as_ref().map(|(token, _)| token));
     let text = token.as_ref().map(|(_, text)| text.as_str());
+    if let (true, Some(text)) = (options.split, text) {
+        return split_copy(options, &site, text, out);
+    }
     let key = create(&options.data, &site, text, &toml)
         .map_err(|error| Failure::refused(format!("landfall init: {error}")))?;
     let data = options.data.display();
@@ -32,6 +36,32 @@ pub fn run(options: &InitOptions, out: &mut impl Write) -> Result<Exit, Failure>
         key.public()
     );
     printed.map_err(|error| Failure::refused(format!("landfall init: cannot print: {error}")))?;
+    Ok(Exit::Done)
+}
+
+/// Makes the copy of a node a site of its own.
+fn split_copy(
+    options: &InitOptions,
+    site: &str,
+    token: &str,
+    out: &mut impl Write,
+) -> Result<Exit, Failure> {
+    let refused =
+        |error: &dyn std::fmt::Display| Failure::refused(format!("landfall init: {error}"));
+    let config = Config::load(None, &options.data, [])?;
+    if let Some(told) = config.node.site.filter(|told| told != site) {
+        let text = format!("landfall.toml says `site = \"{told}\"`; remove that line first");
+        return Err(refused(&text));
+    }
+    let key = split(&options.data, site, token).map_err(|error| refused(&error))?;
+    let data = options.data.display();
+    let printed = writeln!(
+        out,
+        "The node in {data} is {site} from now on; what it holds stays.\nKey: {}\n\
+         It enrols at its hub when it next runs.\nRun it: landfall run --data {data}",
+        key.public()
+    );
+    printed.map_err(|error| refused(&error))?;
     Ok(Exit::Done)
 }
 

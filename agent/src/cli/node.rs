@@ -20,6 +20,8 @@ Options:
   --advertise ADDR   Address that tokens name, as host or host:port; may be repeated
   --join TOKEN       Enrol at a hub; `-` reads the token from standard input, `@FILE` from a file,
                      which keeps it out of the shell's history and the list of processes
+  --split            Give the copy of a node that is there a new key and the token's name, as
+                     `landfall sites split` says; what it holds stays
   --help             Show this
 ";
 
@@ -77,6 +79,8 @@ pub struct InitOptions {
     pub advertise: Vec<HostPort>,
     /// Where its token is.
     pub join: Option<JoinToken>,
+    /// Whether a node that is there gets another name.
+    pub split: bool,
 }
 
 /// Where an enrolment token is.
@@ -120,6 +124,7 @@ pub struct DoctorOptions {
 impl InitOptions {
     pub(super) fn parse(arguments: &mut Arguments<'_>) -> Result<Command, Stop> {
         let (mut site, mut listen, mut advertise, mut join) = (None, None, Vec::new(), None);
+        let mut split = false;
         while let Some(word) = arguments.next()? {
             match &word {
                 Word::Option(name) if name == "--site" => {
@@ -141,14 +146,20 @@ impl InitOptions {
                 Word::Option(name) if name == "--join" => {
                     join = Some(JoinToken::of(arguments.value(name)?));
                 }
+                Word::Option(name) if name == "--split" => split = true,
                 _ => return Err(arguments.unknown(&word).into()),
             }
+        }
+        if split && (join.is_none() || listen.is_some()) {
+            return Err(arguments
+                .wrong("`--split` goes with `--join TOKEN`, and no address")
+                .into());
         }
         if listen.is_none() && !advertise.is_empty() {
             return Err(arguments.wrong("`--advertise` is of no use without `--listen`").into());
         }
         let data = arguments.data()?.data;
-        Ok(Command::Init(Self { data, site, listen, advertise, join }))
+        Ok(Command::Init(Self { data, site, listen, advertise, join, split }))
     }
 }
 

@@ -1,9 +1,12 @@
 //! `landfall run`: runs a node until it is told to stop.
 
+use landfall_core::journal::Recovery;
+
 use super::{Exit, Failure, RunOptions};
 use crate::config::Config;
 use crate::daemon::{Daemon, Until, open};
 use crate::logging;
+use crate::quantity::{ByteSize, counted};
 
 /// Runs the node.
 ///
@@ -22,8 +25,7 @@ pub async fn run(options: &RunOptions) -> Result<Exit, Failure> {
         site = %opened.node.settings().site,
         log = %opened.node.journal().log(),
         epoch = %opened.node.journal().epoch(),
-        recovery = ?opened.recovery,
-        "opened"
+        "opened; {}", recovery_text(&opened.recovery)
     );
     let daemon = Daemon::start(opened, true).map_err(|error| refused(&error))?;
     if let Some(address) = daemon.listening {
@@ -33,6 +35,27 @@ pub async fn run(options: &RunOptions) -> Result<Exit, Failure> {
     let stopped =
         daemon.serve(&config, data, until, told).await.map_err(|error| refused(&error))?;
     Ok(if stopped.clean { Exit::Done } else { Exit::FailedCheck })
+}
+
+/// What a person should know of an opening, in a sentence.
+fn recovery_text(found: &Recovery) -> String {
+    let mut text = String::from(match (found.created, found.clean) {
+        (true, _) => "the journal is new",
+        (false, true) => "the journal had been closed in good order",
+        (false, false) => "the journal had not been closed in good order, and was recovered",
+    });
+    if let Some(torn) = &found.torn {
+        let bytes = ByteSize(torn.bytes.into());
+        text.push_str(&format!("; a torn commit of {bytes}, acknowledged to nobody, was cut"));
+    }
+    if found.damaged > 0 {
+        let places = counted(found.damaged.into(), "damaged place");
+        text.push_str(&format!("; {places} became gaps: see `landfall status`"));
+    }
+    if found.checkpoint_lost {
+        text.push_str("; its checkpoints were unreadable, so all of it was read");
+    }
+    text
 }
 
 /// Resolves when the system or a person tells the node to stop.

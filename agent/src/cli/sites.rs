@@ -11,21 +11,23 @@ use super::{Command, DataOptions, Exit, Failure};
 use crate::api::{AdminReply, Client, SiteStatus, encoded};
 use crate::clock;
 use crate::coordinates::check_site;
-use crate::quantity::count_text;
+use crate::quantity::{ByteSize, count_text};
 
 pub(super) const HELP: &str = "\
 List, revoke or split the sites of this hub
 
 Usage: landfall sites --data HUB [OPTION…]
        landfall sites --data HUB revoke SITE
-       landfall sites --data HUB split SITE
+       landfall sites --data HUB split SITE [--name NEW]
 
 revoke takes the site's rights and cuts its connections within seconds; what it brought stays.
-split settles that two copies of a site live on, as two sites from then on.
+split settles that a copy of a site lives on beside it, as a site of its own: it prints the token
+that tells the copy so.
 
 Options:
   --data DIR       The hub's directory
   --config FILE    Its configuration; landfall.toml in the directory if left out
+  --name NEW       The copy's name; SITE-2 or the next that is free if left out
   --json           Print one JSON object for machines
   --help           Show this
 ";
@@ -48,16 +50,17 @@ pub enum SitesAction {
     List,
     /// Take one's rights.
     Revoke(String),
-    /// Make two of one.
-    Split(String),
+    /// Make two of one, the second under this name.
+    Split(String, Option<String>),
 }
 
 impl SitesOptions {
     pub(super) fn parse(arguments: &mut Arguments<'_>) -> Result<Command, Stop> {
-        let (mut words, mut json) = (Vec::new(), false);
+        let (mut words, mut json, mut new) = (Vec::new(), false, None);
         while let Some(word) = arguments.next()? {
             match word {
                 Word::Option(name) if name == "--json" => json = true,
+                Word::Option(name) if name == "--name" => new = Some(arguments.value(&name)?),
                 Word::Plain(text) if words.len() < 2 => words.push(text),
                 _ => return Err(arguments.unknown(&word).into()),
             }
@@ -70,12 +73,18 @@ impl SitesOptions {
         let action = match words.as_slice() {
             [] => SitesAction::List,
             ["revoke", name] => SitesAction::Revoke(site(name)?),
-            ["split", name] => SitesAction::Split(site(name)?),
+            ["split", name] => {
+                let new = new.take().map(|new| site(&new)).transpose()?;
+                SitesAction::Split(site(name)?, new)
+            }
             [action @ ("revoke" | "split")] => {
                 return Err(arguments.wrong(format!("{action} which site?")).into());
             }
             _ => return Err(arguments.wrong("say `revoke SITE`, `split SITE` or nothing").into()),
         };
+        if new.is_some() {
+            return Err(arguments.wrong("`--name` goes with `split SITE`").into());
+        }
         Ok(Command::Sites(Self { node: arguments.data()?, action, json }))
     }
 }
@@ -94,8 +103,10 @@ pub async fn run(
         SitesAction::Revoke(site) => {
             client.admin(Method::POST, &format!("/v1/sites/{}/revoke", encoded(site)), None).await?
         }
-        SitesAction::Split(site) => {
-            client.admin(Method::POST, &format!("/v1/sites/{}/split", encoded(site)), None).await?
+        SitesAction::Split(site, new) => {
+            let new = new.as_ref().map(|new| format!("?name={}", encoded(new)));
+            let path = format!("/v1/sites/{}/split{}", encoded(site), new.unwrap_or_default());
+            client.admin(Method::POST, &path, None).await?
         }
     };
     let text = match reply {
@@ -105,7 +116,14 @@ pub async fn run(
         }
         AdminReply::Sites(sites) => sites_table(&sites, clock::wall().ms()),
         AdminReply::Done { message } => message + "\n",
-        AdminReply::Token(_) => return Err(Failure::refused("the node answered another question")),
+        AdminReply::Token(grant) => {
+            eprintln!(
+                "The copy goes on as {}. Stop it, and give its directory this token:\n  \
+                 landfall init --data COPY --split --join TOKEN",
+                grant.site
+            );
+            grant.token + "\n"
+        }
     };
     print_text(out, &text)
 }
@@ -119,8 +137,9 @@ pub fn sites_table(sites: &[SiteStatus], now_ms: i64) -> String {
         "last contact",
         "version",
         ">behind",
+        ">bytes",
         "oldest unsent",
-        "disk full",
+        "full",
         "alarms",
     ];
     let mut table = Table::new(&heads);
@@ -132,6 +151,7 @@ pub fn sites_table(sites: &[SiteStatus], now_ms: i64) -> String {
             time(site.last_contact_ms),
             site.version.clone().unwrap_or_else(|| "-".to_owned()),
             site.behind_records.map_or("-".to_owned(), count_text),
+            site.behind_bytes.map_or("-".to_owned(), |bytes| ByteSize(bytes).to_string()),
             time(site.oldest_unsent_ms),
             time(site.full_at_ms),
             site.alarms.join(", "),

@@ -1,6 +1,7 @@
 //! `landfall status`: how a node is, for people and for machines.
 
 use std::io::Write;
+use std::time::Duration;
 
 use super::arguments::{Arguments, Stop};
 use super::node::flag;
@@ -8,7 +9,7 @@ use super::sites::sites_table;
 use super::terminal::{Table, ago};
 use super::{Command, DataOptions, Exit, Failure};
 use crate::api::{Client, LinkState, LinkStatus, Status};
-use crate::quantity::{ByteSize, count_text};
+use crate::quantity::{ByteSize, count_text, counted, duration_text};
 
 pub(super) const HELP: &str = "\
 Show how the node is and what to do about it
@@ -79,17 +80,16 @@ pub fn status_text(status: &Status) -> String {
     }
     let streams = &status.streams;
     text.push_str(&format!(
-        "{} records in {} topics, {} own streams, {} of others\n\n",
-        count_text(streams.records),
-        streams.topics,
-        count_text(streams.own),
+        "{} in {}; {} of its own, {} of other sites\n\n",
+        counted(streams.records, "record"),
+        counted(streams.topics, "topic"),
+        counted(streams.own, "stream"),
         count_text(streams.others)
     ));
     text.push_str(&lanes_table(status));
     for fork in &status.forks {
         text.push_str(&format!(
-            "\nfork: {} of {} at offset {}, branches {}\n  {}\n",
-            fork.what,
+            "\nfork: {} at offset {}, branches {}\n  {}\n",
             fork.stream,
             fork.offset,
             fork.branches.join(" and "),
@@ -120,7 +120,11 @@ fn link_text(link: &LinkStatus, now_ms: i64) -> String {
         LinkState::Waiting => "down",
         LinkState::Refused => "refused",
     };
-    let mut text = format!("link: {state} since {}", ago(link.since_ms, now_ms));
+    let mut text = format!("link: {state}");
+    let seconds = u64::try_from(now_ms - link.since_ms).unwrap_or_default() / 1_000;
+    if seconds > 0 {
+        text.push_str(&format!(", for {}", duration_text(Duration::from_secs(seconds))));
+    }
     if let Some(address) = &link.address {
         text.push_str(&format!(", {address}"));
     }
@@ -128,7 +132,7 @@ fn link_text(link: &LinkStatus, now_ms: i64) -> String {
         text.push_str(&format!(" by {carrier}"));
     }
     if link.attempts > 1 {
-        text.push_str(&format!(", {} attempts", count_text(link.attempts)));
+        text.push_str(&format!(", {}", counted(link.attempts, "attempt")));
     }
     if !link.why.is_empty() {
         text.push_str(&format!("\n  {}", link.why));
@@ -137,16 +141,8 @@ fn link_text(link: &LinkStatus, now_ms: i64) -> String {
 }
 
 fn lanes_table(status: &Status) -> String {
-    let heads = [
-        "lane",
-        ">next seq",
-        ">durable",
-        ">at the root",
-        ">behind",
-        ">bytes",
-        ">used",
-        "when full",
-    ];
+    let heads =
+        ["lane", ">next seq", ">next node", ">root", ">behind", ">bytes", ">used", "when full"];
     let mut table = Table::new(&heads);
     for lane in &status.lanes {
         table.row([

@@ -25,6 +25,10 @@ Options:
   --config FILE       Its configuration; landfall.toml in the directory if left out
   --uses N            How many sites may use it; 1 if left out
   --valid-for TIME    For how long, such as 30m, 24h or 7d; 7d if left out
+  --write TOPIC       A topic, or a pattern such as 'engine-*', that it may write; may be repeated;
+                      all but internal ones if left out
+  --carry SITE        Another site, or a pattern, whose records it may bring, as a gateway does; may
+                      be repeated; nobody's if left out
   --json              Print one JSON object for machines
   --help              Show this
 ";
@@ -40,6 +44,10 @@ pub struct TokenOptions {
     pub uses: u32,
     /// For how long.
     pub valid_for: Option<Duration>,
+    /// What it may write.
+    pub write: Vec<String>,
+    /// Whose records it may bring.
+    pub carry: Vec<String>,
     /// Whether machines read it.
     pub json: bool,
 }
@@ -47,6 +55,7 @@ pub struct TokenOptions {
 impl TokenOptions {
     pub(super) fn parse(arguments: &mut Arguments<'_>) -> Result<Command, Stop> {
         let (mut site, mut uses, mut valid_for, mut json) = (None, 1, None, false);
+        let (mut write, mut carry) = (Vec::new(), Vec::new());
         while let Some(word) = arguments.next()? {
             match &word {
                 Word::Option(name) if name == "--uses" => uses = arguments.parsed(name)?,
@@ -57,6 +66,8 @@ impl TokenOptions {
                         || arguments.wrong(format!("`{text}` is no time; write such as 24h"));
                     valid_for = Some(duration.ok_or_else(wrong)?);
                 }
+                Word::Option(name) if name == "--write" => write.push(arguments.value(name)?),
+                Word::Option(name) if name == "--carry" => carry.push(arguments.value(name)?),
                 Word::Option(name) if name == "--json" => json = true,
                 Word::Plain(text) if site.is_none() => {
                     check_site(&text.replace('*', "x"))
@@ -70,7 +81,8 @@ impl TokenOptions {
         if uses == 0 {
             return Err(arguments.wrong("`--uses` must be at least 1").into());
         }
-        Ok(Command::Token(Self { node: arguments.data()?, site, uses, valid_for, json }))
+        let node = arguments.data()?;
+        Ok(Command::Token(Self { node, site, uses, valid_for, write, carry, json }))
     }
 }
 
@@ -83,7 +95,12 @@ pub async fn run(
     client: &Client,
     out: &mut impl Write,
 ) -> Result<Exit, Failure> {
-    let mut body = serde_json::json!({"site": options.site, "uses": options.uses});
+    let mut body = serde_json::json!({
+        "site": options.site,
+        "uses": options.uses,
+        "write": options.write,
+        "carry": options.carry,
+    });
     if let Some(valid_for) = options.valid_for {
         body["valid_for_s"] = valid_for.as_secs().into();
     }

@@ -81,7 +81,8 @@ section! {
     low "over a satellite, handshakes are sent twice.";
     high "on a lossy short link, the first loss is noticed late.";
 
-    /// Bytes a second to send at most. `none`: what the link carries.
+    /// Bytes of records a second to send at most. Lanes that go before `normal` are not held up by
+    /// it, but counted. `none`: what the link carries.
     rate_bytes_max: Option<ByteSize> = "none", Allowed::Size("1KiB", "100GiB");
     low "catching up takes longer than the link is there.";
     high "other users of the link get less.";
@@ -160,15 +161,10 @@ section! {
     low "readers cannot share the work.";
     high "each partition costs memory and bytes in every frontier.";
 
-    /// Whether its records go upstream `always`, only when asked for (`on_demand`), or `never`.
+    /// Whether its records go upstream `always` or `never`.
     replicate: Replicate = "always", Allowed::Word(Replicate::WORDS);
-    low "`never` and `on_demand`: the records are lost with this node.";
+    low "`never`: the records are lost with this node.";
     high "`always`: they cost bytes on the link.";
-
-    /// Whether only the newest record of each key is kept once it is durable at the root.
-    compacted: bool = "false", Allowed::Bool;
-    low "`false`: a table of current values grows like a log.";
-    high "`true`: the history of a key is lost.";
 }
 
 section! {
@@ -232,14 +228,10 @@ section! {
     low "nodes behind bad links never get in.";
     high "strangers hold places longer.";
 
-    /// Bytes a second that one node may send. `none`: no limit.
-    node_rate_bytes_max: Option<ByteSize> = "none", Allowed::Size("1KiB", "100GiB");
-    low "catching up takes longer.";
-    high "one node can take the whole link.";
-
-    /// How long a connection may be silent before it counts as lost.
+    /// How long a connection may be silent before it counts as lost. Below 20 s, set the same at
+    /// the nodes that dial: they say something every third of their own, or every 15 s.
     idle_timeout: Duration = "90s", Allowed::Duration("5s", "1h");
-    low "idle nodes must send more keep-alives.";
+    low "idle nodes must send more keep-alives, or are cut off between two of them.";
     high "a node that vanished is seen as connected for longer.";
 }
 
@@ -278,8 +270,6 @@ words! {
     enum Replicate {
         /// Always.
         Always = "always",
-        /// When asked for.
-        OnDemand = "on_demand",
         /// Never.
         Never = "never",
     }

@@ -38,7 +38,7 @@ fn a_full_file_is_read() {
          [upstream]\naddresses = ['[2001:db8::1]:4520']\nrate_bytes_max = '32KiB'\n\
          [storage]\nsegment_bytes = 1048576\npowersafe = true\n\
          [[lane]]\nname = 'all'\npriority = 3\nbudget_bytes = '2MiB'\non_full = 'drop_oldest'\n\
-         [[topic]]\nname = 'ais'\nlane = 'all'\npartitions = 4\nreplicate = 'on_demand'\n",
+         [[topic]]\nname = 'ais'\nlane = 'all'\npartitions = 4\nreplicate = 'never'\n",
     )
     .unwrap();
     assert_eq!(config.node.listen.unwrap().port(), 4520);
@@ -46,7 +46,7 @@ fn a_full_file_is_read() {
     assert_eq!(config.upstream.addresses[0].to_string(), "[2001:db8::1]:4520");
     assert_eq!(config.upstream.rate_bytes_max, Some(ByteSize(32 << 10)));
     assert_eq!(config.lanes[0].on_full, OnFull::DropOldest);
-    assert_eq!(config.topic("ais").unwrap().replicate, Replicate::OnDemand);
+    assert_eq!(config.topic("ais").unwrap().replicate, Replicate::Never);
 }
 
 #[test]

@@ -1,7 +1,11 @@
 //! What an operator asks of a hub: tokens, sites, revocation.
 
+use std::str::FromStr;
+use std::time::Duration;
+
 use super::machine::{Machine, now};
-use crate::api::{AdminCommand, AdminReply, ApiError, ErrorCode, TokenGrant};
+use crate::api::{AdminCommand, AdminReply, ApiError, ErrorCode, TokenGrant, TokenWanted};
+use crate::coordinates::check_site;
 use crate::entropy;
 use crate::identity::UnixSeconds;
 use crate::identity::registry::{self, SiteRecord, SiteState};
@@ -10,40 +14,68 @@ use crate::identity::token::{Token, TokenId, TokenSecret};
 use crate::identity::token_record::{self, SecretHash, TokenRecord};
 use crate::node::InternalRecord;
 
+/// How long a copy may take to be told its new name.
+const SPLIT_TOKEN_VALID_FOR: Duration = Duration::from_secs(7 * 86_400);
+
 impl Machine {
     pub(super) fn admin(&mut self, command: AdminCommand) -> Result<AdminReply, ApiError> {
         match command {
-            AdminCommand::CreateToken { site, uses, valid_for } => {
-                self.create_token(site, uses, valid_for)
-            }
+            AdminCommand::CreateToken(wanted) => self.create_token(wanted),
             AdminCommand::Sites => Ok(AdminReply::Sites(self.sites())),
             AdminCommand::Revoke { site } => self.revoke(&site),
-            AdminCommand::Split { site } => Err(ApiError::new(
-                ErrorCode::BadRequest,
-                format!("{site} can't be split yet; both copies are served under their epochs"),
-            )
-            .with_hint("stop the copy, then enrol it under a name of its own")),
-            AdminCommand::Stop => Err(ApiError::new(
-                ErrorCode::BadRequest,
-                "a node is stopped by its service manager, or with SIGTERM",
-            )),
+            AdminCommand::Split { site, name } => self.split(&site, name),
         }
     }
 
     fn create_token(
         &mut self,
+        TokenWanted { site, uses, valid_for, write, carry }: TokenWanted,
+    ) -> Result<AdminReply, ApiError> {
+        let write = match write.as_slice() {
+            [] => Rights::plain().write,
+            some => all_parsed(some, "neither a topic nor a pattern such as `engine-*`")?,
+        };
+        let carry = all_parsed(&carry, "neither a site nor a pattern such as `buoy-*`")?;
+        let rights = Rights { write, carry, ..Rights::default() };
+        self.make_token(site, uses, valid_for, rights, None)
+    }
+
+    /// A copy of a site becomes a site of its own, which may also bring what it has written as the
+    /// old one.
+    fn split(&mut self, site: &str, name: Option<String>) -> Result<AdminReply, ApiError> {
+        let sites = self.node.gate().sites();
+        let Some(record) = sites.record(site) else {
+            return Err(ApiError::new(ErrorCode::UnknownSite, format!("{site} is not registered")));
+        };
+        if let Some(taken) = name.iter().find(|name| sites.record(name).is_some()) {
+            let text = format!("{taken} is registered already");
+            return Err(ApiError::new(ErrorCode::Conflict, text).with_hint("choose another name"));
+        }
+        let mut names = (2_u64..).map(|number| format!("{site}-{number}"));
+        let free = names.find(|name| sites.record(name).is_none());
+        let Some(name) = name.or(free) else { unreachable!("numbers do not end") };
+        check_site(&name)
+            .map_err(|error| ApiError::new(ErrorCode::BadRequest, error.to_string()))?;
+        let mut rights = record.rights.clone();
+        rights.carry.push(parsed(site, "no site")?);
+        self.make_token(name, 1, SPLIT_TOKEN_VALID_FOR, rights, Some(site.to_owned()))
+    }
+
+    fn make_token(
+        &mut self,
         site: String,
         uses: u32,
-        valid_for: std::time::Duration,
+        valid_for: Duration,
+        rights: Rights,
+        split_from: Option<String>,
     ) -> Result<AdminReply, ApiError> {
         if self.advertise.is_empty() {
-            return Err(ApiError::new(ErrorCode::Conflict, "this node does not listen")
-                .with_hint("set listen, and advertise if it is behind NAT, in landfall.toml"));
+            let text = "this node names no address where other nodes reach it";
+            return Err(ApiError::new(ErrorCode::Conflict, text).with_hint(
+                "set `listen`, and `advertise` to a host name or address, in landfall.toml",
+            ));
         }
-        let pattern = site.parse().map_err(|_| {
-            let text = format!("`{site}` is neither a site nor a pattern such as `ship-*`");
-            ApiError::new(ErrorCode::BadRequest, text)
-        })?;
+        let pattern = parsed(&site, "neither a site nor a pattern such as `ship-*`")?;
         let wall = u64::try_from(now().wall.get() / 1_000).unwrap_or_default();
         let expires = UnixSeconds(wall.saturating_add(valid_for.as_secs()));
         let (mut id, mut secret) = ([0; 8], [0; TokenSecret::LENGTH]);
@@ -62,9 +94,11 @@ impl Machine {
             secret_hash: SecretHash::of(&token.secret),
             site_pattern: token.site.clone(),
             expires,
-            single_use: uses == 1,
+            uses_max: uses,
+            uses: 0,
             used_by: None,
-            rights: Rights::plain(),
+            rights,
+            split_from,
         };
         let text = token.to_text().map_err(|_| {
             ApiError::new(ErrorCode::BadRequest, "too many addresses to advertise in one token")
@@ -100,4 +134,12 @@ impl Machine {
         let text = "the registry could not be written; the disk may be full or failing";
         Err(ApiError::new(ErrorCode::DiskFull, text))
     }
+}
+
+fn parsed<T: FromStr>(text: &str, what: &str) -> Result<T, ApiError> {
+    text.parse().map_err(|_| ApiError::new(ErrorCode::BadRequest, format!("`{text}` is {what}")))
+}
+
+fn all_parsed<T: FromStr>(texts: &[String], what: &str) -> Result<Vec<T>, ApiError> {
+    texts.iter().map(|text| parsed(text, what)).collect()
 }

@@ -65,14 +65,14 @@ impl SiteGate {
         let Some(token) = self.tokens.token(id) else {
             return Err(refused("the token is unknown"));
         };
-        let used_by = Some(TokenUse { site: site.into(), key, at: now });
-        let used = token_record::TokenRecord { used_by, ..token.clone() };
+        let used = token.used(TokenUse { site: site.into(), key, at: now });
         let record = SiteRecord {
             key,
             rights: token.rights.clone(),
             state: SiteState::Active,
             enrolled_at: now,
             token: Some(id.to_string()),
+            split_from: token.split_from.clone(),
         };
         Ok(vec![
             InternalRecord {
@@ -135,6 +135,10 @@ impl Gate for SiteGate {
 
     fn may_write(&self, site: &str, origin: &str, topic: &str) -> bool {
         self.rights(site).is_some_and(|rights| rights.may_write(site, origin, topic))
+    }
+
+    fn split_from(&self, site: &str) -> Option<&str> {
+        self.sites.record(site)?.split_from.as_deref()
     }
 
     fn apply(&mut self, topic: &str, key: &[u8], value: Option<&[u8]>) {

@@ -152,7 +152,7 @@ impl Inspection {
     fn what(&self, fault: Fault) -> String {
         match fault {
             Fault::Body => "an entry is damaged: its checksum does not fit, or the disk can't \
-                            read it; its records become a gap when the node starts"
+                            read it; its records are missing, which is stated when they are sent"
                 .into(),
             Fault::TooLong(bytes) => format!("an entry says that it has {bytes} bytes"),
             Fault::Missing(from, to, _) => {

@@ -25,7 +25,8 @@ use crate::coordinates::{Coordinates, StreamName};
 use crate::identity::tls::HubKeys;
 use crate::media::FileMedia;
 use crate::node::{
-    Append, AppendOutcome, Direction, Event, LinkId, Node, Now, PeerKey, Phase, Refusal, Ticket,
+    Append, AppendOutcome, Direction, Event, LinkId, Node, Now, Parting, PeerKey, Phase, Refusal,
+    Ticket,
 };
 use crate::transport::{Channel, CloseCode, Connection, ConnectionId, Transport, TransportEvent};
 
@@ -58,6 +59,9 @@ pub struct Stopped {
 /// Inputs that are taken before a commit.
 const TURN_INPUTS_MAX: usize = 512;
 
+/// How long the last word of a session may take before its connection is closed.
+const LAST_WORD: Duration = Duration::from_millis(300);
+
 /// What the node thread holds.
 pub(super) struct Machine {
     pub(super) node: Node<FileMedia, SiteGate>,
@@ -73,6 +77,8 @@ pub(super) struct Machine {
     pub(super) seen: BTreeMap<String, i64>,
     pub(super) synced: watch::Sender<bool>,
     enrolling: bool,
+    /// Connections that end when the last word has had time to arrive: closing overtakes it.
+    closing: Vec<(Instant, Connection, String)>,
     waiting: BTreeMap<Ticket, (Waiting, String)>,
     produced: BTreeMap<Ticket, Taken>,
     ids: BTreeMap<ConnectionId, LinkId>,
@@ -124,6 +130,7 @@ impl Machine {
             seen: BTreeMap::new(),
             synced,
             enrolling: opened.token.is_some(),
+            closing: Vec::new(),
             waiting: BTreeMap::new(),
             produced: BTreeMap::new(),
             ids: BTreeMap::new(),
@@ -175,7 +182,8 @@ impl Machine {
     /// How long nothing needs to be done by itself.
     fn wait(&self) -> std::time::Duration {
         let due = self.node.poll_timeout().map(|(at, _)| at.since(now().instant));
-        let due = due.unwrap_or(Duration::from_secs(60)).millis();
+        let closing = self.closing.iter().map(|(at, ..)| at.since(now().instant));
+        let due = due.into_iter().chain(closing).min().unwrap_or(Duration::from_secs(60)).millis();
         std::time::Duration::from_millis(due.clamp(1, 60_000))
     }
 
@@ -215,6 +223,7 @@ impl Machine {
 
     /// Makes durable what the turn brought, and hands on what follows.
     fn turn_over(&mut self) {
+        self.close_due();
         self.node.commit(now());
         self.follow();
         self.note_enrolled();
@@ -222,6 +231,13 @@ impl Machine {
         self.commits.send_if_modified(|last| core::mem::replace(last, commit) != commit);
         let synced = self.node.is_synced() && self.is_up_or_root();
         self.synced.send_if_modified(|last| core::mem::replace(last, synced) != synced);
+    }
+
+    fn close_due(&mut self) {
+        let now = now().instant;
+        for (_, connection, why) in self.closing.extract_if(.., |(at, ..)| *at <= now) {
+            connection.close(CloseCode::DONE, &why);
+        }
     }
 
     /// Forgets the enrolment token once the upstream node has accepted this one.
@@ -253,24 +269,29 @@ impl Machine {
         match event {
             Event::Appended(ticket, outcome) => self.answer(ticket, outcome),
             Event::Dial => self.dial(),
-            Event::Close(link, why) => {
+            Event::Close(link, why, parting) => {
                 if let Some(peer) = self.links.remove(&link) {
                     tracing::info!(link = link.0, %why, "closing a connection");
-                    peer.connection.close(CloseCode::DONE, &why);
+                    let wait = if parting == Parting::Here { LAST_WORD } else { Duration::ZERO };
+                    let at = now().instant.plus(wait);
+                    self.closing.push((at, peer.connection, why.clone()));
                     self.node.handle_disconnected(link, &why, now());
                 }
             }
             Event::Alarm(alarm) => {
-                tracing::warn!(what = ?alarm.kind, subject = %alarm.subject, "{}", alarm.text);
+                let what = super::report::kind(alarm.kind);
+                tracing::warn!(what, subject = %alarm.subject, "{}", alarm.text);
             }
         }
     }
 
     fn dial(&mut self) {
         let Some(transport) = &self.transport else {
-            return self.node.handle_dial_failed("the network is off", now());
+            let why = "the node is not running; start it with `landfall run`";
+            return self.node.handle_dial_failed(why, now());
         };
-        tracing::info!(addresses = ?self.uplink.addresses, "dialing the upstream node");
+        let addresses = self.uplink.addresses.join(", ");
+        tracing::info!(addresses, "dialing the upstream node");
         let keys = HubKeys(self.uplink.keys.clone());
         let _network = self.network.enter();
         transport.dial(self.uplink.addresses.clone(), keys);
@@ -402,10 +423,29 @@ impl Machine {
         self.seen.extend(site.map(|site| (site, clock::wall().ms())));
     }
 
+    /// Waits until the peers have closed, as they do when they have heard the last word.
+    async fn hear_out(&mut self, inputs: &mut mpsc::Receiver<Input>) {
+        let patience = std::time::Duration::from_millis(LAST_WORD.millis());
+        let all_closed = async {
+            while !self.ids.is_empty() {
+                match inputs.recv().await {
+                    Some(Input::Transport(TransportEvent::Closed { connection, .. })) => {
+                        self.ids.remove(&connection);
+                    }
+                    Some(_) => {}
+                    None => return,
+                }
+            }
+        };
+        // Who does not answer in time hears of it as the connection ends.
+        let _ = tokio::time::timeout(patience, all_closed).await;
+    }
+
     async fn stop(mut self, mut inputs: mpsc::Receiver<Input>) -> Stopped {
         self.node.commit(now());
         self.node.part("the node is stopping");
         self.follow();
+        self.hear_out(&mut inputs).await;
         if let Some(transport) = self.transport.take() {
             let patience = std::time::Duration::from_secs(2);
             let shutdown =

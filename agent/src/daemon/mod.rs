@@ -21,6 +21,7 @@ mod producer;
 mod reader;
 mod report;
 mod run;
+mod split;
 #[cfg(test)]
 mod tests;
 
@@ -31,3 +32,4 @@ pub use machine::Stopped;
 pub use open::{Opened, StartError, create, open};
 pub use producer::{IN_FLIGHT_MAX, Producer, RecordTicket};
 pub use run::{Daemon, Until};
+pub use split::split;

@@ -45,6 +45,8 @@ pub enum StartError {
     NoNode(PathBuf),
     /// The directory holds a node already.
     Exists(PathBuf),
+    /// The node in the directory has that name already.
+    SameSite(PathBuf, String),
     /// The medium can't be opened.
     Media(MediaOpenError),
     /// The journal can't be opened.
@@ -71,9 +73,9 @@ pub enum StartError {
 /// The file that names the lanes in the order of their numbers.
 const LANES_FILE: &str = "lanes";
 /// The file with the node's name.
-const SITE_FILE: &str = "site";
+pub(super) const SITE_FILE: &str = "site";
 /// The file with the token that the node enrols with.
-const TOKEN_FILE: &str = "join.token";
+pub(super) const TOKEN_FILE: &str = "join.token";
 /// Slots for the node's own topics.
 const INTERNAL_SLOTS: u32 = 4;
 /// Streams that a node may hold.
@@ -116,6 +118,9 @@ pub fn create(
 /// # Errors
 /// See [`StartError`].
 pub fn open(data: &Path, config: Config) -> Result<Opened, StartError> {
+    if !data.join(SITE_FILE).exists() {
+        return Err(StartError::NoNode(data.into()));
+    }
     let lanes = lane_names(data, &config)?;
     let Layout { mut settings, journal: journal_config, shape } =
         Layout::of(data, &config, &lanes)?;
@@ -219,11 +224,10 @@ fn settings(site: &str, config: &Config, lanes: &[String]) -> Settings {
     let topic = |topic: &config::Topic| {
         let replicate = match topic.replicate {
             config::Replicate::Always => Replicate::Always,
-            config::Replicate::OnDemand => Replicate::OnDemand,
             config::Replicate::Never => Replicate::Never,
         };
         let lane = number(&topic.lane);
-        (topic.name.clone(), TopicSettings { lane, replicate, compacted: topic.compacted })
+        (topic.name.clone(), TopicSettings { lane, replicate, compacted: false })
     };
     let most = u64::try_from(config.upstream.backoff_max.as_millis()).unwrap_or(u64::MAX);
     Settings {
@@ -237,6 +241,7 @@ fn settings(site: &str, config: &Config, lanes: &[String]) -> Settings {
             config::TrimAt::Hop => TrimAt::Hop,
         },
         keep_acked_ms: u64::try_from(config.storage.keep_acked.as_millis()).unwrap_or(u64::MAX),
+        rate_bytes_max: config.upstream.rate_bytes_max.map(|rate| rate.0),
         backoff: BackoffConfig { most: Duration::from_millis(most), ..BackoffConfig::STANDARD },
         ..Settings::standard(site)
     }
@@ -264,7 +269,7 @@ fn journal_config(config: &Config, settings: &Settings) -> Result<JournalConfig,
     })
 }
 
-fn write_file(path: &Path, text: &str, mode: u32) -> std::io::Result<()> {
+pub(super) fn write_file(path: &Path, text: &str, mode: u32) -> std::io::Result<()> {
     let mut options = fs::OpenOptions::new();
     let mut file = options.write(true).create(true).truncate(true).mode(mode).open(path)?;
     file.write_all(text.as_bytes())?;
@@ -282,6 +287,11 @@ impl fmt::Display for StartError {
             Self::Exists(data) => {
                 write!(f, "there is a node in {} already; nothing was changed", data.display())
             }
+            Self::SameSite(data, site) => write!(
+                f,
+                "the node in {} is {site} already; was this to be done to its copy?",
+                data.display()
+            ),
             Self::Media(error) => error.fmt(f),
             Self::Journal(data, landfall_core::journal::OpenError::NewerFormat(format)) => write!(
                 f,

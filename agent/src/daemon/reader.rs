@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use landfall_core::batch::{Batch, PlacedRecord, batches};
+use landfall_core::batch::{Batch, BatchHead, PlacedRecord, batches};
 use landfall_core::control::GapBody;
 use landfall_core::entry::Kind;
+use landfall_core::frontier::Frontier;
 use landfall_core::journal::{Cursor as LaneCursor, ReadStep};
 use landfall_core::media::Media;
 use landfall_core::num::{CommitNo, Lane, Seq};
@@ -47,6 +48,8 @@ struct Filling<'q> {
     commit: CommitNo,
     /// Whether it became full before the entry at hand ended.
     overran: bool,
+    /// What of the topic was lost here.
+    lost: Vec<Gap>,
 }
 
 impl Readers {
@@ -66,6 +69,7 @@ impl Readers {
             index: places.index,
             commit: CommitNo::new(start.commit),
             overran: false,
+            lost: losses(node, query),
         };
         let skip = start.index;
         let end = fill(node, &mut places, &mut filling, (CommitNo::new(start.commit), skip));
@@ -110,6 +114,24 @@ impl Readers {
             }
         }
     }
+}
+
+/// What this node lost of what is asked for.
+fn losses<M: Media, G: Gate>(node: &Node<M, G>, query: &ReadQuery) -> Vec<Gap> {
+    let frontier = node.journal().frontier();
+    let losses = node.journal().losses().iter().filter_map(|loss| {
+        let stream = frontier.name(loss.stream?.0);
+        let origin = query.origin.as_deref().is_none_or(|origin| origin == stream.origin);
+        let partition = query.partition.is_none_or(|number| number == stream.partition.get());
+        let wanted = stream.topic == query.topic && origin && partition;
+        wanted.then(|| Gap {
+            stream: name(stream),
+            from: loss.from.get(),
+            to: loss.to.get(),
+            why: loss.reason.map(|reason| reason.to_string()).unwrap_or_default(),
+        })
+    });
+    losses.collect()
 }
 
 /// Fills a page. Returns whether nothing durable is behind it.
@@ -215,14 +237,25 @@ impl Filling<'_> {
             return;
         }
         let stream = name(gap.stream);
-        let (from, to, why) = (gap.branch.1.get(), gap.to.get(), gap.reason.to_string());
+        let (from, to, why) = (gap.from.get(), gap.to.get(), gap.reason.to_string());
         let cursor = Cursor { commit: self.commit.get(), index: self.index, ..self.cursor };
         self.items.push(ReadItem::Gap(Gap { stream, from, to, why }, cursor));
+    }
+
+    /// What was lost here just before a batch.
+    fn take_loss(&mut self, head: &BatchHead<'_>) {
+        let ends = |lost: &&Gap| lost.to == head.base.get() && lost.stream == name(head.stream);
+        if let Some(lost) = self.lost.iter().find(ends) {
+            self.items.push(ReadItem::Gap(lost.clone(), self.cursor));
+        }
     }
 
     fn take_data(&mut self, seq: Seq, body: &[u8], lane: &str, skip: u32) {
         let mut at = seq;
         for batch in batches(body, checksum()).map_while(Result::ok) {
+            if self.index >= skip {
+                self.take_loss(&batch.head);
+            }
             for placed in batch.records().map_while(Result::ok) {
                 if self.is_full() {
                     self.overran = true;

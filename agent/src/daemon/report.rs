@@ -50,16 +50,13 @@ impl Machine {
                 let root = self.node.root_seq(lane);
                 let (used_bytes, budget_bytes) = journal.usage(lane);
                 let behind = self.node.behind_records(lane);
-                let held = next.since(journal.seqs(lane).0).max(1);
                 LaneStatus {
                     name: told.name.clone(),
                     next_seq: next.get(),
                     durable_seq: hop.get(),
                     root_seq: root.get(),
                     behind_records: behind,
-                    // Records differ in size; what is behind is taken to be like the rest.
-                    behind_bytes: (u128::from(used_bytes) * u128::from(behind) / u128::from(held))
-                        as u64,
+                    behind_bytes: self.node.behind_bytes(lane),
                     budget_bytes,
                     used_bytes,
                     on_full: match told.on_full {
@@ -80,6 +77,7 @@ impl Machine {
             Phase::Up if self.node.is_synced() => LinkState::Synced,
             Phase::Up => LinkState::CatchingUp,
             Phase::Dialing | Phase::Greeting => LinkState::Connecting,
+            Phase::Waiting if state.refused => LinkState::Refused,
             Phase::Waiting => LinkState::Waiting,
         };
         Some(LinkStatus {
@@ -160,7 +158,7 @@ impl Machine {
             what: kind(alarm.kind).into(),
             place: alarm.subject.clone(),
             hint: alarm.text.clone(),
-            since_ms: clock::wall().ms(),
+            since_ms: alarm.since.get(),
         });
         alarms.collect()
     }
@@ -179,14 +177,22 @@ impl Machine {
                     SiteState::Active => "away",
                 };
                 let now = connected.then(|| clock::wall().ms());
+                let heard = self.node.standings().get(site);
+                let standing = heard.map(|heard| heard.standing);
+                let software = link.and_then(|link| link.software).map(str::to_owned);
+                let full_at = heard.and_then(|heard| {
+                    let wait = i64::try_from(heard.standing.full_in_ms?).ok()?;
+                    heard.at.get().checked_add(wait)
+                });
                 SiteStatus {
                     site: site.into(),
                     state: state.into(),
                     last_contact_ms: now.or_else(|| self.seen.get(site).copied()),
-                    version: link.and_then(|link| link.software).map(str::to_owned),
-                    behind_records: None,
-                    oldest_unsent_ms: None,
-                    full_at_ms: None,
+                    version: software.or_else(|| heard.map(|heard| heard.software.clone())),
+                    behind_records: standing.map(|standing| standing.behind_records),
+                    behind_bytes: standing.map(|standing| standing.behind_bytes),
+                    oldest_unsent_ms: standing.and_then(|standing| Some(standing.oldest?.get())),
+                    full_at_ms: full_at,
                     alarms: self
                         .node
                         .alarms()
@@ -199,7 +205,7 @@ impl Machine {
     }
 }
 
-fn kind(kind: AlarmKind) -> &'static str {
+pub(super) fn kind(kind: AlarmKind) -> &'static str {
     match kind {
         AlarmKind::Loss => "loss",
         AlarmKind::Gap => "gap",

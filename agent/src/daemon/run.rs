@@ -58,6 +58,7 @@ impl Daemon {
         let mut listening = None;
         let mut transport = None;
         if network {
+            warn_of_timeouts(&config);
             let (events, reported) = mpsc::channel(EVENTS_MAX);
             let made = Transport::new(
                 opened.key.clone(),
@@ -73,7 +74,7 @@ impl Daemon {
             transport = Some(made);
             tokio::spawn(forward(reported, inputs.clone()));
         }
-        let advertise = advertised(&config, listening);
+        let advertise = advertised(&config, listening.or(config.node.listen));
         let uplink = uplink(&config, &opened);
         let partitions: BTreeMap<_, _> =
             config.topics.iter().map(|topic| (topic.name.clone(), topic.partitions)).collect();
@@ -167,6 +168,18 @@ async fn forward(
     }
 }
 
+/// Silence after which a listener may cut off a node that dials with its usual settings.
+const IDLE_TIMEOUT_USUAL: Duration = Duration::from_secs(20);
+
+fn warn_of_timeouts(config: &Config) {
+    if config.node.listen.is_some() && config.hub.idle_timeout < IDLE_TIMEOUT_USUAL {
+        tracing::warn!(
+            "hub.idle_timeout is below 20 s: nodes that dial are cut off when they are idle, \
+             unless they have the same setting"
+        );
+    }
+}
+
 fn transport_settings(config: &Config) -> Settings {
     let base = match config.node.profile {
         Profile::Device => Settings::device(),
@@ -191,8 +204,10 @@ fn advertised(config: &Config, listening: Option<SocketAddr>) -> Vec<String> {
     if !config.node.advertise.is_empty() {
         return config.node.advertise.iter().map(ToString::to_string).collect();
     }
-    // Without its network the node can still say where it will listen.
-    listening.or(config.node.listen).iter().map(ToString::to_string).collect()
+    // Nobody reaches a node at "any address", nor at a port that is still to be chosen.
+    let reached = |address: &&SocketAddr| !address.ip().is_unspecified() && address.port() != 0;
+    let told = listening.or(config.node.listen);
+    told.iter().filter(reached).map(ToString::to_string).collect()
 }
 
 fn uplink(config: &Config, opened: &Opened) -> Uplink {

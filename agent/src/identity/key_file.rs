@@ -74,6 +74,15 @@ impl NodeKey {
         if let Some(key) = Self::load(data)? {
             return Ok(key);
         }
+        Self::replace(data, seed)
+    }
+
+    /// Makes a key from `seed` and stores it in place of the one that is there. The caller holds
+    /// the lock of the directory.
+    ///
+    /// # Errors
+    /// [`KeyFileFault`]; the old key is still there then.
+    pub fn replace(data: &Path, seed: [u8; 32]) -> Result<Self, KeyFileFault> {
         let path = data.join(NAME);
         let key = Self::from_seed(seed);
         store(data, &path, key.pkcs8()).map_err(|error| KeyFileFault::Io { path, error })?;

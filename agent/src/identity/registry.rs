@@ -30,6 +30,9 @@ pub struct SiteRecord {
     /// The token it came with (its text form), if it came with one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
+    /// The site that it was a copy of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split_from: Option<String>,
 }
 
 /// Whether a site is let in.
@@ -223,6 +226,7 @@ mod tests {
             state,
             enrolled_at: UnixSeconds(1_800_000_000),
             token: None,
+            split_from: None,
         }
     }
 

@@ -28,13 +28,24 @@ pub struct TokenRecord {
     pub site_pattern: SitePattern,
     /// From when on it is refused.
     pub expires: UnixSeconds,
-    /// Whether one site uses it up.
-    pub single_use: bool,
+    /// How many sites may enrol with it.
+    #[serde(default = "once")]
+    pub uses_max: u32,
+    /// How many have.
+    #[serde(default)]
+    pub uses: u32,
     /// The last site that came with it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used_by: Option<TokenUse>,
     /// What its site gets.
     pub rights: Rights,
+    /// The site whose copy is to enrol with it, if it is for that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split_from: Option<String>,
+}
+
+fn once() -> u32 {
+    1
 }
 
 /// Who came with a token, and when.
@@ -91,8 +102,8 @@ pub enum TokenVerdict {
     /// The hub has no such token.
     #[error("the hub does not know this token: it was withdrawn, or it is for another hub")]
     Unknown,
-    /// Another site, or another key, has used it up.
-    #[error("the token was used before: make a new one with `landfall token` at the hub")]
+    /// As many sites as it is for have used it.
+    #[error("the token was used up before: make a new one with `landfall token` at the hub")]
     Used,
     /// Its time is over.
     #[error("the token has expired: make a new one with `landfall token` at the hub")]
@@ -126,13 +137,11 @@ impl TokenRecord {
         if !self.secret_hash.is_of(secret) {
             return TokenVerdict::WrongSecret;
         }
-        if let Some(used) = &self.used_by {
-            if used.site == site && used.key == *key {
-                return TokenVerdict::Valid;
-            }
-            if self.single_use {
-                return TokenVerdict::Used;
-            }
+        if self.last_used_by(site, key) {
+            return TokenVerdict::Valid;
+        }
+        if self.uses >= self.uses_max {
+            return TokenVerdict::Used;
         }
         if now >= self.expires {
             return TokenVerdict::Expired;
@@ -141,6 +150,19 @@ impl TokenRecord {
             return TokenVerdict::WrongSite;
         }
         TokenVerdict::Valid
+    }
+
+    /// The record when a site has enrolled with it. Who came last and comes again, since the answer
+    /// got lost, is counted once.
+    #[must_use]
+    pub fn used(&self, by: TokenUse) -> Self {
+        let again = self.last_used_by(&by.site, &by.key);
+        let uses = if again { self.uses } else { self.uses.saturating_add(1) };
+        Self { uses, used_by: Some(by), ..self.clone() }
+    }
+
+    fn last_used_by(&self, site: &str, key: &PublicKey) -> bool {
+        self.used_by.as_ref().is_some_and(|used| used.site == site && used.key == *key)
     }
 }
 
@@ -222,15 +244,17 @@ mod tests {
             secret_hash: SecretHash::of(&secret()),
             site_pattern: "ship-*".parse().unwrap(),
             expires: EXPIRY,
-            single_use: true,
+            uses_max: 1,
+            uses: 0,
             used_by: None,
             rights: Rights::plain(),
+            split_from: None,
         }
     }
 
-    fn used(single_use: bool) -> TokenRecord {
-        let used_by = Some(TokenUse { site: "ship-17".into(), key: KEY, at: BEFORE });
-        TokenRecord { single_use, used_by, ..record() }
+    fn used(uses_max: u32) -> TokenRecord {
+        let by = TokenUse { site: "ship-17".into(), key: KEY, at: BEFORE };
+        TokenRecord { uses_max, ..record() }.used(by)
     }
 
     #[test]
@@ -245,15 +269,23 @@ mod tests {
 
     #[test]
     fn a_used_token_is_good_only_for_who_used_it() {
-        let judge = |site, key| used(true).verdict(&secret(), site, key, BEFORE);
+        let judge = |site, key| used(1).verdict(&secret(), site, key, BEFORE);
         assert_eq!(judge("ship-17", &KEY), TokenVerdict::Valid, "the answer had got lost");
         assert_eq!(judge("ship-17", &OTHER), TokenVerdict::Used);
         assert_eq!(judge("ship-18", &KEY), TokenVerdict::Used);
     }
 
     #[test]
-    fn a_token_for_many_lets_the_next_one_in() {
-        assert_eq!(used(false).verdict(&secret(), "ship-18", &OTHER, BEFORE), TokenVerdict::Valid);
+    fn a_token_for_two_lets_the_next_one_in_and_then_nobody() {
+        let judge = |token: &TokenRecord, site, key| token.verdict(&secret(), site, key, BEFORE);
+        let once = used(2);
+        assert_eq!(judge(&once, "ship-18", &OTHER), TokenVerdict::Valid);
+        let again = once.used(TokenUse { site: "ship-17".into(), key: KEY, at: BEFORE });
+        assert_eq!(again.uses, 1, "who comes again is counted once");
+        let twice = again.used(TokenUse { site: "ship-18".into(), key: OTHER, at: BEFORE });
+        let third = PublicKey::from_bytes([9; 32]);
+        assert_eq!(judge(&twice, "ship-19", &third), TokenVerdict::Used);
+        assert_eq!(judge(&twice, "ship-18", &OTHER), TokenVerdict::Valid, "its answer got lost");
     }
 
     #[test]

@@ -2,9 +2,11 @@
 
 use std::collections::VecDeque;
 
-use landfall_core::frontier::{Frontier, StreamIx};
+use landfall_core::frontier::{BranchIx, Frontier, Point, StreamIx};
 use landfall_core::gap::GapReason;
 use landfall_core::media::Media;
+use landfall_core::num::{Lane, Offset, Seq, Timestamp};
+use landfall_core::tables::Loss;
 
 use super::{Core, Event, Gate};
 
@@ -45,6 +47,8 @@ pub struct Alarm {
     pub subject: String,
     /// What exactly, and what to do.
     pub text: String,
+    /// When it was first raised.
+    pub since: Timestamp,
     /// How often it was raised.
     pub times: u64,
 }
@@ -81,9 +85,19 @@ impl Alarms {
 }
 
 impl<M: Media, G: Gate> Core<M, G> {
+    /// A site has no living copy any more, as far as is known.
+    pub(crate) fn end_copy_alarms(&mut self, site: &str) {
+        let of_site = |subject: &str| {
+            subject.strip_prefix(site).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        self.alarms
+            .alarms
+            .retain(|alarm| alarm.kind != AlarmKind::Copy || !of_site(&alarm.subject));
+    }
+
     /// Raises an alarm. The same one is told once and then only counted.
     pub(crate) fn alarm(&mut self, kind: AlarmKind, subject: String, text: String) {
-        let alarm = Alarm { kind, subject, text, times: 1 };
+        let alarm = Alarm { kind, subject, text, since: self.arrived_at.wall, times: 1 };
         if self.alarms.raise(&alarm) {
             self.events.push_back(Event::Alarm(alarm));
         }
@@ -113,6 +127,29 @@ impl<M: Media, G: Gate> Core<M, G> {
             };
             self.alarm(AlarmKind::Loss, subject, text);
         }
+    }
+
+    /// Records of this node can't be read, and no loss tells why: they were damaged since.
+    pub(crate) fn note_missing(
+        &mut self,
+        lane: Lane,
+        (first, end): (Seq, Seq),
+        ix: StreamIx,
+        from: Offset,
+        to: Point,
+    ) {
+        let kept = self.journal.seqs(lane).0;
+        let told = self.journal.losses().iter().any(|loss| {
+            loss.stream.is_some_and(|(of, _)| of == ix) && loss.from <= from && from < loss.to
+        });
+        if told || first == end || first < kept {
+            return;
+        }
+        let stream = Some((ix, BranchIx::MAIN));
+        let reason = Some(GapReason::Damage);
+        let (to, after) = (to.next, to.hash);
+        self.journal.note_loss(Loss { lane, first, end, stream, from, to, after, reason });
+        self.report_losses();
     }
 
     /// The printed name of a stream.

@@ -162,6 +162,10 @@ impl<M: Media, G: Gate> Node<M, G> {
         }
         self.settle_promises();
         self.core.trim_lanes(now);
+        self.say_standing(now);
+        if let Some(pace) = &mut self.core.pace {
+            pace.fill(now.instant);
+        }
         self.flush();
     }
 }
@@ -305,7 +309,14 @@ impl<M: Media, G: Gate> Core<M, G> {
                 Err(StageError::TooLarge | StageError::Frontier(_)) => {
                     return Err(Refusal::TooLarge);
                 }
-                Err(StageError::Media(MediaError::NoSpace)) => return Err(Refusal::NoSpace),
+                Err(StageError::Media(MediaError::NoSpace)) => {
+                    self.commit_staged();
+                    // Whatever fills the disk would take what is dropped too, so that nothing goes
+                    // that is nowhere else.
+                    if !self.trim(lane, true, now) {
+                        return Err(Refusal::NoSpace);
+                    }
+                }
                 Err(StageError::Media(_)) => return Err(Refusal::Media),
                 Err(_) => return Err(Refusal::BadRecord),
             }
@@ -367,9 +378,9 @@ impl<M: Media, G: Gate> Core<M, G> {
         self.settings.upstream && self.topics.goes_up(self.journal.frontier().name(ix).topic)
     }
 
-    /// The lane of a topic; the first if nobody knows the topic.
+    /// The lane of a topic; the default one if the topic may not be made here.
     pub(crate) fn lane_of_topic(&self, topic: &str) -> Lane {
-        self.topics.of(topic).map(|topic| topic.lane).unwrap_or_default()
+        self.topics.of(topic).map_or(self.settings.default_lane, |topic| topic.lane)
     }
 
     /// Synced here is durable at the root, for streams that go nowhere else.

@@ -17,6 +17,8 @@ pub struct DialState {
     pub why: String,
     /// Attempts since it was last up.
     pub attempts: u32,
+    /// Whether the upstream node does not let this one in, and a person must act.
+    pub refused: bool,
 }
 
 /// What is going on with the uplink.
@@ -41,7 +43,8 @@ pub(crate) struct Dialer {
 impl Dialer {
     pub(crate) fn new(config: BackoffConfig, now: Instant) -> Self {
         let why = "the node has just started".to_owned();
-        let state = DialState { phase: Phase::Waiting, since: now, why, attempts: 0 };
+        let state =
+            DialState { phase: Phase::Waiting, since: now, why, attempts: 0, refused: false };
         Self { backoff: Backoff::new(config, now), state }
     }
 
@@ -59,8 +62,14 @@ impl Dialer {
         self.state.why = why.to_owned();
         if phase == Phase::Up {
             self.state.attempts = 0;
+            self.state.refused = false;
             self.backoff.handle_opened(now);
         }
+    }
+
+    /// The upstream node does not let this one in.
+    pub(crate) fn refuse(&mut self) {
+        self.state.refused = true;
     }
 
     fn fail(&mut self, why: &str, random: u64, wait: Duration, now: Instant) {

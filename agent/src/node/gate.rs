@@ -57,6 +57,11 @@ pub trait Gate {
     /// Whether `site` may send records of a topic.
     fn may_write(&self, site: &str, origin: &str, topic: &str) -> bool;
 
+    /// The site that `site` was a copy of, until it was given a name of its own.
+    fn split_from(&self, _site: &str) -> Option<&str> {
+        None
+    }
+
     /// Takes in a record of one of the node's own topics, which is durable.
     fn apply(&mut self, topic: &str, key: &[u8], value: Option<&[u8]>);
 }

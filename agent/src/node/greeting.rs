@@ -34,6 +34,9 @@ impl<M: Media, G: Gate> Node<M, G> {
         assert!(session.is_some(), "the settings of sessions were checked");
         let Some(session) = session else { return };
         if direction == Direction::Up {
+            // If there still is a copy, it is told again.
+            let site = core.settings.site.clone();
+            core.end_copy_alarms(&site);
             state.sender = Some(Sender::new(core));
             // What was wanted in the session before is said again in this one.
             core.wants.clear();
@@ -60,6 +63,7 @@ impl Link {
                 let subject = self.state.peer_name();
                 core.alarm(AlarmKind::Peer, subject, format!("it was not let in: {text}"));
                 self.session.goodbye(code, &text);
+                self.state.parting = Some(text);
             }
         }
     }
@@ -160,6 +164,9 @@ impl<M: Media, G: Gate> Core<M, G> {
             code,
             GoodbyeCode::Shutdown | GoodbyeCode::Superseded | GoodbyeCode::Overloaded { .. }
         );
+        if let Some(dialer) = self.dialer.as_mut().filter(|_| code.needs_a_person()) {
+            dialer.refuse();
+        }
         if !harmless {
             self.alarm(AlarmKind::Peer, state.peer_name(), format!("it said goodbye: {text}"));
         }
@@ -223,6 +230,7 @@ impl<M: Media, G: Gate> Core<M, G> {
             }
             Direction::Down => {
                 self.note_living(state);
+                self.note_split(state);
                 self.check_promise(state);
                 self.ask_for_wants(state);
                 self.notes.push_back(Note::Arrived(state.id));

@@ -2,22 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use landfall_core::frontier::{BranchIx, Frontier, Point, StreamIx};
+use landfall_core::frontier::{BranchIx, Point, StreamIx};
 use landfall_core::media::Media;
 use landfall_core::num::{Epoch, Lane, LogId, Offset};
 use landfall_protocol::buffer::Growable;
 use landfall_protocol::channel::{Channel, LaneIndex};
-use landfall_protocol::message::{
-    Control, Diverged, DivergedKind, Durable, GoodbyeCode, LaneMessage, List, Promise, Refused,
-    RefusedCode, Scope, StreamPoint, Tip, Tips,
-};
+use landfall_protocol::message::{Control, GoodbyeCode, LaneMessage, Promise};
 use landfall_protocol::session::{self, Fault, Receiver, SendError, Session};
 use landfall_protocol::time::Instant;
 
 use super::feed::Feed;
 use super::giveback::Giveback;
+pub(crate) use super::say::{OwnedStream, Say};
 use super::sender::Sender;
-use super::{AlarmKind, Core, Event, Gate, Node, Now, PeerKey, Transmit};
+use super::{AlarmKind, Core, Event, Gate, Node, Now, Parting, PeerKey, Transmit};
 
 /// A connection, as the driver names it.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -82,6 +80,8 @@ pub(crate) struct LinkState {
     pub(crate) consumed: usize,
     /// A goodbye that is due.
     pub(crate) goodbye: Option<(GoodbyeCode, String)>,
+    /// What the last goodbye said: a transport that closes may overtake it.
+    pub(crate) parting: Option<String>,
     /// What seems to be lost, until it is known whether its writer is alive.
     pub(crate) doubts: Vec<super::twins::Doubt>,
     /// When something last came that nothing has proved yet.
@@ -100,27 +100,6 @@ pub(crate) struct PeerHello {
     pub(crate) promise: Option<Promise>,
     pub(crate) lanes: Vec<String>,
     pub(crate) enrol: Option<(String, Vec<u8>)>,
-}
-
-/// A control message that waits, with streams by their index.
-#[derive(Clone, Debug)]
-pub(crate) enum Say {
-    Tips { last: bool, tips: Vec<(StreamIx, Point, Offset)> },
-    TipsWanted,
-    Durable { scope: Scope, promise: Promise, points: Vec<(StreamIx, Point)> },
-    NeedFrom(StreamIx, Point),
-    Refused { stream: OwnedStream, code: RefusedCode, text: String },
-    Diverged { ix: StreamIx, kind: DivergedKind, at: Offset, held: Point },
-    CopySeen(Epoch),
-    PromiseLacking(Promise),
-}
-
-/// A stream that this node does not know.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(crate) struct OwnedStream {
-    pub(crate) origin: String,
-    pub(crate) topic: String,
-    pub(crate) partition: landfall_core::num::Partition,
 }
 
 /// The most bytes of a channel that wait for the session.
@@ -214,7 +193,9 @@ impl<M: Media, G: Gate> Node<M, G> {
         let dial = self.core.dialer.as_ref().and_then(super::dial::Dialer::poll_timeout);
         let unproven = self.links.values().filter_map(|link| link.state.proof_due());
         let read = self.core.read_again.map(|at| (at, "reading failed"));
-        sessions.chain(dial).chain(unproven).chain(read).min_by_key(|(at, _)| *at)
+        let pace = self.core.pace.as_ref().and_then(super::pace::Pace::poll_timeout);
+        let all = sessions.chain(dial).chain(unproven).chain(read).chain(pace);
+        all.min_by_key(|(at, _)| *at)
     }
 
     /// Deals with what a link's session reports and what it has to tell others.
@@ -239,9 +220,13 @@ impl<M: Media, G: Gate> Node<M, G> {
             session::Event::ProbeAnswered => self.on_twin(id),
             session::Event::ProbeSilent => self.on_dead_twin(id),
             session::Event::Closed(why) => {
-                let text = why.to_string();
+                let text = link.state.parting.take().unwrap_or_else(|| why.to_string());
                 self.core.blame(&link.state, why);
-                self.core.events.push_back(Event::Close(id, text));
+                let parting = match why {
+                    session::Closed::Peer(_) | session::Closed::TransportLost => Parting::There,
+                    _ => Parting::Here,
+                };
+                self.core.events.push_back(Event::Close(id, text, parting));
             }
             _ => {}
         }
@@ -315,6 +300,7 @@ impl Link {
     pub(crate) fn flush<M: Media, G: Gate>(&mut self, core: &mut Core<M, G>) {
         if let Some((code, text)) = self.state.goodbye.take() {
             self.session.goodbye(code, &text);
+            self.state.parting = Some(text);
         }
         while let Some(say) = self.state.says.front() {
             match say.send(core.journal.frontier(), &mut self.session) {
@@ -332,9 +318,13 @@ impl Link {
             self.session.handle_sent(Channel::CONTROL, bytes.len());
             return Some((Channel::CONTROL.number(), bytes));
         }
+        let up = self.state.direction == Direction::Up;
         core.lanes_by_priority().into_iter().find_map(|lane| {
-            let index = LaneIndex::new(lane.get())?;
+            let index = LaneIndex::new(lane.get()).filter(|_| !up || core.may_send(lane))?;
             let bytes = self.next_lane_bytes(core, lane, index)?;
+            if up {
+                core.note_sent(bytes.len());
+            }
             Some((Channel::of_lane(index).number(), bytes))
         })
     }
@@ -360,6 +350,7 @@ impl LinkState {
             says: VecDeque::new(),
             consumed: 0,
             goodbye: None,
+            parting: None,
             doubts: Vec::new(),
             unproven: None,
             rival: None,
@@ -390,56 +381,6 @@ impl<M: Media, G: Gate> Core<M, G> {
     }
 }
 
-impl Say {
-    fn send(
-        &self,
-        frontier: &impl Frontier,
-        session: &mut Session<Growable, 7>,
-    ) -> Result<(), SendError> {
-        let point = |ix: StreamIx, point: Point| StreamPoint {
-            stream: frontier.name(ix),
-            epoch: point.epoch,
-            next: point.next,
-            hash: point.hash,
-        };
-        match self {
-            Self::Tips { last, tips } => {
-                let tip = |(ix, at, first_kept): &(StreamIx, Point, Offset)| Tip {
-                    point: point(*ix, *at),
-                    first_kept: *first_kept,
-                };
-                let tips: Vec<_> = tips.iter().map(tip).collect();
-                let tips = List::new(&tips);
-                session.send_control(&Control::Tips(Tips { last: *last, tips }))
-            }
-            Self::TipsWanted => session.send_control(&Control::TipsWanted),
-            Self::Durable { scope, promise, points } => {
-                let streams: Vec<_> = points.iter().map(|(ix, at)| point(*ix, *at)).collect();
-                let streams = List::new(&streams);
-                let durable = Durable { scope: *scope, promise: *promise, streams };
-                session.send_control(&Control::Durable(durable))
-            }
-            Self::NeedFrom(ix, at) => session.send_control(&Control::NeedFrom(point(*ix, *at))),
-            Self::Refused { stream, code, text } => {
-                let stream = landfall_core::name::StreamId {
-                    origin: &stream.origin,
-                    topic: &stream.topic,
-                    partition: stream.partition,
-                };
-                session.send_control(&Control::Refused(Refused { stream, code: *code, text }))
-            }
-            Self::Diverged { ix, kind, at, held } => {
-                let held = point(*ix, *held);
-                session.send_control(&Control::Diverged(Diverged { kind: *kind, at: *at, held }))
-            }
-            Self::CopySeen(epoch) => session.send_control(&Control::CopySeen(*epoch)),
-            Self::PromiseLacking(promise) => {
-                session.send_control(&Control::PromiseLacking(*promise))
-            }
-        }
-    }
-}
-
 /// Where a session's messages go.
 struct Sink<'a, M: Media, G> {
     core: &'a mut Core<M, G>,
@@ -462,6 +403,7 @@ impl<M: Media, G: Gate> Receiver for Sink<'_, M, G> {
             Control::Diverged(diverged) => core.on_diverged(&diverged),
             Control::CopySeen(epoch) => core.on_copy_seen(epoch),
             Control::PromiseLacking(promise) => core.on_promise_lacking(state, promise),
+            Control::Standing(standing) => core.on_standing(state, standing, self.now),
             _ => {}
         }
         Ok(())

@@ -27,14 +27,17 @@ mod late;
 mod link;
 mod lookup;
 mod note;
+mod pace;
 mod progress;
 mod promise;
 mod refused;
 mod repair;
 mod retain;
 mod root;
+mod say;
 mod sender;
 mod settings;
+mod standing;
 mod statement;
 mod tips;
 mod twins;
@@ -47,6 +50,7 @@ pub use dial::{DialState, Phase};
 pub use gate::{Admission, Gate, InternalRecord, OpenGate, PeerKey};
 pub use link::{Direction, LinkId, LinkView};
 pub use settings::{LaneSettings, OnFull, Replicate, Settings, TopicSettings, TrimAt};
+pub use standing::HeardStanding;
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -93,10 +97,19 @@ pub enum Event {
     Appended(Ticket, AppendOutcome),
     /// The upstream node is to be dialed.
     Dial,
-    /// Close this link once what was polled for it has been sent.
-    Close(LinkId, String),
+    /// Close this link once what was polled for it has been sent, for this reason.
+    Close(LinkId, String, Parting),
     /// Something a person should know.
     Alarm(Alarm),
+}
+
+/// Who ended a session.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Parting {
+    /// This node, whose last word should still arrive.
+    Here,
+    /// The peer, or nobody; nothing more is to be said.
+    There,
 }
 
 /// A node over its journal.
@@ -131,6 +144,9 @@ pub(crate) struct Core<M: Media, G> {
     pub(crate) wants: repair::Wants,
     /// The sessions from below.
     pub(crate) living: BTreeMap<LinkId, twins::Living>,
+    pub(crate) standings: standing::Standings,
+    /// The cap on what is sent to the upstream node.
+    pub(crate) pace: Option<pace::Pace>,
     /// What one link has to tell others.
     pub(crate) notes: VecDeque<note::Note>,
     /// What came in and was not yet durable is gone: the peers must begin again.
@@ -181,6 +197,8 @@ impl<M: Media, G: Gate> Node<M, G> {
             gaps: late::Gaps::default(),
             wants: repair::Wants::new(),
             living: BTreeMap::new(),
+            standings: standing::Standings::default(),
+            pace: settings.rate_bytes_max.map(|rate| pace::Pace::new(rate, now.instant)),
             notes: VecDeque::new(),
             reset_links: false,
             arrived_at: now,
@@ -258,14 +276,16 @@ impl<M: Media, G: Gate> Node<M, G> {
         self.core.not_promised(lane, |branch| branch.root)
     }
 
+    /// Bytes of a lane that are to be replicated and not yet durable at the root. Records differ in
+    /// size; these are taken to be like the rest.
+    pub fn behind_bytes(&self, lane: Lane) -> u64 {
+        self.core.bytes_of(lane, self.behind_records(lane))
+    }
+
     /// Whether a topic is in a lane that goes before the default one.
     pub fn is_urgent(&self, topic: &str) -> bool {
-        let priority = |lane: Lane| {
-            let lane = self.core.settings.lanes.get(usize::from(lane.get()));
-            lane.map(|lane| lane.priority).unwrap_or_default()
-        };
         let lane = self.core.topics.of(topic).map(|topic| topic.lane);
-        lane.is_some_and(|lane| priority(lane) > priority(self.core.settings.default_lane))
+        lane.is_some_and(|lane| self.core.lane_is_urgent(lane))
     }
 
     /// Appends a record to one of the node's own topics. Returns whether it is durable.
@@ -297,6 +317,15 @@ impl<M: Media, G: Gate> Core<M, G> {
     /// The journal at the root, if it is known.
     pub(crate) fn root(&self) -> Option<LogId> {
         if self.settings.upstream { self.root_log } else { Some(self.journal.log()) }
+    }
+
+    /// Whether a lane goes before the default one.
+    pub(crate) fn lane_is_urgent(&self, lane: Lane) -> bool {
+        let priority = |lane: Lane| {
+            let lane = self.settings.lanes.get(usize::from(lane.get()));
+            lane.map(|lane| lane.priority).unwrap_or_default()
+        };
+        priority(lane) > priority(self.settings.default_lane)
     }
 
     /// A random number: SplitMix64 over the seed (Steele, Lea, Flood, 2014).

@@ -4,19 +4,19 @@
 //! It begins behind what is known to be durable at the upstream node, or, if that is another node
 //! than last time, behind what is durable at the root.
 
+mod stated;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use landfall_core::batch::{Batch, batches};
-use landfall_core::control::{BranchBody, GapBody};
 use landfall_core::entry::Kind;
 use landfall_core::frontier::{Branch, BranchIx, Frontier, Point, StreamIx};
-use landfall_core::gap::GapReason;
 use landfall_core::journal::{Cursor, Entry, ReadStep, Reader};
 use landfall_core::limits::JOINED_BYTES_MAX;
 use landfall_core::media::Media;
 use landfall_core::num::{Lane, Offset, Seq};
 use landfall_protocol::channel::LaneIndex;
-use landfall_protocol::message::{self, LaneMessage, Purpose, Refused, StreamPoint};
+use landfall_protocol::message::{self, LaneMessage, Purpose, Refused};
 
 use super::joiner::Joiner;
 use super::link::{Link, LinkState};
@@ -50,6 +50,8 @@ pub(crate) struct LaneSender {
     pub(crate) flights: VecDeque<Flight>,
     /// Streams whose end is stated to be missing.
     pub(crate) gone: VecDeque<(StreamIx, Offset)>,
+    /// The last seqs that could not be read.
+    missing: (Seq, Seq),
 }
 
 impl Sender {
@@ -201,7 +203,10 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
                     seq = seq.or(Some(entry.header.seq));
                     self.turn(&entry, &mut joiner, limit, room)
                 }
-                ReadStep::Missing(..) => Turn::On,
+                ReadStep::Missing(first, end) => {
+                    self.lane().missing = (first, end);
+                    Turn::On
+                }
                 ReadStep::End | ReadStep::TooLong(_) => Turn::End,
                 ReadStep::Failed(error) => {
                     self.core.read_failed(error);
@@ -265,6 +270,10 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
         if !joiner.takes(entry.path, bytes, limit) || bytes + ENTRY_OVERHEAD > room {
             return Turn::Flush;
         }
+        // What is said before a batch must not overtake what is joined so far.
+        if !joiner.is_empty() && wanted.iter().any(|(ix, batch)| self.skips(*ix, batch.head.base)) {
+            return Turn::Flush;
+        }
         for (ix, batch) in &wanted {
             match self.prepare(*ix, batch.head.base, batch.head.before, batch.head.epoch) {
                 Some(true) => {}
@@ -297,6 +306,11 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
         end.next > branch.map(promised).or(all).unwrap_or_default()
     }
 
+    /// Whether a batch does not go on from what was sent of its stream.
+    fn skips(&self, ix: StreamIx, base: Offset) -> bool {
+        base > self.sender.sent.get(&ix).copied().unwrap_or_default()
+    }
+
     /// Says what must be said before a batch: that its stream begins in its middle, or that
     /// something before it is missing. Whether it may be sent; none if it must wait for room.
     fn prepare(
@@ -326,103 +340,10 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
         }
     }
 
-    /// Says that a stream begins in its middle here: behind what is durable at the root, and, if
-    /// more is gone than that, behind a gap.
-    fn say_start(&mut self, ix: StreamIx, at: Point) -> bool {
-        let branch = self.core.journal.frontier().branch(ix, BranchIx::MAIN);
-        let root = branch.map(|branch| branch.root).unwrap_or_default();
-        let own = self.core.journal.frontier().name(ix).origin == self.core.settings.site;
-        if root >= at.next || root == Offset::ZERO || !own {
-            return self.say_begin(ix, at, root);
-        }
-        let rooted = Point { next: root, hash: None, ..at };
-        self.say_begin(ix, rooted, root) && self.say_gap(ix, root, at)
-    }
-
-    fn say_begin(&mut self, ix: StreamIx, at: Point, root: Offset) -> bool {
-        let stream = self.core.journal.frontier().name(ix);
-        let begin = message::Begin {
-            point: StreamPoint { stream, epoch: at.epoch, next: at.next, hash: at.hash },
-            durable_at: self.core.rooted_at.log().filter(|_| root >= at.next),
-            reason: GapReason::NeverReceived,
-        };
-        let frame = self.link.frame(self.index, &LaneMessage::Begin(begin));
-        self.ready(frame)
-    }
-
-    fn say_gap(&mut self, ix: StreamIx, from: Offset, to: Point) -> bool {
-        let reason = self.core.gap_reason(ix, from);
-        self.say_gap_for(ix, from, to, reason)
-    }
-
-    pub(crate) fn say_gap_for(
-        &mut self,
-        ix: StreamIx,
-        from: Offset,
-        to: Point,
-        reason: GapReason,
-    ) -> bool {
-        let stream = self.core.journal.frontier().name(ix);
-        let (next, epoch, after) = (to.next, to.epoch, to.hash);
-        let gap = message::Gap { stream, from, to: next, epoch, reason, after };
-        let frame = self.link.frame(self.index, &LaneMessage::Gap(gap));
-        self.ready(frame)
-    }
-
     fn ready(&mut self, frame: Option<Vec<u8>>) -> bool {
         let made = frame.is_some();
         self.lane().ready.extend(frame);
         made
-    }
-
-    fn relay_gap(&mut self, body: &[u8]) -> Turn {
-        let Ok(gap) = GapBody::decode(body) else { return Turn::On };
-        let Some(ix) = self.core.journal.frontier().find(gap.stream) else { return Turn::On };
-        let end = Point { epoch: gap.branch.0, next: gap.to, hash: gap.after };
-        if !self.is_wanted(ix, gap.stream.topic, end) {
-            return Turn::On;
-        }
-        let sent = self.sender.sent.get(&ix).copied();
-        let message = message::Gap {
-            stream: gap.stream,
-            from: sent.unwrap_or(gap.from).clamp(gap.from, gap.to),
-            to: gap.to,
-            epoch: gap.branch.0,
-            reason: gap.reason,
-            after: gap.after,
-        };
-        let frame = self.link.frame(self.index, &LaneMessage::Gap(message));
-        self.sender.sent.insert(ix, sent.unwrap_or_default().max(gap.to));
-        if self.ready(frame) { Turn::On } else { Turn::Flush }
-    }
-
-    fn relay_branch(&mut self, body: &[u8]) -> Turn {
-        let Ok(begun) = BranchBody::decode(body) else { return Turn::On };
-        let Some(ix) = self.core.journal.frontier().find(begun.stream) else { return Turn::On };
-        if begun.durable_at.is_none() || !self.is_wanted(ix, begun.stream.topic, begun.at) {
-            return Turn::On;
-        }
-        let (epoch, next, hash) = (begun.at.epoch, begun.at.next, begun.at.hash);
-        let message = message::Begin {
-            point: StreamPoint { stream: begun.stream, epoch, next, hash },
-            durable_at: begun.durable_at,
-            reason: GapReason::NeverReceived,
-        };
-        let frame = self.link.frame(self.index, &LaneMessage::Begin(message));
-        self.sender.sent.insert(ix, next);
-        if self.ready(frame) { Turn::On } else { Turn::Flush }
-    }
-
-    /// States that streams which are wanted again are gone up to their tips.
-    fn state_gone(&mut self) {
-        while let Some((ix, from)) = self.lane().gone.front().copied() {
-            let tip = self.core.journal.frontier().tip(ix);
-            if tip.next > from && !self.say_gap(ix, from, tip) {
-                return;
-            }
-            self.lane().gone.pop_front();
-            self.sender.sent.insert(ix, tip.next);
-        }
     }
 
     fn flush(&mut self, joiner: &mut Joiner, seq: Seq) {
@@ -456,28 +377,6 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
 const ROOM_MIN: usize = 8 * 1_024;
 
 impl<M: Media, G: Gate> Core<M, G> {
-    /// Why records of a stream of this node are missing from an offset on.
-    fn gap_reason(&self, ix: StreamIx, from: Offset) -> GapReason {
-        let losses = self.journal.losses().iter();
-        let here = |loss: &&landfall_core::tables::Loss| {
-            loss.stream.is_some_and(|(of, _)| of == ix) && loss.from <= from && from < loss.to
-        };
-        let loss = losses.rev().find(here).and_then(|loss| loss.reason);
-        let branch = self.journal.frontier().branch(ix, BranchIx::MAIN);
-        match (loss, branch) {
-            (Some(reason), _) => reason,
-            (None, Some(branch)) if branch.root > from => match self.rooted_at.log() {
-                // Another root was never promised them.
-                Some(log) if self.root_log.is_some_and(|root| root != log) => {
-                    GapReason::NeverReceived
-                }
-                _ => GapReason::AcknowledgedThenLost,
-            },
-            (None, Some(branch)) if branch.hop > from => GapReason::HopLost,
-            _ => GapReason::Dropped,
-        }
-    }
-
     /// The upstream node does not take a stream.
     pub(crate) fn on_refused(&mut self, state: &mut LinkState, refused: &Refused<'_>) {
         let (Some(sender), Some(ix)) =

@@ -31,6 +31,8 @@ pub struct Settings {
     pub keep_acked_ms: u64,
     /// When to dial again.
     pub backoff: BackoffConfig,
+    /// Bytes a second that are sent to the upstream node at most.
+    pub rate_bytes_max: Option<u64>,
     /// Bytes that a peer may have under way to this node.
     pub credit_bytes: u64,
     /// Bytes of a lane that the transport may hold unsent.
@@ -82,8 +84,6 @@ pub struct TopicSettings {
 pub enum Replicate {
     /// Always.
     Always,
-    /// When the upstream node asks for it.
-    OnDemand,
     /// Never.
     Never,
 }
@@ -124,6 +124,7 @@ impl Settings {
             trim_at: TrimAt::Root,
             keep_acked_ms: 24 * 60 * 60 * 1_000,
             backoff: BackoffConfig::STANDARD,
+            rate_bytes_max: None,
             credit_bytes: 2 * 1024 * 1024,
             lane_bytes: 512 * 1024,
         }
@@ -155,8 +156,9 @@ impl Topics {
         self.named.get(topic).copied().or(self.standard)
     }
 
-    /// Whether records of a topic are sent to the upstream node.
+    /// Whether records of a topic are sent to the upstream node. Those of a topic that may not be
+    /// made here are: they came from below, or from a time when it might.
     pub(crate) fn goes_up(&self, topic: &str) -> bool {
-        self.of(topic).is_some_and(|topic| topic.replicate == Replicate::Always)
+        self.of(topic).is_none_or(|topic| topic.replicate == Replicate::Always)
     }
 }

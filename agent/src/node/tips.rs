@@ -208,7 +208,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         let site = self.settings.site.clone();
         let text = format!(
             "another node is connected as {site}, under epoch {epoch}, and is alive. Both are \
-             served. If one is a copy, stop it and enrol it under a name of its own."
+             served. Settle it at the hub: landfall sites split {site}"
         );
         self.alarm(AlarmKind::Copy, site, text);
     }

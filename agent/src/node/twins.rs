@@ -48,6 +48,16 @@ impl<M: Media, G: Gate> Core<M, G> {
         }
     }
 
+    /// A copy has come under its own name: if it was the last one, its original has none any more.
+    pub(crate) fn note_split(&mut self, state: &LinkState) {
+        let site = state.site.as_deref().unwrap_or_default();
+        let Some(original) = self.gate.split_from(site).map(str::to_owned) else { return };
+        let living = self.living.values().filter(|living| living.site == original).count();
+        if living < 2 {
+            self.end_copy_alarms(&original);
+        }
+    }
+
     /// Who else writes as the site of a link under an epoch.
     pub(crate) fn writer_of(&self, state: &LinkState, epoch: Epoch) -> Writer {
         let site = state.site.as_deref().unwrap_or_default();
@@ -98,7 +108,7 @@ impl<M: Media, G: Gate> Node<M, G> {
         let site = self.links.get(&id).map(|link| link.state.peer_name()).unwrap_or_default();
         let text = format!(
             "two nodes are connected as {site}, under epochs {old} and {new}, and both are alive. \
-             Both are served. Stop the copy, and enrol it under a name of its own."
+             Both are served. Settle it: landfall sites split {site}"
         );
         self.core.alarm(AlarmKind::Copy, site, text);
     }

@@ -239,7 +239,7 @@ pub enum CloseReason {
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum DialFailure {
     /// No address was given.
-    #[error("no address to dial: set `upstream` to the hub's host:port")]
+    #[error("no address to dial: set `upstream.addresses` to the hub's host:port")]
     NoAddress,
     /// A name could not be resolved.
     #[error("{address}: cannot be resolved ({why}); check the name, the port and the resolver")]
@@ -259,7 +259,7 @@ pub enum DialFailure {
         address: SocketAddr,
     },
     /// There was an answer, but no connection.
-    #[error("{address}: {why}")]
+    #[error("{address}: {why}; check that the hub runs there")]
     Refused {
         /// Where.
         address: SocketAddr,

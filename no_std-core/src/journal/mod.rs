@@ -158,6 +158,12 @@ impl<M: Media, T: Tables> Journal<M, T> {
         self.parts.losses.all()
     }
 
+    /// Notes a loss that was found while reading. It is stored with the next checkpoint; until
+    /// then, reading finds it again.
+    pub fn note_loss(&mut self, loss: Loss) {
+        self.parts.losses.push(loss);
+    }
+
     /// How many segments were given up because the medium failed to write or sync them.
     pub fn poisoned(&self) -> u64 {
         self.poisoned

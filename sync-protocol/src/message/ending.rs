@@ -103,6 +103,18 @@ impl GoodbyeCode {
         }
     }
 
+    /// Whether trying again is of no use until a person has done something.
+    pub const fn needs_a_person(self) -> bool {
+        matches!(
+            self,
+            Self::NotEnrolled
+                | Self::Revoked
+                | Self::TokenRefused
+                | Self::Incompatible
+                | Self::Loop
+        )
+    }
+
     const fn number(self) -> u8 {
         match self {
             Self::Shutdown => 1,

@@ -9,7 +9,7 @@ use landfall_protocol::limits::{FRAME_BYTES_MIN, STREAMS_MAX};
 use landfall_protocol::message::{
     Begin, Control, Decoded, Diverged, DivergedKind, Durable, Enrol, Entry, Features, Gap, Goodbye,
     GoodbyeCode, Hello, Introduction, LaneMessage, LaneOffer, Lanes, List, Opened, Promise,
-    Purpose, Refused, RefusedCode, Scope, StreamPoint, Terms, Tip, Tips,
+    Purpose, Refused, RefusedCode, Scope, Standing, StreamPoint, Terms, Tip, Tips,
 };
 use landfall_protocol::time::Duration;
 use proptest::prelude::*;
@@ -115,6 +115,13 @@ fn every_control_message_comes_back() {
         Control::PromiseLacking(promise()),
         Control::Probe(3),
         Control::ProbeAnswer(4),
+        Control::Standing(Standing::default()),
+        Control::Standing(Standing {
+            behind_records: COUNTER_MAX,
+            behind_bytes: 7,
+            oldest: Some(Timestamp::new(-1)),
+            full_in_ms: Some(60_000),
+        }),
     ] {
         assert_comes_back(message);
     }

@@ -232,7 +232,7 @@ impl World {
             match event {
                 Event::Appended(ticket, outcome) => self.on_appended(name, ticket, outcome),
                 Event::Dial => self.dial(name),
-                Event::Close(link, why) => self.close(name, link, &why),
+                Event::Close(link, why, _) => self.close(name, link, &why),
                 Event::Alarm(alarm) => {
                     self.trace.alarm(self.now, name, &alarm);
                     reboot |= alarm.kind == landfall::node::AlarmKind::Journal;

@@ -143,3 +143,58 @@ async fn a_copy_that_runs_beside_its_original_is_noticed_and_both_are_served() {
         assert_same(values(&twins.fleet.hub, "log").await.unwrap(), &all);
     }
 }
+
+#[tokio::test]
+async fn a_copy_that_is_split_off_goes_on_as_a_site_of_its_own() {
+    for point in [Point::Fresh, Point::More] {
+        println!("{point:?}");
+        let mut twins = Twins::at(point).await;
+        let mut ship = twins.ship.run_up().await.unwrap();
+        let mut copy = twins.copy.run_up().await.unwrap();
+        let told = twins.hub.until("the hub reports a copy", |status| {
+            alarms(&status).contains(&"copy").then_some(())
+        });
+        told.await.unwrap();
+        let original = lines("original", 30);
+        twins.append(&twins.ship, &original).await;
+        let image = lines("image", 40);
+        twins.append(&twins.copy, &image).await;
+        for runs in [&mut ship, &mut copy] {
+            runs.until("synced", synced).await.unwrap();
+        }
+
+        let token = twins.fleet.hub.done("sites", &["split", "ship-1"]).await.unwrap();
+        let words = ["--split", "--join", token.trim()];
+        let refused = twins.copy.call("init", &words).await.unwrap();
+        assert_eq!(refused.code, Some(3), "it still runs: {refused:?}");
+        assert!(copy.terminate().await.unwrap().success());
+        let unsent = lines("unsent", 10);
+        twins.append(&twins.copy, &unsent).await;
+        twins.copy.done("init", &words).await.unwrap();
+
+        let mut copy = twins.copy.run_up().await.unwrap();
+        let (own, more) = (lines("own", 20), lines("more of the original", 20));
+        twins.append(&twins.copy, &own).await;
+        twins.append(&twins.ship, &more).await;
+        for runs in [&mut ship, &mut copy] {
+            runs.until("synced", synced).await.unwrap();
+        }
+        let over = twins.hub.until("the alarm is over", |status| {
+            (!alarms(&status).contains(&"copy")).then_some(status)
+        });
+        let sites: Vec<_> = over.await.unwrap().sites.into_iter().map(|site| site.site).collect();
+        assert_eq!(sites, ["ship-1", "ship-1-2"]);
+        let hub = &twins.fleet.hub;
+        let all = [&twins.before[..], &original, &image, &unsent, &own, &more];
+        assert_same(values(hub, "log").await.unwrap(), &all);
+        let of_copy = hub.done("read", &["log", "--origin", "ship-1-2"]).await.unwrap();
+        assert_eq!(of_copy.lines().count(), own.len(), "only what is new is its own");
+        for runs in [ship, copy] {
+            assert!(runs.terminate().await.unwrap().success());
+        }
+        for node in [&twins.ship, &twins.copy] {
+            let checked = node.call("verify", &[]).await.unwrap();
+            assert_eq!(checked.code, Some(0), "{checked:?}");
+        }
+    }
+}

@@ -61,3 +61,78 @@ async fn a_ship_tries_for_as_long_as_the_hub_is_away_and_then_catches_up() {
     assert_eq!(values(&fleet.hub, "log").await.unwrap(), lines("a", 10));
     drop(hub);
 }
+
+#[tokio::test]
+async fn a_hub_knows_how_far_its_sites_are_also_when_they_are_away() {
+    let (fleet, mut hub) = Fleet::running().await.unwrap();
+    let ship = fleet.ship("ship-1").await.unwrap();
+    // Nothing of this topic is taken, so that it stays behind.
+    let words = ["--write", "log"];
+    let token = fleet.token("ship-2", &words).await.unwrap();
+    let behind = fleet.ship_with("ship-2", &token).await.unwrap();
+    let file = fleet.file("in", &lines("a", 10)).unwrap();
+    ship.done("append", &["log", &file]).await.unwrap();
+    behind.done("append", &["other", &file]).await.unwrap();
+    let done = ship.call("run", &["--until-synced"]).await.unwrap();
+    assert_eq!(done.code, Some(0), "{done:?}");
+    let told = hub.until("the last word has arrived", |status| {
+        let site = status.sites.into_iter().find(|site| site.site == "ship-1")?;
+        (site.behind_records == Some(0)).then_some(())
+    });
+    told.await.unwrap();
+    for node in [&ship, &behind] {
+        let runs = node.run_up().await.unwrap();
+        let told = hub.until("the hub is told", |status| {
+            let name = node.path.file_name()?.to_str()?;
+            let site = status.sites.into_iter().find(|site| site.site == name)?;
+            let wanted = if name == "ship-1" { 0 } else { 10 };
+            (site.behind_records? == wanted).then_some(site)
+        });
+        let site = told.await.unwrap();
+        assert_eq!(site.oldest_unsent_ms.is_some(), site.behind_records > Some(0), "{site:?}");
+        assert!(site.version.is_some());
+        assert!(runs.terminate().await.unwrap().success());
+    }
+    let away = hub.until("both are away", |status| {
+        status.sites.iter().all(|site| site.state == "away").then_some(status.sites)
+    });
+    let away = away.await.unwrap();
+    assert_eq!(
+        away.iter().map(|site| site.behind_records).collect::<Vec<_>>(),
+        [Some(0), Some(10)]
+    );
+    let table = fleet.hub.done("sites", &[]).await.unwrap();
+    assert!(table.lines().any(|line| line.contains("ship-2") && line.contains("10")), "{table}");
+}
+
+#[tokio::test]
+async fn a_rate_cap_holds_up_a_backlog_and_nothing_urgent() {
+    let (fleet, hub) = Fleet::running().await.unwrap();
+    let ship = fleet.ship("ship-1").await.unwrap();
+    let topic = "[[topic]]\nname = \"alarm\"\nlane = \"urgent\"\n";
+    ship.configure(&format!("rate_bytes_max = \"50KiB\"\n{topic}")).unwrap();
+    // What is random can't be made smaller on its way.
+    let mut rng = landfall_tests::rng::Rng::new(7);
+    let noise =
+        |_| format!(r#"{{"x":"{:016x}{:016x}"}}"#, rng.below(u64::MAX), rng.below(u64::MAX));
+    let many: Vec<_> = (0..10_000).map(noise).collect();
+    let file = fleet.file("in", &many).unwrap();
+    ship.done("append", &["log", &file]).await.unwrap();
+    let began = clock::monotonic();
+    let mut runs = ship.run_up().await.unwrap();
+    let catching_up = runs
+        .until("it is up", |status| (status.link?.state == LinkState::CatchingUp).then_some(()));
+    catching_up.await.unwrap();
+    let urgent = fleet.file("urgent", &lines("a", 1)).unwrap();
+    ship.done("append", &["alarm", &urgent]).await.unwrap();
+    let behind = runs.until("what is urgent is there", |status| {
+        let behind = |name| status.lanes.iter().find(|lane| lane.name == name);
+        (behind("urgent")?.behind_records == 0).then_some(behind("normal")?.behind_records)
+    });
+    assert!(behind.await.unwrap() > 0, "it did not wait for the backlog");
+    runs.until("synced", synced).await.unwrap();
+    let took = clock::monotonic().ms_since(began);
+    assert!(took > 2_000, "10,000 records of more than 30 bytes took {took} ms");
+    assert_eq!(values(&fleet.hub, "log").await.unwrap(), many);
+    drop(hub);
+}

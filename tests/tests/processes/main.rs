@@ -2,7 +2,10 @@
 
 mod appends;
 mod copies;
+mod damage;
 mod fleet;
+mod full_disk;
+mod input;
 mod links;
 mod refusals;
 mod stops;

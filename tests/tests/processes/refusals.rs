@@ -1,6 +1,6 @@
 //! Who is not let in, and what they are told.
 
-use landfall::api::LinkStatus;
+use landfall::api::{LinkState, LinkStatus};
 use landfall_tests::process::NodeDir;
 
 use crate::fleet::Fleet;
@@ -24,7 +24,8 @@ async fn a_token_that_was_used_enrols_nobody_else() {
     }
     let done = ships[0].call("run", &["--until-synced"]).await.unwrap();
     assert_eq!(done.code, Some(0), "{done:?}");
-    refused(&ships[1], "used").await;
+    let link = refused(&ships[1], "used up").await;
+    assert_eq!(link.state, LinkState::Refused);
 }
 
 #[tokio::test]

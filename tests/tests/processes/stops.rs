@@ -32,12 +32,12 @@ async fn a_node_that_was_told_to_stop_says_so_at_its_next_start() {
         std::fs::remove_file(node.log()).unwrap();
         let again = node.run_up().await.unwrap();
         let log = std::fs::read_to_string(node.log()).unwrap();
-        assert!(log.contains("clean: true"), "{log}");
+        assert!(log.contains("had been closed in good order"), "{log}");
         again.kill().await.unwrap();
         std::fs::remove_file(node.log()).unwrap();
         let again = node.run_up().await.unwrap();
         let log = std::fs::read_to_string(node.log()).unwrap();
-        assert!(log.contains("clean: false"), "{log}");
+        assert!(log.contains("had not been closed in good order"), "{log}");
         drop(again);
     }
 }

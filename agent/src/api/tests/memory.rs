@@ -200,12 +200,14 @@ impl Backend for Memory {
     async fn admin(&self, command: AdminCommand) -> Result<AdminReply, ApiError> {
         self.state().commands.push(command.clone());
         Ok(match command {
-            AdminCommand::CreateToken { site, uses, .. } => AdminReply::Token(TokenGrant {
-                token: "lf1-secret".to_owned(),
-                site,
-                uses,
-                expires_ms: 5,
-            }),
+            AdminCommand::CreateToken(TokenWanted { site, uses, .. }) => {
+                AdminReply::Token(TokenGrant {
+                    token: "lf1-secret".to_owned(),
+                    site,
+                    uses,
+                    expires_ms: 5,
+                })
+            }
             AdminCommand::Sites => AdminReply::Sites(Vec::new()),
             AdminCommand::Revoke { site } if site == "nobody" => {
                 return Err(ApiError::new(ErrorCode::UnknownSite, "there is no site `nobody`"));

@@ -148,21 +148,27 @@ async fn a_follower_that_goes_away_is_forgotten_at_once() {
 async fn operators_make_tokens_and_revoke_and_split_sites() {
     let world = World::new().await;
     let client = &world.client;
-    let body = serde_json::json!({"site": "ship-*", "uses": 3, "valid_for_s": 60});
+    let body =
+        serde_json::json!({"site": "ship-*", "uses": 3, "valid_for_s": 60, "carry": ["buoy-*"]});
     let AdminReply::Token(grant) =
         client.admin(Method::POST, "/v1/tokens", Some(&body)).await.unwrap()
     else {
         panic!("no token");
     };
     assert_eq!((grant.site.as_str(), grant.uses), ("ship-*", 3));
-    client.admin(Method::POST, "/v1/sites/ship-1/split", None).await.unwrap();
+    client.admin(Method::POST, "/v1/sites/ship-1/split?name=ship-9", None).await.unwrap();
     let error = client.admin(Method::POST, "/v1/sites/nobody/revoke", None).await.unwrap_err();
     assert_eq!(refusal(error).code, ErrorCode::UnknownSite);
     let commands = world.node.commands();
     let valid_for = Duration::from_secs(60);
-    let create = AdminCommand::CreateToken { site: "ship-*".to_owned(), uses: 3, valid_for };
-    assert_eq!(commands[0], create);
-    assert_eq!(commands[1], AdminCommand::Split { site: "ship-1".to_owned() });
+    let carry = vec!["buoy-*".to_owned()];
+    let wanted =
+        TokenWanted { site: "ship-*".to_owned(), uses: 3, valid_for, write: Vec::new(), carry };
+    assert_eq!(commands[0], AdminCommand::CreateToken(wanted));
+    assert_eq!(
+        commands[1],
+        AdminCommand::Split { site: "ship-1".to_owned(), name: Some("ship-9".to_owned()) }
+    );
     assert_eq!(client.status().await.unwrap().site, "ship-17");
 }
 

@@ -83,7 +83,11 @@ async fn resolve(addresses: &[String]) -> (Vec<Check>, Option<SocketAddr>) {
             Ok(Ok(found)) => {
                 let found: Vec<_> = found.collect();
                 let listed: Vec<_> = found.iter().map(ToString::to_string).collect();
-                checks.push(Check::ok("name", format!("{address} is {}", listed.join(", "))));
+                let seen = match address.parse::<SocketAddr>() {
+                    Ok(_) => format!("{address} is an address and needs no resolver"),
+                    Err(_) => format!("{address} is {}", listed.join(", ")),
+                };
+                checks.push(Check::ok("name", seen));
                 first = first.or(found.first().copied());
             }
             Ok(Err(error)) => {

@@ -1,0 +1,84 @@
+//! What a link has to say on its control channel, as it waits for room.
+
+use landfall_core::frontier::{Frontier, Point, StreamIx};
+use landfall_core::num::{Epoch, Offset};
+use landfall_protocol::buffer::Growable;
+use landfall_protocol::message::{
+    Control, Diverged, DivergedKind, Durable, List, Promise, Refused, RefusedCode, Scope, Standing,
+    StreamPoint, Tip, Tips,
+};
+use landfall_protocol::session::{SendError, Session};
+
+/// A control message that waits, with streams by their index.
+#[derive(Clone, Debug)]
+pub(crate) enum Say {
+    Tips { last: bool, tips: Vec<(StreamIx, Point, Offset)> },
+    TipsWanted,
+    Durable { scope: Scope, promise: Promise, points: Vec<(StreamIx, Point)> },
+    NeedFrom(StreamIx, Point),
+    Refused { stream: OwnedStream, code: RefusedCode, text: String },
+    Diverged { ix: StreamIx, kind: DivergedKind, at: Offset, held: Point },
+    CopySeen(Epoch),
+    PromiseLacking(Promise),
+    Standing(Standing),
+}
+
+/// A stream that this node does not know.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct OwnedStream {
+    pub(crate) origin: String,
+    pub(crate) topic: String,
+    pub(crate) partition: landfall_core::num::Partition,
+}
+
+impl Say {
+    /// Hands the message to the session, if it has room.
+    pub(crate) fn send(
+        &self,
+        frontier: &impl Frontier,
+        session: &mut Session<Growable, 7>,
+    ) -> Result<(), SendError> {
+        let point = |ix: StreamIx, point: Point| StreamPoint {
+            stream: frontier.name(ix),
+            epoch: point.epoch,
+            next: point.next,
+            hash: point.hash,
+        };
+        match self {
+            Self::Tips { last, tips } => {
+                let tip = |(ix, at, first_kept): &(StreamIx, Point, Offset)| Tip {
+                    point: point(*ix, *at),
+                    first_kept: *first_kept,
+                };
+                let tips: Vec<_> = tips.iter().map(tip).collect();
+                let tips = List::new(&tips);
+                session.send_control(&Control::Tips(Tips { last: *last, tips }))
+            }
+            Self::TipsWanted => session.send_control(&Control::TipsWanted),
+            Self::Durable { scope, promise, points } => {
+                let streams: Vec<_> = points.iter().map(|(ix, at)| point(*ix, *at)).collect();
+                let streams = List::new(&streams);
+                let durable = Durable { scope: *scope, promise: *promise, streams };
+                session.send_control(&Control::Durable(durable))
+            }
+            Self::NeedFrom(ix, at) => session.send_control(&Control::NeedFrom(point(*ix, *at))),
+            Self::Refused { stream, code, text } => {
+                let stream = landfall_core::name::StreamId {
+                    origin: &stream.origin,
+                    topic: &stream.topic,
+                    partition: stream.partition,
+                };
+                session.send_control(&Control::Refused(Refused { stream, code: *code, text }))
+            }
+            Self::Diverged { ix, kind, at, held } => {
+                let held = point(*ix, *held);
+                session.send_control(&Control::Diverged(Diverged { kind: *kind, at: *at, held }))
+            }
+            Self::CopySeen(epoch) => session.send_control(&Control::CopySeen(*epoch)),
+            Self::PromiseLacking(promise) => {
+                session.send_control(&Control::PromiseLacking(*promise))
+            }
+            Self::Standing(standing) => session.send_control(&Control::Standing(*standing)),
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What the sender states besides records: that a stream begins in its middle, that records are
+//! missing, and what others have stated of their streams.
+
+use landfall_core::control::{BranchBody, GapBody};
+use landfall_core::frontier::{BranchIx, Frontier, Point, StreamIx};
+use landfall_core::gap::GapReason;
+use landfall_core::media::Media;
+use landfall_core::num::Offset;
+use landfall_core::tables::Loss;
+use landfall_protocol::message::{self, LaneMessage, StreamPoint};
+
+use super::{Pump, Turn};
+use crate::node::{Core, Gate};
+
+impl<M: Media, G: Gate> Pump<'_, M, G> {
+    /// Says that a stream begins in its middle here: behind what is durable at the root, and, if
+    /// more is gone than that, behind a gap.
+    pub(super) fn say_start(&mut self, ix: StreamIx, at: Point) -> bool {
+        let branch = self.core.journal.frontier().branch(ix, BranchIx::MAIN);
+        let root = branch.map(|branch| branch.root).unwrap_or_default();
+        let own = self.core.journal.frontier().name(ix).origin == self.core.settings.site;
+        if root >= at.next || root == Offset::ZERO || !own {
+            return self.say_begin(ix, at, root);
+        }
+        let rooted = Point { next: root, hash: None, ..at };
+        self.say_begin(ix, rooted, root) && self.say_gap(ix, root, at)
+    }
+
+    pub(super) fn say_begin(&mut self, ix: StreamIx, at: Point, root: Offset) -> bool {
+        let stream = self.core.journal.frontier().name(ix);
+        let begin = message::Begin {
+            point: StreamPoint { stream, epoch: at.epoch, next: at.next, hash: at.hash },
+            durable_at: self.core.rooted_at.log().filter(|_| root >= at.next),
+            reason: GapReason::NeverReceived,
+        };
+        let frame = self.link.frame(self.index, &LaneMessage::Begin(begin));
+        self.ready(frame)
+    }
+
+    pub(super) fn say_gap(&mut self, ix: StreamIx, from: Offset, to: Point) -> bool {
+        let missing = self.lane().missing;
+        self.core.note_missing(self.lane, missing, ix, from, to);
+        let reason = self.core.gap_reason(ix, from);
+        self.say_gap_for(ix, from, to, reason)
+    }
+
+    pub(crate) fn say_gap_for(
+        &mut self,
+        ix: StreamIx,
+        from: Offset,
+        to: Point,
+        reason: GapReason,
+    ) -> bool {
+        let stream = self.core.journal.frontier().name(ix);
+        let (next, epoch, after) = (to.next, to.epoch, to.hash);
+        let gap = message::Gap { stream, from, to: next, epoch, reason, after };
+        let frame = self.link.frame(self.index, &LaneMessage::Gap(gap));
+        self.ready(frame)
+    }
+
+    pub(super) fn relay_gap(&mut self, body: &[u8]) -> Turn {
+        let Ok(gap) = GapBody::decode(body) else { return Turn::On };
+        let Some(ix) = self.core.journal.frontier().find(gap.stream) else { return Turn::On };
+        let end = Point { epoch: gap.branch.0, next: gap.to, hash: gap.after };
+        if !self.is_wanted(ix, gap.stream.topic, end) {
+            return Turn::On;
+        }
+        let sent = self.sender.sent.get(&ix).copied();
+        let message = message::Gap {
+            stream: gap.stream,
+            from: sent.unwrap_or(gap.from).clamp(gap.from, gap.to),
+            to: gap.to,
+            epoch: gap.branch.0,
+            reason: gap.reason,
+            after: gap.after,
+        };
+        let frame = self.link.frame(self.index, &LaneMessage::Gap(message));
+        self.sender.sent.insert(ix, sent.unwrap_or_default().max(gap.to));
+        if self.ready(frame) { Turn::On } else { Turn::Flush }
+    }
+
+    pub(super) fn relay_branch(&mut self, body: &[u8]) -> Turn {
+        let Ok(begun) = BranchBody::decode(body) else { return Turn::On };
+        let Some(ix) = self.core.journal.frontier().find(begun.stream) else { return Turn::On };
+        if begun.durable_at.is_none() || !self.is_wanted(ix, begun.stream.topic, begun.at) {
+            return Turn::On;
+        }
+        let (epoch, next, hash) = (begun.at.epoch, begun.at.next, begun.at.hash);
+        let message = message::Begin {
+            point: StreamPoint { stream: begun.stream, epoch, next, hash },
+            durable_at: begun.durable_at,
+            reason: GapReason::NeverReceived,
+        };
+        let frame = self.link.frame(self.index, &LaneMessage::Begin(message));
+        self.sender.sent.insert(ix, next);
+        if self.ready(frame) { Turn::On } else { Turn::Flush }
+    }
+
+    /// States that streams which are wanted again are gone up to their tips.
+    pub(super) fn state_gone(&mut self) {
+        while let Some((ix, from)) = self.lane().gone.front().copied() {
+            let tip = self.core.journal.frontier().tip(ix);
+            if tip.next > from && !self.say_gap(ix, from, tip) {
+                return;
+            }
+            self.lane().gone.pop_front();
+            self.sender.sent.insert(ix, tip.next);
+        }
+    }
+}
+
+impl<M: Media, G: Gate> Core<M, G> {
+    /// Why records of a stream of this node are missing from an offset on.
+    fn gap_reason(&self, ix: StreamIx, from: Offset) -> GapReason {
+        let losses = self.journal.losses().iter();
+        let here = |loss: &&Loss| {
+            loss.stream.is_some_and(|(of, _)| of == ix) && loss.from <= from && from < loss.to
+        };
+        let loss = losses.rev().find(here).and_then(|loss| loss.reason);
+        let branch = self.journal.frontier().branch(ix, BranchIx::MAIN);
+        match (loss, branch) {
+            (Some(reason), _) => reason,
+            (None, Some(branch)) if branch.root > from => match self.rooted_at.log() {
+                // Another root was never promised them.
+                Some(log) if self.root_log.is_some_and(|root| root != log) => {
+                    GapReason::NeverReceived
+                }
+                _ => GapReason::AcknowledgedThenLost,
+            },
+            (None, Some(branch)) if branch.hop > from => GapReason::HopLost,
+            _ => GapReason::Dropped,
+        }
+    }
+}
