@@ -3,7 +3,7 @@
 use landfall_core::batch::{Batch, batches};
 use landfall_core::entry::Kind;
 use landfall_core::frontier::{Frontier, Point, StreamIx};
-use landfall_core::journal::{Cursor, ReadStep};
+use landfall_core::journal::{Cursor, ReadStep, Reader};
 use landfall_core::media::{Media, MediaError};
 use landfall_core::num::{Lane, Offset};
 use landfall_protocol::channel::LaneIndex;
@@ -104,9 +104,10 @@ impl<M: Media, G: Gate> Core<M, G> {
     }
 
     fn seek_returned(&self, back: &mut Giveback, limit: usize, buffer: &mut [u8]) -> Returned {
+        let mut reader = Reader::new(buffer);
         while back.at.next < back.to && back.lane.get() < self.journal.lanes() {
             let mut cursor = back.cursor.unwrap_or_else(|| self.journal.first(back.lane));
-            let entry = match self.journal.read(back.lane, &mut cursor, buffer) {
+            let entry = match self.journal.read_on(back.lane, &mut cursor, &mut reader) {
                 ReadStep::Entry(entry) => entry,
                 ReadStep::Missing(..) => {
                     back.cursor = Some(cursor);

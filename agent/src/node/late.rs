@@ -9,7 +9,7 @@ use landfall_core::codec::Malformed;
 use landfall_core::control::GapBody;
 use landfall_core::entry::Kind;
 use landfall_core::frontier::{Branch, BranchIx, BranchKind, Frontier, StreamIx};
-use landfall_core::journal::ReadStep;
+use landfall_core::journal::{ReadStep, Reader};
 use landfall_core::media::{Media, MediaError};
 use landfall_core::num::{Lane, Offset};
 
@@ -117,8 +117,9 @@ impl<M: Media, G: Gate> Core<M, G> {
         let mut known = KnownGaps::new();
         for lane in (0..self.journal.lanes()).map(Lane::new) {
             let mut cursor = self.journal.first(lane);
+            let mut reader = Reader::new(buffer);
             loop {
-                let entry = match self.journal.read(lane, &mut cursor, buffer) {
+                let entry = match self.journal.read_on(lane, &mut cursor, &mut reader) {
                     ReadStep::Entry(entry) => entry,
                     ReadStep::Missing(..) => continue,
                     ReadStep::End | ReadStep::TooLong(_) => break,

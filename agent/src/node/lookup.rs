@@ -4,9 +4,9 @@ use landfall_core::batch::{Batch, batches};
 use landfall_core::entry::Kind;
 use landfall_core::frontier::{Frontier, StreamIx};
 use landfall_core::hash::StreamHash;
-use landfall_core::journal::{Cursor, ReadStep};
+use landfall_core::journal::{Cursor, ReadStep, Reader};
 use landfall_core::media::{Media, MediaError};
-use landfall_core::num::{Lane, Offset};
+use landfall_core::num::{Lane, Offset, SegmentNo};
 
 use super::{Core, Gate};
 use crate::media::checksum;
@@ -22,6 +22,9 @@ pub(crate) enum Held {
     Gone,
 }
 
+/// Entries in which a point is looked for behind the last one that was found.
+const NEAR_ENTRIES: usize = 64;
+
 impl<M: Media, G: Gate> Core<M, G> {
     /// Whether the stored records of a stream pass through a point.
     ///
@@ -33,18 +36,44 @@ impl<M: Media, G: Gate> Core<M, G> {
         next: Offset,
         hash: StreamHash,
     ) -> Result<Held, MediaError> {
+        if self.holds_behind_last(ix, next, hash)? {
+            return Ok(Held::Yes);
+        }
         let mut held = Held::Gone;
-        self.each_batch(|_, batch| {
-            let head = &batch.head;
-            if self.journal.frontier().find(head.stream) != Some(ix) {
-                return true;
-            }
+        self.each_batch(ix, (next, next), |(lane, before), batch| {
             if let Some(there) = hash_at(batch, next) {
                 held = if there == hash { Held::Yes } else { Held::No };
+            }
+            if held == Held::Yes {
+                self.looked.set(Some((ix, lane, before)));
             }
             held != Held::Yes
         })?;
         Ok(held)
+    }
+
+    /// The same, close behind where the point before was found: what is repeated comes in order.
+    fn holds_behind_last(
+        &self,
+        ix: StreamIx,
+        next: Offset,
+        hash: StreamHash,
+    ) -> Result<bool, MediaError> {
+        let Some((last, lane, start)) = self.looked.get() else { return Ok(false) };
+        if last != ix {
+            return Ok(false);
+        }
+        let mut buffer = vec![0; super::SCRATCH_BYTES];
+        let place = Place { lane, start, entries_max: NEAR_ENTRIES };
+        let mut found = false;
+        self.each_batch_from(place, ix, (next, next), &mut buffer, |(lane, before), batch| {
+            found = hash_at(batch, next) == Some(hash);
+            if found {
+                self.looked.set(Some((ix, lane, before)));
+            }
+            !found
+        })?;
+        Ok(found)
     }
 
     /// Whether the record of a stream is stored that ends at a point.
@@ -55,10 +84,9 @@ impl<M: Media, G: Gate> Core<M, G> {
         hash: StreamHash,
     ) -> Result<bool, MediaError> {
         let mut found = false;
-        self.each_batch(|_, batch| {
+        self.each_batch(ix, (next, next), |_, batch| {
             let head = &batch.head;
-            let behind = head.base < next && next <= head.end();
-            if behind && self.journal.frontier().find(head.stream) == Some(ix) {
+            if head.base < next && next <= head.end() {
                 found = hash_at(batch, next) == Some(hash);
             }
             !found
@@ -76,10 +104,9 @@ impl<M: Media, G: Gate> Core<M, G> {
         let (base, end) = (batch.head.base, batch.head.end());
         let points: Vec<_> = points(batch).collect();
         let mut common: Option<(Offset, StreamHash)> = None;
-        self.each_batch(|_, stored| {
+        self.each_batch(ix, (base, end), |_, stored| {
             let head = &stored.head;
-            let apart = head.end() <= base || end <= head.base;
-            if apart || self.journal.frontier().find(head.stream) != Some(ix) {
+            if head.end() <= base || end <= head.base {
                 return true;
             }
             for (next, hash) in self::points(stored).filter(|(next, _)| *next > base) {
@@ -100,9 +127,8 @@ impl<M: Media, G: Gate> Core<M, G> {
         next: Offset,
     ) -> Result<Option<(Lane, Cursor)>, MediaError> {
         let mut found = None;
-        self.each_batch(|place, batch| {
-            let this = self.journal.frontier().find(batch.head.stream) == Some(ix);
-            if this && batch.head.end() > next {
+        self.each_batch(ix, (next, Offset::new(u64::MAX)), |place, batch| {
+            if batch.head.end() > next {
                 found = Some(place);
             }
             found.is_none()
@@ -110,34 +136,74 @@ impl<M: Media, G: Gate> Core<M, G> {
         Ok(found)
     }
 
-    /// Goes through all stored batches, until `see` has seen enough.
+    /// Goes through the stored batches of a stream that touch a range of offsets, until `see` has
+    /// seen enough. Segments that don't hold the range are passed over by their footers.
     fn each_batch(
         &self,
+        ix: StreamIx,
+        range: (Offset, Offset),
         mut see: impl FnMut((Lane, Cursor), &Batch<'_>) -> bool,
     ) -> Result<(), MediaError> {
         let mut buffer = vec![0; super::SCRATCH_BYTES];
         for lane in (0..self.journal.lanes()).map(Lane::new) {
-            let mut cursor = self.journal.first(lane);
-            loop {
-                let before = cursor;
-                let entry = match self.journal.read(lane, &mut cursor, &mut buffer) {
-                    ReadStep::Entry(entry) => entry,
-                    ReadStep::Missing(..) => continue,
-                    ReadStep::End | ReadStep::TooLong(_) => break,
-                    ReadStep::Failed(error) => return Err(error),
-                };
-                if entry.header.kind != Kind::Data {
+            let mut number = SegmentNo::ZERO;
+            while let Some(start) = self.journal.segment_from(lane, number) {
+                number = start.segment.plus(1);
+                if !self.journal.may_hold(lane, start.segment, ix, range, &mut buffer)? {
                     continue;
                 }
-                for batch in batches(entry.body, checksum()).map_while(Result::ok) {
-                    if !see((lane, before), &batch) {
-                        return Ok(());
-                    }
+                let place = Place { lane, start, entries_max: usize::MAX };
+                if !self.each_batch_from(place, ix, range, &mut buffer, &mut see)? {
+                    return Ok(());
                 }
             }
         }
         Ok(())
     }
+
+    /// The same within one segment, from a place on. Whether `see` wants more.
+    fn each_batch_from(
+        &self,
+        Place { lane, start, entries_max }: Place,
+        ix: StreamIx,
+        (from, to): (Offset, Offset),
+        buffer: &mut [u8],
+        mut see: impl FnMut((Lane, Cursor), &Batch<'_>) -> bool,
+    ) -> Result<bool, MediaError> {
+        let mut reader = Reader::new(buffer);
+        let mut cursor = start;
+        for _ in 0..entries_max {
+            let before = cursor;
+            let entry = match self.journal.read_on(lane, &mut cursor, &mut reader) {
+                ReadStep::Entry(_) | ReadStep::Missing(..) if cursor.segment != start.segment => {
+                    break;
+                }
+                ReadStep::Entry(entry) => entry,
+                ReadStep::Missing(..) => continue,
+                ReadStep::End | ReadStep::TooLong(_) => break,
+                ReadStep::Failed(error) => return Err(error),
+            };
+            if entry.header.kind != Kind::Data {
+                continue;
+            }
+            for batch in batches(entry.body, checksum()).map_while(Result::ok) {
+                let head = &batch.head;
+                let apart = head.end() < from || to < head.base;
+                let its = !apart && self.journal.frontier().find(head.stream) == Some(ix);
+                if its && !see((lane, before), &batch) {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+}
+
+/// Where in a lane to look, and how far.
+struct Place {
+    lane: Lane,
+    start: Cursor,
+    entries_max: usize,
 }
 
 /// The points behind each record of a batch.

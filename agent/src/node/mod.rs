@@ -52,10 +52,11 @@ pub use link::{Direction, LinkId, LinkView};
 pub use settings::{LaneSettings, OnFull, Replicate, Settings, TopicSettings, TrimAt};
 pub use standing::HeardStanding;
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 
-use landfall_core::frontier::Frontier;
-use landfall_core::journal::Journal;
+use landfall_core::frontier::{Frontier, StreamIx};
+use landfall_core::journal::{Cursor, Journal};
 use landfall_core::media::Media;
 use landfall_core::num::{BootId, Lane, LogId, Offset, Seq, Timestamp};
 use landfall_core::tables::{Heap, Heard};
@@ -157,6 +158,8 @@ pub(crate) struct Core<M: Media, G> {
     pub(crate) trimmed_at: Instant,
     /// Where entries are read into.
     pub(crate) scratch: Vec<u8>,
+    /// Where a repeated point was found last: its stream, and the place before its entry.
+    pub(crate) looked: Cell<Option<(StreamIx, Lane, Cursor)>>,
     /// Packs and unpacks bodies.
     pub(crate) codec: Codec,
     /// Whether all that is stored of the node's own topics has been read.
@@ -204,6 +207,7 @@ impl<M: Media, G: Gate> Node<M, G> {
             arrived_at: now,
             trimmed_at: now.instant,
             scratch: vec![0; SCRATCH_BYTES],
+            looked: Cell::new(None),
             codec: Codec::default(),
             knows_internal: false,
             read_again: None,

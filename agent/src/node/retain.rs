@@ -3,7 +3,7 @@
 use landfall_core::batch::batches;
 use landfall_core::entry::Kind;
 use landfall_core::gap::GapReason;
-use landfall_core::journal::ReadStep;
+use landfall_core::journal::{ReadStep, Reader};
 use landfall_core::media::{Media, MediaError};
 use landfall_core::name::topic_is_internal;
 use landfall_core::num::Lane;
@@ -77,8 +77,9 @@ impl<M: Media, G: Gate> Core<M, G> {
     fn read_internal(&mut self, buffer: &mut [u8]) -> Result<(), MediaError> {
         let lane = self.settings.internal_lane();
         let mut cursor = self.journal.first(lane);
+        let mut reader = Reader::new(buffer);
         loop {
-            let entry = match self.journal.read(lane, &mut cursor, buffer) {
+            let entry = match self.journal.read_on(lane, &mut cursor, &mut reader) {
                 ReadStep::Entry(entry) => entry,
                 ReadStep::Missing(..) => continue,
                 ReadStep::End | ReadStep::TooLong(_) => return Ok(()),

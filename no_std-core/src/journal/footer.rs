@@ -3,17 +3,21 @@
 //! A footer's body is one item a branch: `stream · branch u64, u64 · from u64 · tip`. The branch is
 //! named by its first epoch and where it begins; `from` is the first offset in this segment.
 
-use super::Journal;
 use super::items::ITEM_BYTES_MAX;
+use super::read::Reader;
 use super::retain::StreamSpan;
-use crate::codec::{Malformed, NoRoom, Reader, Writer};
+use super::scan::find;
+use super::window::Window;
+use super::{Cursor, Journal, ReadStep};
+use crate::codec::{self, Malformed, NoRoom, Writer};
 use crate::control::{offset, point, put_point};
 use crate::entry::{ENTRY_ALIGN, ENTRY_HEADER_BYTES, Kind, Trailer};
 use crate::frontier::{Branch, BranchIx, Frontier, StreamIx};
-use crate::media::{Media, SlotIx};
+use crate::media::{Media, MediaError, SlotIx};
 use crate::name::StreamId;
-use crate::num::Epoch;
-use crate::tables::{Slot, Tables};
+use crate::num::{Epoch, Lane, Offset, SegmentNo};
+use crate::segment::entries_at;
+use crate::tables::{Slot, SlotState, Tables};
 
 /// Bytes of an item besides the stream's name.
 const ITEM_FIXED_BYTES: usize = 8 + 8 + 8 + 8 + 8 + 17;
@@ -57,6 +61,95 @@ impl<M: Media, T: Tables> Journal<M, T> {
         self.end_entry(Kind::Footer);
     }
 
+    /// Calls `tell` with what the footer of a sealed segment says of each stream. Returns false if
+    /// it has none that can be read; then what was told counts for nothing.
+    ///
+    /// # Errors
+    /// The medium refused to read.
+    pub(crate) fn tell_footer(
+        &self,
+        ix: SlotIx,
+        buffer: &mut [u8],
+        tell: &mut dyn FnMut(StreamSpan<'_>),
+    ) -> Result<bool, MediaError> {
+        let slot = self.slot(ix);
+        if slot.state != SlotState::Sealed {
+            return Ok(false);
+        }
+        let at = self.footer_at(ix, buffer)?.unwrap_or(slot.last_at);
+        let mut cursor = Cursor { segment: slot.number, at, ..Cursor::default() };
+        let mut reader = Reader::new(buffer);
+        loop {
+            let entry = match self.read_on(slot.lane, &mut cursor, &mut reader) {
+                ReadStep::Entry(entry) if cursor.segment == slot.number => entry,
+                ReadStep::Missing(..) if cursor.segment == slot.number => continue,
+                ReadStep::Failed(error) => return Err(error),
+                _ => return Ok(false),
+            };
+            if entry.header.kind != Kind::Footer {
+                continue;
+            }
+            for span in spans(entry.body) {
+                let Ok(span) = span else { return Ok(false) };
+                tell(span);
+            }
+            return Ok(true);
+        }
+    }
+
+    /// Where the footer of a sealed segment stands: it is the last commit, begins with a unit, and
+    /// is one entry. None if none is found from the end, as far as the buffer reaches.
+    fn footer_at(&self, ix: SlotIx, buffer: &mut [u8]) -> Result<Option<u32>, MediaError> {
+        let (tail, unit) = (self.slot(ix).tail, self.shape.unit_bytes);
+        let reach =
+            (buffer.len() as u32 / unit * unit).min(tail - entries_at(self.shape).min(tail));
+        let mut window = Window::new(&self.media, ix, tail, buffer);
+        let frame = self.frame(ix);
+        let mut back = unit;
+        // Loads all of it at once; what can't be read is looked for unit by unit.
+        let _ = window.get(tail - reach, reach as usize);
+        while back <= reach {
+            let found = find(&mut window, &frame, tail - back);
+            if window.loaded().failed() {
+                return Err(MediaError::Failed);
+            }
+            if let Ok(found) = found {
+                return Ok((found.header.kind == Kind::Footer).then_some(found.at));
+            }
+            back += unit;
+        }
+        Ok(None)
+    }
+
+    /// Whether a segment may hold records of a stream between two offsets, both included, or end
+    /// or begin at one: by its footer, or by what is known of the one that is appended to.
+    ///
+    /// # Errors
+    /// The medium refused to read.
+    pub fn may_hold(
+        &self,
+        lane: Lane,
+        segment: SegmentNo,
+        stream: StreamIx,
+        (from, to): (Offset, Offset),
+        buffer: &mut [u8],
+    ) -> Result<bool, MediaError> {
+        let Some(ix) = self.next_slot(lane, segment) else { return Ok(false) };
+        let slot = self.slot(ix);
+        if slot.state == SlotState::Active && slot.footer_known {
+            let here = |branch: &Branch| {
+                branch.mark.0 == slot.number && branch.mark.1 <= to && from <= branch.tip.next
+            };
+            return Ok(self.parts.frontier.branches(stream).any(|(_, branch)| here(&branch)));
+        }
+        let name = self.parts.frontier.name(stream);
+        let mut here = false;
+        let told = self.tell_footer(ix, buffer, &mut |span| {
+            here |= span.stream == name && span.from <= to && from <= span.to.next;
+        })?;
+        Ok(here || !told)
+    }
+
     /// Recomputes the room that the footer of a lane's active segment needs.
     pub(crate) fn count_footer(&mut self, ix: SlotIx) {
         let segment = self.slot(ix).number;
@@ -82,20 +175,20 @@ fn encode(name: StreamId<'_>, branch: &Branch, writer: &mut Writer<'_>) -> Resul
 
 /// The items of a footer's body.
 pub(crate) fn spans(body: &[u8]) -> impl Iterator<Item = Result<StreamSpan<'_>, Malformed>> {
-    let mut reader = Reader::new(body);
+    let mut reader = codec::Reader::new(body);
     core::iter::from_fn(move || {
         if reader.is_empty() {
             return None;
         }
         let span = span(&mut reader);
         if span.is_err() {
-            reader = Reader::new(&[]);
+            reader = codec::Reader::new(&[]);
         }
         Some(span)
     })
 }
 
-fn span<'a>(reader: &mut Reader<'a>) -> Result<StreamSpan<'a>, Malformed> {
+fn span<'a>(reader: &mut codec::Reader<'a>) -> Result<StreamSpan<'a>, Malformed> {
     Ok(StreamSpan {
         stream: StreamId::decode(reader)?,
         branch: Some((Epoch::new(reader.u64()?), offset(reader)?)),

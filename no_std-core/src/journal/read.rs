@@ -55,14 +55,18 @@ pub enum ReadStep<'a> {
 pub struct Reader<'b> {
     buffer: &'b mut [u8],
     loaded: Loaded,
-    /// The segment that the loaded bytes are of: its slot may be used again.
-    segment: SegmentNo,
+    /// What tells the entries of the segment that was read last.
+    frame: Option<Frame>,
 }
 
 impl<'b> Reader<'b> {
     /// A reader that has read nothing yet.
     pub fn new(buffer: &'b mut [u8]) -> Self {
-        Self { buffer, loaded: Loaded::default(), segment: SegmentNo::ZERO }
+        Self { buffer, loaded: Loaded::default(), frame: None }
+    }
+
+    fn is_in(&self, segment: SegmentNo) -> bool {
+        self.frame.is_some_and(|frame| frame.segment == segment)
     }
 }
 
@@ -79,6 +83,13 @@ impl<M: Media, T: Tables> Journal<M, T> {
         let segment = first.map(|ix| self.slot(ix).number).unwrap_or_default();
         let seq = first.map_or(self.seqs(lane).1, |ix| self.slot(ix).base_seq);
         Cursor { segment, seq, ..Cursor::default() }
+    }
+
+    /// The start of the first segment of a lane whose number is not below `from`.
+    pub fn segment_from(&self, lane: Lane, from: SegmentNo) -> Option<Cursor> {
+        let slot = self.slot(self.next_slot(lane, from)?);
+        let (segment, seq) = (slot.number, slot.base_seq);
+        Some(Cursor { segment, seq, ..Cursor::default() })
     }
 
     /// Before the segment that holds a seq, or before the first segment behind it. Reading on from
@@ -134,12 +145,17 @@ impl<M: Media, T: Tables> Journal<M, T> {
             if slot.base_seq > cursor.seq {
                 return Next::Other(skip_to(cursor, slot.base_seq));
             }
-            if reader.segment != slot.number {
-                (reader.segment, reader.loaded) = (slot.number, Loaded::of(ix));
-            }
+            // The last segment of a lane gets no successor while it is read.
+            let frame = match reader.frame.filter(|frame| frame.segment == slot.number) {
+                Some(frame) => frame,
+                None => {
+                    reader.loaded = Loaded::of(ix);
+                    *reader.frame.insert(self.frame(ix))
+                }
+            };
             let mut window =
                 Window::new(&self.media, ix, slot.tail, reader.buffer).resume(reader.loaded);
-            let found = self.step_in(&mut window, ix, cursor);
+            let found = self.step_in(&mut window, &frame, cursor);
             let whole = found.map(|found| found.map(|found| (found, load(&mut window, &found))));
             reader.loaded = window.loaded().without_fault();
             match whole {
@@ -174,7 +190,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
     fn slot_behind(&self, lane: Lane, cursor: &Cursor, reader: &Reader<'_>) -> Option<SlotIx> {
         let last = reader.loaded.slot();
         let slot = self.slot(last);
-        let same = reader.segment == cursor.segment && slot.number == cursor.segment;
+        let same = reader.is_in(cursor.segment) && slot.number == cursor.segment;
         if same && slot.lane == lane && slot.state != SlotState::Free {
             return Some(last);
         }
@@ -195,18 +211,18 @@ impl<M: Media, T: Tables> Journal<M, T> {
         cursor: &Cursor,
         buffer: &mut [u8],
     ) -> Result<Option<Found>, MediaError> {
-        self.step_in(&mut Window::new(&self.media, ix, tail, buffer), ix, cursor)
+        self.step_in(&mut Window::new(&self.media, ix, tail, buffer), &self.frame(ix), cursor)
     }
 
-    fn step_in(
+    pub(crate) fn step_in(
         &self,
         window: &mut Window<'_, M>,
-        ix: SlotIx,
+        frame: &Frame,
         cursor: &Cursor,
     ) -> Result<Option<Found>, MediaError> {
         let mut cursor = *cursor;
         loop {
-            let found = self.next_in(window, ix, &cursor)?;
+            let found = self.next_in(window, frame, &cursor)?;
             let Some(found) = found else { return Ok(None) };
             if found.intact && found.header.seq >= cursor.seq {
                 return Ok(Some(found));
@@ -224,19 +240,18 @@ impl<M: Media, T: Tables> Journal<M, T> {
         cursor: &Cursor,
         buffer: &mut [u8],
     ) -> Result<Option<Found>, MediaError> {
-        self.next_in(&mut Window::new(&self.media, ix, tail, buffer), ix, cursor)
+        self.next_in(&mut Window::new(&self.media, ix, tail, buffer), &self.frame(ix), cursor)
     }
 
     fn next_in(
         &self,
         window: &mut Window<'_, M>,
-        ix: SlotIx,
+        frame: &Frame,
         cursor: &Cursor,
     ) -> Result<Option<Found>, MediaError> {
-        let frame = self.frame(ix);
         let mut at = cursor.at.max(entries_at(self.shape));
         while at < window.end() {
-            let found = find(window, &frame, at);
+            let found = find(window, frame, at);
             if window.loaded().failed() {
                 return Err(MediaError::Failed);
             }
@@ -249,7 +264,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
                 return Ok(None);
             }
             let stale = known.0 < cursor.newest.0 || known.1 < cursor.newest.1;
-            let mut torn = || known != cursor.newest && self.was_torn(window, &frame, &found);
+            let mut torn = || known != cursor.newest && self.was_torn(window, frame, &found);
             if !stale && !torn() {
                 return Ok(Some(found));
             }

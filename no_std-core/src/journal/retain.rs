@@ -4,7 +4,7 @@
 
 use super::read::Cursor;
 use super::scan::Found;
-use super::{CheckpointFault, Journal, footer};
+use super::{CheckpointFault, Journal};
 use crate::batch::batches;
 use crate::entry::Kind;
 use crate::frontier::{BranchIx, BranchName, Frontier, Point};
@@ -78,14 +78,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
         tell: &mut dyn FnMut(StreamSpan<'_>),
     ) -> Result<(), MediaError> {
         let Some(ix) = self.next_slot(lane, SegmentNo::ZERO) else { return Ok(()) };
-        let mut footed = false;
-        self.walk(ix, buffer, &mut |found, body| {
-            if found.header.kind == Kind::Footer {
-                footed = true;
-                footer::spans(body).map_while(Result::ok).for_each(&mut *tell);
-            }
-        })?;
-        if footed {
+        if self.tell_footer(ix, buffer, tell)? {
             return Ok(());
         }
         self.walk(ix, buffer, &mut |found, body| {
