@@ -81,7 +81,7 @@ fn what_comes_twice_is_not_taken_for_another_history() {
         world.append("D", "s", 60);
         world.sync();
         world.part("G1", "H");
-        world.trickle("D", "s", 20);
+        world.trickle("D", "s", 200);
         world.run(30_000);
         world.roam("D", "G2");
         world.run(30_000);
@@ -92,7 +92,7 @@ fn what_comes_twice_is_not_taken_for_another_history() {
         world.run(60_000);
         world.disk("H").fail_reads(0..0);
         world.sync();
-        world.expect("H", "D/s/0", epoch, &[0..130]);
+        world.expect("H", "D/s/0", epoch, &[0..310]);
         world.expect_no_alarm("H", AlarmKind::Fork);
         world
     });

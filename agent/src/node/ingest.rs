@@ -458,7 +458,7 @@ pub(crate) fn foresee(views: &mut Vec<View<'_>>, earlier: &Judged<'_>) {
         from = at;
     }
     let mark = (landfall_core::num::SegmentNo::ZERO, none);
-    let branch = Branch { kind, first, from, tip, hop: none, root: none, mark };
+    let branch = Branch { kind, first, from, tip, hop: none, root: none, mark, gaps: false };
     views.push(View { ix: BranchIx(views.len() as u16), branch, ladder: &[] });
 }
 

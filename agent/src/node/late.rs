@@ -58,6 +58,9 @@ impl<M: Media, G: Gate> Core<M, G> {
         drop(branches);
         // What is compared with must be readable.
         self.commit_staged();
+        if !self.journal.frontier().branches(ix).any(|(_, held)| held.gaps) {
+            return Ok(vec![(false, *batch)]);
+        }
         self.load_gaps()?;
         let gaps = self.gaps.of(ix);
         let touches = |gap: &Range<Offset>| gap.start < head.end() && head.base < gap.end;

@@ -100,6 +100,8 @@ pub struct Branch {
     pub root: Offset,
     /// The segment that was last written to for it, and the first offset that went there.
     pub mark: (SegmentNo, Offset),
+    /// Whether its tip has ever moved over a gap. Where it has not, nobody needs to look for gaps.
+    pub gaps: bool,
 }
 
 /// What moves a frontier.
@@ -246,7 +248,7 @@ impl Branch {
     pub(crate) fn new(kind: BranchKind, first: Epoch, at: Point) -> Self {
         let none = (SegmentNo::ZERO, Offset::ZERO);
         let (hop, root) = (Offset::ZERO, Offset::ZERO);
-        Self { kind, first, from: at.next, tip: at, hop, root, mark: none }
+        Self { kind, first, from: at.next, tip: at, hop, root, mark: none, gaps: false }
     }
 
     /// Moves the tip over a batch that meets it.
@@ -262,5 +264,6 @@ impl Branch {
     pub(crate) fn skip(&mut self, to: Offset, after: Option<StreamHash>) {
         assert!(to >= self.tip.next, "a gap lies ahead");
         self.tip = Point { epoch: self.tip.epoch, next: to, hash: after };
+        self.gaps = true;
     }
 }

@@ -9,7 +9,7 @@
 //! 3 lane      lane u8 · next u64 · first u64 · floor u64 · active u8 · segment u64 · tail u32
 //!             · last_crc u32 · last_at u32 · last_seq u64 · footer_known u8
 //! 4 branch    stream · kind u8 · first u64 · from u64 · tip · hop u64 · root u64
-//!             · mark u64, u64
+//!             · mark u64, u64 · gaps u8
 //! 5 rung      epoch u64 · next u64 · hash 16          of the branch before
 //! 6 producer  id u64 · sequence u64
 //! 7 loss      lane u8 · first u64 · end u64 · reason u8 · from u64 · to u64 · after
@@ -305,7 +305,8 @@ fn branch_item(name: StreamId<'_>, held: &Branch, writer: &mut Writer<'_>) -> Re
     writer.u64(held.hop.get())?;
     writer.u64(held.root.get())?;
     writer.u64(held.mark.0.get())?;
-    writer.u64(held.mark.1.get())
+    writer.u64(held.mark.1.get())?;
+    writer.u8(u8::from(held.gaps))
 }
 
 impl<'a> Item<'a> {
@@ -377,6 +378,7 @@ fn branch<'a>(reader: &mut Reader<'a>) -> Result<Item<'a>, Malformed> {
         hop: offset(reader)?,
         root: offset(reader)?,
         mark: (SegmentNo::new(reader.u64()?), offset(reader)?),
+        gaps: reader.u8()? != 0,
     };
     Ok(Item::Branch(name, branch))
 }
