@@ -1,8 +1,10 @@
 //! Looking up what is stored of a stream, where the frontier alone can't tell.
 
+use std::collections::BTreeSet;
+
 use landfall_core::batch::{Batch, batches};
 use landfall_core::entry::Kind;
-use landfall_core::frontier::{Frontier, StreamIx};
+use landfall_core::frontier::{Branch, BranchKind, Frontier, StreamIx};
 use landfall_core::hash::StreamHash;
 use landfall_core::journal::{Cursor, ReadStep};
 use landfall_core::media::{Media, MediaError};
@@ -33,18 +35,26 @@ impl<M: Media, G: Gate> Core<M, G> {
         next: Offset,
         hash: StreamHash,
     ) -> Result<Held, MediaError> {
-        let mut held = Held::Gone;
+        let mut there = BTreeSet::new();
         self.each_batch(|_, batch| {
             let head = &batch.head;
-            if self.journal.frontier().find(head.stream) != Some(ix) {
-                return true;
+            if self.journal.frontier().find(head.stream) == Some(ix) {
+                there.extend(hash_at(batch, next).map(StreamHash::bytes));
             }
-            if let Some(there) = hash_at(batch, next) {
-                held = if there == hash { Held::Yes } else { Held::No };
-            }
-            held != Held::Yes
+            !there.contains(&hash.bytes())
         })?;
-        Ok(held)
+        let passes = |branch: &Branch| {
+            let begun = branch.kind == BranchKind::Main || branch.from < next;
+            branch.kind != BranchKind::Late && begun && branch.tip.next >= next
+        };
+        let branches = self.journal.frontier().branches(ix);
+        let branches = branches.filter(|(_, branch)| passes(branch)).count();
+        Ok(match there.contains(&hash.bytes()) {
+            true => Held::Yes,
+            // Records of one branch say nothing of another one whose records are gone.
+            false if there.is_empty() || there.len() < branches => Held::Gone,
+            false => Held::No,
+        })
     }
 
     /// Whether the record of a stream is stored that ends at a point.
