@@ -10,7 +10,7 @@ use landfall_core::frontier::{
 use landfall_core::hash::StreamHash;
 use landfall_core::journal::StageError;
 use landfall_core::limits::HOPS_MAX;
-use landfall_core::media::{Media, MediaError};
+use landfall_core::media::Media;
 use landfall_core::name::StreamId;
 use landfall_core::num::{Lane, Offset};
 use landfall_protocol::message::{Entry, Purpose, RefusedCode};
@@ -19,17 +19,16 @@ use landfall_protocol::time::Duration;
 
 use super::feed::Feed;
 use super::link::{LinkState, OwnedStream, Say};
-use super::lookup::Held;
 use super::unread::Unjudged;
-use super::verdict::{Verdict, View, judge};
+use super::verdict::{Verdict, View};
 use super::{AlarmKind, Core, Gate, Now};
 use crate::media::checksum;
 
 /// A batch with what it is to this node.
 pub(crate) struct Judged<'a> {
-    ix: StreamIx,
-    batch: Batch<'a>,
-    verdict: Verdict,
+    pub(crate) ix: StreamIx,
+    pub(crate) batch: Batch<'a>,
+    pub(crate) verdict: Verdict,
     /// Whether it lies inside of a gap.
     late: bool,
 }
@@ -39,12 +38,21 @@ impl Judged<'_> {
         self.late && self.ix == ix
     }
 
+    pub(crate) fn is_current_of(&self, ix: StreamIx) -> bool {
+        !self.late && self.ix == ix
+    }
+
+    /// Where it begins and ends.
+    pub(crate) fn ends(&self) -> (Point, Point) {
+        let head = &self.batch.head;
+        let point = |next, hash| Point { epoch: head.epoch, next, hash: Some(hash) };
+        (point(head.base, head.before), point(head.end(), head.after))
+    }
+
     /// Where it ends, if it is a repair of that stream.
     pub(crate) fn repaired(&self, ix: StreamIx) -> Option<Point> {
-        let head = &self.batch.head;
         let repairs = self.ix == ix && self.verdict == Verdict::Repair;
-        let end = Point { epoch: head.epoch, next: head.end(), hash: Some(head.after) };
-        repairs.then_some(end)
+        repairs.then_some(self.ends().1)
     }
 }
 
@@ -155,111 +163,17 @@ impl<M: Media, G: Gate> Core<M, G> {
                 judged.push(Judged { ix, batch, verdict, late: false });
                 continue;
             }
-            for (late, batch) in self.parts(ix, &batch)? {
-                let verdict = match late {
-                    true => self.judge_late(ix, &batch, judged)?,
-                    false => self.judge_batch(ix, &batch, feed, judged)?,
-                };
-                judged.push(Judged { ix, batch, verdict, late });
+            for part in self.at_beginning(ix, &batch)? {
+                for (late, batch) in self.parts(ix, &part)? {
+                    let verdict = match late {
+                        true => self.judge_late(ix, &batch, judged)?,
+                        false => self.judge_batch(ix, &batch, feed, judged)?,
+                    };
+                    judged.push(Judged { ix, batch, verdict, late });
+                }
             }
         }
         Ok(())
-    }
-
-    fn judge_batch(
-        &self,
-        ix: StreamIx,
-        batch: &Batch<'_>,
-        feed: &Feed,
-        before: &[Judged<'_>],
-    ) -> Result<Verdict, Unjudged> {
-        if batch.head.partial {
-            return Err(Unjudged::Malformed);
-        }
-        let frontier = self.journal.frontier();
-        let current = frontier.branches(ix).filter(|(_, branch)| branch.kind != BranchKind::Late);
-        let mut views: Vec<_> = current
-            .map(|(at, branch)| View { ix: at, branch, ladder: frontier.ladder(ix, at) })
-            .collect();
-        for earlier in before.iter().filter(|earlier| earlier.ix == ix && !earlier.late) {
-            foresee(&mut views, earlier);
-        }
-        let verdict = judge(&views, batch, feed)?;
-        Ok(self.look_closer(ix, batch, verdict)?)
-    }
-
-    /// Decides by what is stored, where the frontier could not.
-    fn look_closer(
-        &self,
-        ix: StreamIx,
-        batch: &Batch<'_>,
-        verdict: Verdict,
-    ) -> Result<Verdict, MediaError> {
-        let head = &batch.head;
-        Ok(match verdict {
-            Verdict::LookEnd => match self.holds(ix, head.end(), head.after)? {
-                Held::Yes => Verdict::Had,
-                Held::No | Held::Gone => self.part(ix, batch)?,
-            },
-            Verdict::Fork(..) => self.part(ix, batch)?,
-            Verdict::Deeper => match self.part(ix, batch)? {
-                Verdict::Fork(from, _) if from == head.base => Verdict::Deeper,
-                parted => parted,
-            },
-            Verdict::LookBase => match self.holds(ix, head.base, head.before)? {
-                Held::Yes => self.look_closer(ix, batch, Verdict::LookEnd)?,
-                // What was dropped was durable; a batch from below it can't be told apart.
-                Held::Gone => Verdict::Unproven,
-                Held::No => Verdict::Deeper,
-            },
-            other => other,
-        })
-    }
-
-    /// Where a batch parts from what is stored, if it does.
-    fn part(&self, ix: StreamIx, batch: &Batch<'_>) -> Result<Verdict, MediaError> {
-        let head = &batch.head;
-        Ok(match self.common(ix, batch)? {
-            Some((next, _)) if next == head.end() => Verdict::Had,
-            Some((next, hash)) => Verdict::Fork(next, hash),
-            None => Verdict::Fork(head.base, head.before),
-        })
-    }
-
-    /// If something is missing before the entry, asks for it. Returns whether the entry is refused.
-    fn want_again(&mut self, state: &mut LinkState, judged: &[Judged<'_>]) -> bool {
-        let mut refused = false;
-        for Judged { ix, batch, verdict, .. } in judged {
-            let want = match verdict {
-                Verdict::Early(point) => *point,
-                Verdict::Deeper => self.deeper(*ix, state.feeds.get(ix), batch.head.base),
-                _ => continue,
-            };
-            refused = true;
-            // What is under way behind the entry is early too, and has been asked for.
-            let asked = state.feeds.get(ix) == Some(&Feed::Asked(want.next));
-            if !asked || batch.head.base <= want.next {
-                state.feeds.insert(*ix, Feed::Asked(want.next));
-                state.says.push_back(Say::NeedFrom(*ix, want));
-            }
-        }
-        refused
-    }
-
-    /// A point from which on a history that differs must be seen: the highest known one below.
-    pub(crate) fn deeper(&self, ix: StreamIx, feed: Option<&Feed>, base: Offset) -> Point {
-        let frontier = self.journal.frontier();
-        let top = match feed {
-            Some(Feed::Behind { start, .. }) => start.next,
-            _ => base,
-        };
-        let rungs = frontier.branches(ix).flat_map(|(at, _)| frontier.ladder(ix, at).iter());
-        let below = rungs.filter(|rung| rung.next < top).max_by_key(|rung| rung.next);
-        below.map_or(Point::START, |rung| Point {
-            epoch: rung.epoch,
-            next: rung.next,
-            hash: Some(rung.hash),
-        })
     }
 
     fn take_entry(
@@ -387,17 +301,12 @@ impl<M: Media, G: Gate> Core<M, G> {
     }
 
     fn note_progress(&mut self, state: &mut LinkState, item: &Judged<'_>) {
-        let head = &item.batch.head;
-        let end = Point { epoch: head.epoch, next: head.end(), hash: Some(head.after) };
+        let (_, end) = item.ends();
         let branch = match item.verdict {
             Verdict::Repair => return self.repaired(item.ix, end),
             Verdict::Unproven => {
-                let start = Point { epoch: head.epoch, next: head.base, hash: Some(head.before) };
-                let start = match state.feeds.get(&item.ix) {
-                    Some(Feed::Behind { start, .. }) => *start,
-                    _ => start,
-                };
-                state.feeds.insert(item.ix, Feed::Behind { start, at: end });
+                let feed = state.feeds.get(&item.ix).copied().unwrap_or_default();
+                state.feeds.insert(item.ix, feed.behind(item.ix, core::slice::from_ref(item)));
                 state.unproven = Some(self.arrived_at.instant);
                 return;
             }

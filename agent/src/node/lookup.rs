@@ -1,8 +1,10 @@
 //! Looking up what is stored of a stream, where the frontier alone can't tell.
 
+use std::collections::BTreeSet;
+
 use landfall_core::batch::{Batch, batches};
 use landfall_core::entry::Kind;
-use landfall_core::frontier::{Frontier, StreamIx};
+use landfall_core::frontier::{Branch, BranchKind, Frontier, StreamIx};
 use landfall_core::hash::StreamHash;
 use landfall_core::journal::{Cursor, ReadStep, Reader};
 use landfall_core::media::{Media, MediaError};
@@ -39,17 +41,27 @@ impl<M: Media, G: Gate> Core<M, G> {
         if self.holds_behind_last(ix, next, hash)? {
             return Ok(Held::Yes);
         }
-        let mut held = Held::Gone;
+        let mut there = BTreeSet::new();
         self.each_batch(ix, (next, next), |(lane, before), batch| {
-            if let Some(there) = hash_at(batch, next) {
-                held = if there == hash { Held::Yes } else { Held::No };
-            }
-            if held == Held::Yes {
+            there.extend(hash_at(batch, next).map(StreamHash::bytes));
+            let found = there.contains(&hash.bytes());
+            if found {
                 self.looked.set(Some((ix, lane, before)));
             }
-            held != Held::Yes
+            !found
         })?;
-        Ok(held)
+        let passes = |branch: &Branch| {
+            let begun = branch.kind == BranchKind::Main || branch.from < next;
+            branch.kind != BranchKind::Late && begun && branch.tip.next >= next
+        };
+        let branches = self.journal.frontier().branches(ix);
+        let branches = branches.filter(|(_, branch)| passes(branch)).count();
+        Ok(match there.contains(&hash.bytes()) {
+            true => Held::Yes,
+            // Records of one branch say nothing of another one whose records are gone.
+            false if there.is_empty() || there.len() < branches => Held::Gone,
+            false => Held::No,
+        })
     }
 
     /// The same, close behind where the point before was found: what is repeated comes in order.

@@ -45,7 +45,14 @@ impl<M: Media, G: Gate> Core<M, G> {
             return Ok(());
         }
         if branch.tip.next >= gap.to {
-            // What is said to be missing is here.
+            // What is said to be missing is here. If it was wanted to see where histories part,
+            // it can't be seen.
+            if let Some(Feed::Asked(from)) = state.feeds.get(&ix)
+                && (gap.from..gap.to).contains(from)
+            {
+                let at = Point { epoch: gap.epoch, next: gap.to, hash: gap.after };
+                state.feeds.insert(ix, Feed::Parted(at));
+            }
             return Ok(());
         }
         self.take_gap(state, lane, ix, at, gap, now)

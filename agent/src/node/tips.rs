@@ -76,7 +76,7 @@ impl<M: Media, G: Gate> Core<M, G> {
             state.proven.insert((ix, Some(at)), point);
         } else if state.lacking && self.holds(ix, point.next, hash)? != Held::Yes {
             // A branch that was lost here.
-            let want = self.deeper(ix, None, point.next);
+            let want = self.deeper(ix, point.next);
             state.feeds.insert(ix, Feed::Asked(want.next));
             state.says.push_back(Say::NeedFrom(ix, want));
         } else if stream.origin == site && !state.feeds.contains_key(&ix) {

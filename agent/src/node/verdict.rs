@@ -35,6 +35,8 @@ pub(crate) enum Verdict {
     Repair,
     /// What is stored must be looked at: does the stream pass through its end?
     LookEnd,
+    /// The same, where nothing has proved what came before it.
+    LookOn,
     /// What is stored must be looked at: does the stream pass through its beginning?
     LookBase,
     /// Its history parted from ours earlier.
@@ -81,7 +83,8 @@ pub(crate) fn judge(
         let first = Point::START.meets(head.base, head.before);
         return Ok(if first { Verdict::First } else { Verdict::Early(Point::START) });
     }
-    if let Some(view) = views.iter().find(|view| view.branch.tip.meets(head.base, head.before)) {
+    let next = views.iter().find(|view| view.branch.tip.meets(head.base, head.before));
+    if let Some(view) = next.filter(|view| !has_joined(views, view)) {
         return Ok(Verdict::Next(view.ix));
     }
     if views.iter().any(|view| view.passes(head.end(), head.after)) {
@@ -107,10 +110,20 @@ pub(crate) fn judge(
         (true, _) | (_, true) if held && written_under(views, head.epoch, head.base) => {
             Verdict::Unproven
         }
-        (true, _) | (_, true) if held => Verdict::LookEnd,
+        (true, _) if held => Verdict::LookEnd,
+        (_, true) if held => Verdict::LookOn,
         (true, _) => Verdict::Fork(head.base, head.before),
         (false, true) => Verdict::Deeper,
     })
+}
+
+/// Whether a branch has come to a point of another one that goes on from there. It was taken for a
+/// fork while what it began with was not here to compare.
+fn has_joined(views: &[View<'_>], branch: &View<'_>) -> bool {
+    let tip = branch.branch.tip;
+    let Some(hash) = tip.hash.filter(|_| tip.next > branch.branch.from) else { return false };
+    let passed = |view: &View<'_>| view.branch.tip.next > tip.next && view.passes(tip.next, hash);
+    views.iter().any(|view| view.ix != branch.ix && passed(view))
 }
 
 /// Whether a known point above `base` is of that epoch: then a batch of it may well be here.

@@ -2,7 +2,6 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::cmp::Ordering;
 
 use super::{
     Branch, BranchIx, BranchKind, Change, Extent, Frontier, FrontierFault, Ladder, Point, Rung,
@@ -220,10 +219,12 @@ impl HubBranch {
         self.branch.skip(to, after);
     }
 
-    /// Makes the tip a rung, before it moves.
+    /// Makes the tip a rung, before it moves. Where a stream began in its middle is one too: no
+    /// record here ends there, but a history that was had elsewhere can be compared there.
     fn climb_tip(&mut self) {
-        let before = self.branch.tip;
-        if let (Some(hash), Ordering::Greater) = (before.hash, before.next.cmp(&self.branch.from)) {
+        let (before, Branch { kind, from, .. }) = (self.branch.tip, self.branch);
+        let begun = kind == BranchKind::Main && from > Offset::ZERO;
+        if let (Some(hash), true) = (before.hash, before.next > from || begun) {
             let rung = Rung { epoch: before.epoch, next: before.next, hash };
             self.ladder.get_or_insert_with(|| Box::new(Ladder::EMPTY)).push(rung);
         }

@@ -1,0 +1,172 @@
+//! A closer look at a batch: what the frontier could not tell is looked up in what is stored, and
+//! what that can't tell either is wanted again, until it can be told.
+
+use landfall_core::batch::Batch;
+use landfall_core::frontier::{BranchIx, BranchKind, Frontier, Point, StreamIx};
+use landfall_core::media::{Media, MediaError};
+use landfall_core::num::{Epoch, Offset};
+
+use super::feed::Feed;
+use super::ingest::{Judged, foresee};
+use super::late::cut_at;
+use super::link::{LinkState, Say};
+use super::lookup::Held;
+use super::unread::Unjudged;
+use super::verdict::{Verdict, View, judge};
+use super::{Core, Gate};
+
+impl<M: Media, G: Gate> Core<M, G> {
+    /// Judges a batch by the frontier and, where that is not enough, by what is stored.
+    pub(crate) fn judge_batch(
+        &self,
+        ix: StreamIx,
+        batch: &Batch<'_>,
+        feed: &Feed,
+        before: &[Judged<'_>],
+    ) -> Result<Verdict, Unjudged> {
+        if batch.head.partial {
+            return Err(Unjudged::Malformed);
+        }
+        let frontier = self.journal.frontier();
+        let current = frontier.branches(ix).filter(|(_, branch)| branch.kind != BranchKind::Late);
+        let mut views: Vec<_> = current
+            .map(|(at, branch)| View { ix: at, branch, ladder: frontier.ladder(ix, at) })
+            .collect();
+        for earlier in before.iter().filter(|earlier| earlier.is_current_of(ix)) {
+            foresee(&mut views, earlier);
+        }
+        let feed = feed.behind(ix, before);
+        let verdict = judge(&views, batch, &feed)?;
+        Ok(self.look_closer(ix, batch, &feed, verdict)?)
+    }
+
+    /// The parts of a batch before and behind the place where a fork that it goes on from may join
+    /// the stream: what is known of the stream begins there.
+    pub(crate) fn at_beginning<'a>(
+        &self,
+        ix: StreamIx,
+        batch: &Batch<'a>,
+    ) -> Result<Vec<Batch<'a>>, Unjudged> {
+        let (frontier, head) = (self.journal.frontier(), &batch.head);
+        let from = frontier.branch(ix, BranchIx::MAIN).map(|main| main.from).unwrap_or_default();
+        let mut forks = frontier.branches(ix).filter(|(_, held)| held.kind == BranchKind::Fork);
+        let inside = head.base < from && from < head.end();
+        if inside && forks.any(|(_, fork)| fork.tip.meets(head.base, head.before)) {
+            return Ok(cut_at(batch, &[from])?);
+        }
+        Ok(vec![*batch])
+    }
+
+    /// Decides by what is stored, where the frontier could not.
+    fn look_closer(
+        &self,
+        ix: StreamIx,
+        batch: &Batch<'_>,
+        feed: &Feed,
+        verdict: Verdict,
+    ) -> Result<Verdict, MediaError> {
+        let head = &batch.head;
+        Ok(match verdict {
+            Verdict::LookEnd => match self.holds(ix, head.end(), head.after)? {
+                Held::Yes => Verdict::Had,
+                Held::No | Held::Gone => self.part(ix, batch)?,
+            },
+            Verdict::LookOn => match self.holds(ix, head.end(), head.after)? {
+                Held::Yes => Verdict::Had,
+                Held::No => self.part_unproven(ix, batch)?,
+                // What follows comes to a known point, or ends before it.
+                Held::Gone => Verdict::Unproven,
+            },
+            Verdict::Fork(..) => self.part(ix, batch)?,
+            Verdict::Deeper => self.part_unproven(ix, batch)?,
+            Verdict::LookBase => match (self.holds(ix, head.base, head.before)?, feed) {
+                (Held::Yes, _) => self.look_closer(ix, batch, feed, Verdict::LookEnd)?,
+                (_, Feed::Parted(at)) if head.base > at.next => Verdict::Early(*at),
+                (_, Feed::Parted(_)) => self.part(ix, batch)?,
+                // What was dropped was durable; a batch from below it can't be told apart.
+                (Held::Gone, _) => Verdict::Unproven,
+                (Held::No, _) => Verdict::Deeper,
+            },
+            other => other,
+        })
+    }
+
+    /// Where a batch parts from what is stored, if it does.
+    fn part(&self, ix: StreamIx, batch: &Batch<'_>) -> Result<Verdict, MediaError> {
+        let head = &batch.head;
+        Ok(match self.common(ix, batch)? {
+            Some((next, _)) if next == head.end() => Verdict::Had,
+            Some((next, hash)) => Verdict::Fork(next, hash),
+            None => Verdict::Fork(head.base, head.before),
+        })
+    }
+
+    /// The same for a batch before which nothing was proved: it may have parted before.
+    fn part_unproven(&self, ix: StreamIx, batch: &Batch<'_>) -> Result<Verdict, MediaError> {
+        Ok(match self.part(ix, batch)? {
+            Verdict::Fork(from, _) if from == batch.head.base => Verdict::Deeper,
+            parted => parted,
+        })
+    }
+
+    /// If something is missing before the entry, asks for it. Returns whether the entry is refused.
+    pub(crate) fn want_again(&mut self, state: &mut LinkState, judged: &[Judged<'_>]) -> bool {
+        let mut refused = false;
+        for (at, Judged { ix, batch, verdict, .. }) in judged.iter().enumerate() {
+            let head = &batch.head;
+            let known = state.feeds.get(ix).copied().unwrap_or_default();
+            let (want, feed) = match verdict {
+                Verdict::Early(point) if known == Feed::Parted(*point) => (*point, known),
+                Verdict::Early(point) => (*point, Feed::Asked(point.next)),
+                Verdict::Deeper => {
+                    let base =
+                        Point { epoch: head.epoch, next: head.base, hash: Some(head.before) };
+                    let before = judged.get(..at).unwrap_or_default();
+                    self.parted_before(*ix, known.behind(*ix, before), base)
+                }
+                _ => continue,
+            };
+            refused = true;
+            // What is under way behind the entry is early too, and has been asked for.
+            if known != feed || head.base <= want.next {
+                state.feeds.insert(*ix, feed);
+                state.says.push_back(Say::NeedFrom(*ix, want));
+            }
+        }
+        refused
+    }
+
+    /// From where a history must be seen that parted from ours before `base`, and what it is then.
+    pub(crate) fn parted_before(&self, ix: StreamIx, feed: Feed, base: Point) -> (Point, Feed) {
+        let start = if let Feed::Behind { start, .. } = feed { start } else { base };
+        let want = self.deeper(ix, start.next);
+        let main = self.journal.frontier().branch(ix, BranchIx::MAIN);
+        if want == Point::START && main.is_some_and(|main| main.from > Offset::ZERO) {
+            // All of it lies before the place where the stream begins here.
+            return (start, Feed::Parted(start));
+        }
+        (want, Feed::Asked(want.next))
+    }
+
+    /// Whether a point above `base` is known that is of that epoch.
+    pub(crate) fn is_written_under(&self, ix: StreamIx, epoch: Epoch, base: Offset) -> bool {
+        let frontier = self.journal.frontier();
+        let rungs = |at| frontier.ladder(ix, at).iter().map(|rung| (rung.epoch, rung.next));
+        frontier.branches(ix).any(|(at, branch)| {
+            let tip = (branch.tip.epoch, branch.tip.next);
+            rungs(at).chain([tip]).any(|(of, next)| of == epoch && next > base)
+        })
+    }
+
+    /// A point from which on a history that differs must be seen: the highest known one below.
+    pub(crate) fn deeper(&self, ix: StreamIx, top: Offset) -> Point {
+        let frontier = self.journal.frontier();
+        let rungs = frontier.branches(ix).flat_map(|(at, _)| frontier.ladder(ix, at).iter());
+        let below = rungs.filter(|rung| rung.next < top).max_by_key(|rung| rung.next);
+        below.map_or(Point::START, |rung| Point {
+            epoch: rung.epoch,
+            next: rung.next,
+            hash: Some(rung.hash),
+        })
+    }
+}

@@ -1,0 +1,89 @@
+//! A stream begins in its middle at a gateway, and what was before comes there after all. D is a
+//! device, G a gateway, H the hub at the root; `s` is a topic of D.
+
+#![expect(clippy::single_range_in_vec_init, reason = "offsets that are here are a list of ranges")]
+
+use landfall::node::AlarmKind;
+use landfall_core::num::Epoch;
+use landfall_tests::world::{Backup, World};
+
+/// What D has written of `s`: 300 records under an epoch, and 300 under the next.
+struct Begun {
+    world: World,
+    /// D when it had written the first half, and all, and had sent nothing.
+    half: Backup,
+    whole: Backup,
+    epochs: [Epoch; 2],
+    /// Where the stream begins at G, in the second half.
+    from: u64,
+}
+
+/// D sends a part to H and the rest to G.
+fn begun_in_the_middle(seed: u64) -> Begun {
+    let mut world = World::new(seed);
+    world.hub("H");
+    world.device("G", "H");
+    world.device("D", "H");
+    world.offline("D");
+    let first = world.epoch("D");
+    world.append_bulk("D", "s", 300);
+    let half = world.image("D");
+    world.crash("D");
+    let second = world.epoch("D");
+    world.append_bulk("D", "s", 300);
+    let whole = world.image("D");
+    world.set_network(20, Some(20));
+    world.online("D");
+    while world.held("H").offsets("D/s/0", second).is_empty() {
+        world.run(500);
+    }
+    world.run(1_500);
+    world.set_network(20, None);
+    world.part("G", "H");
+    world.roam("D", "G");
+    world.run(30_000);
+    let from = world.first_offset("G", "D/s/0");
+    assert!((301..600).contains(&from), "it begins at {from}\n{}", world.describe());
+    world.expect("G", "D/s/0", second, &[from..600]);
+    Begun { world, half, whole, epochs: [first, second], from }
+}
+
+#[test]
+fn what_was_before_is_had_and_nothing_comes_twice() {
+    let Begun { mut world, whole, epochs: [first, second], from, .. } = begun_in_the_middle(1);
+    world.restore("D", &whole);
+    world.append("D", "s", 10);
+    world.run(60_000);
+    world.check();
+    world.expect("G", "D/s/0", first, &[]);
+    world.expect("G", "D/s/0", second, &[from..600]);
+    world.expect("G", "D/s/0", world.epoch("D"), &[600..610]);
+    world.expect_no_alarm("G", AlarmKind::Fork);
+    world.heal();
+    world.sync();
+    world.expect("H", "D/s/0", second, &[300..600]);
+    world.check_delivered("H");
+}
+
+#[test]
+fn another_history_from_before_is_kept_whether_it_ends_there_or_not() {
+    for count in [10, 400] {
+        let Begun { mut world, half, epochs: [first, second], from, .. } = begun_in_the_middle(2);
+        world.offline("D");
+        world.restore("D", &half);
+        let third = world.epoch("D");
+        world.append("D", "s", count);
+        world.online("D");
+        world.run(60_000);
+        world.check();
+        world.expect("G", "D/s/0", second, &[from..600]);
+        world.expect("G", "D/s/0", third, &[300..300 + count]);
+        world.expect_alarm("G", AlarmKind::Fork, "D/s/0");
+        world.heal();
+        world.sync();
+        world.expect("H", "D/s/0", first, &[0..300]);
+        world.expect("H", "D/s/0", second, &[300..600]);
+        world.expect("H", "D/s/0", third, &[300..300 + count]);
+        world.check_delivered("H");
+    }
+}
