@@ -1,8 +1,9 @@
 //! Catching up: a ship with a backlog, from the start of its process until all of it is durable at
-//! the hub and the process has ended.
+//! the hub.
 
 use std::io;
 
+use landfall::api::Status;
 use landfall::clock;
 
 use super::Options;
@@ -76,13 +77,18 @@ pub async fn trickle(options: &Options, report: &mut Report) -> io::Result<()> {
     Ok(())
 }
 
-/// Runs the ship until all is at the hub, and checks that it is. Returns the seconds. The folders
+/// Runs the ship until all is durable at the hub, as the hub says. Returns the seconds. The folders
 /// are gone afterwards.
-async fn catch_up(pair: Pair, backlog: &Backlog) -> io::Result<f64> {
+async fn catch_up(mut pair: Pair, backlog: &Backlog) -> io::Result<f64> {
     let started = clock::monotonic();
     let mut ship = pair.ship.run(&["--until-synced"])?;
-    let status = ship.ended_within(super::PATIENCE).await?;
+    let all = |status: Status| {
+        let arrived: u64 = status.lanes.iter().map(|lane| lane.next_seq).sum();
+        (arrived >= backlog.records).then_some(())
+    };
+    pair.hub_runs.until("all is durable at the hub", all).await?;
     let seconds = seconds_since(started);
+    let status = ship.ended_within(super::PATIENCE).await?;
     let hub = pair.hub_runs.client().status().await.map_err(io::Error::other)?;
     let arrived: u64 = hub.lanes.iter().map(|lane| lane.next_seq).sum();
     if !status.success() || arrived != backlog.records {
