@@ -230,3 +230,51 @@ impl HubBranch {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::HubFrontier;
+    use crate::frontier::{BranchIx, BranchKind, Change, Extent, Frontier, Point};
+    use crate::hash::StreamHash;
+    use crate::name::StreamId;
+    use crate::num::{Epoch, Offset, Partition, SegmentNo};
+
+    fn batch(epoch: u64, span: core::ops::Range<u64>, hashes: [u8; 2]) -> Change {
+        let [before, after] = hashes.map(|byte| StreamHash::new([byte; 16]));
+        let (base, end) = (Offset::new(span.start), Offset::new(span.end));
+        let extent = Extent { epoch: Epoch::new(epoch), base, end, before, after };
+        Change::Batch(extent, SegmentNo::new(1))
+    }
+
+    fn branch(kind: BranchKind, epoch: u64, next: u64, hash: u8) -> Change {
+        let first = Epoch::new(epoch);
+        let hash = Some(StreamHash::new([hash; 16]));
+        Change::Branch { kind, first, at: Point { epoch: first, next: Offset::new(next), hash } }
+    }
+
+    #[test]
+    fn a_branch_takes_what_it_was_begun_for_although_another_ends_there() {
+        let mut frontier = HubFrontier::new(1);
+        let stream = StreamId { origin: "d", topic: "t", partition: Partition::new(0) };
+        let ix = frontier.add(stream).unwrap();
+        frontier.apply(ix, branch(BranchKind::Main, 1, 20, 1)).unwrap();
+        frontier.apply(ix, batch(1, 20..30, [1, 2])).unwrap();
+        frontier.apply(ix, branch(BranchKind::Late, 2, 10, 3)).unwrap();
+        frontier.apply(ix, batch(2, 10..20, [3, 4])).unwrap();
+        let fork = frontier.apply(ix, branch(BranchKind::Fork, 2, 20, 4)).unwrap();
+        assert_eq!(frontier.apply(ix, batch(2, 20..25, [4, 5])), Ok(fork));
+        let late = frontier.branch(ix, BranchIx(1)).unwrap();
+        assert_eq!(late.tip.next, Offset::new(20));
+    }
+
+    #[test]
+    fn where_a_stream_begins_in_its_middle_is_a_rung() {
+        let mut frontier = HubFrontier::new(1);
+        let stream = StreamId { origin: "d", topic: "t", partition: Partition::new(0) };
+        let ix = frontier.add(stream).unwrap();
+        frontier.apply(ix, branch(BranchKind::Main, 1, 20, 1)).unwrap();
+        frontier.apply(ix, batch(1, 20..30, [1, 2])).unwrap();
+        let rungs = frontier.ladder(ix, BranchIx::MAIN).iter();
+        assert!(rungs.map(|rung| rung.next).eq([Offset::new(20)]));
+    }
+}

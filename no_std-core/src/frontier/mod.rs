@@ -212,10 +212,13 @@ pub trait Frontier {
         self.branch(ix, BranchIx::MAIN).map_or(Point::START, |branch| branch.tip)
     }
 
-    /// The branch that a batch goes on from.
+    /// The branch that a batch goes on from. One that has nothing yet was begun for this batch,
+    /// whatever else ends there.
     fn meeting(&self, ix: StreamIx, base: Offset, before: StreamHash) -> Option<BranchIx> {
         let meets = |(_, branch): &(BranchIx, Branch)| branch.tip.meets(base, before);
-        self.branches(ix).find(meets).map(|(at, _)| at)
+        let meeting = self.branches(ix).filter(meets);
+        let found = meeting.min_by_key(|(_, branch)| branch.tip.next > branch.from);
+        found.map(|(at, _)| at)
     }
 }
 
