@@ -35,6 +35,18 @@ const RUNS_MAX: usize = 1_024;
 
 /// Appends to one partition of a topic, in order, with up to [`IN_FLIGHT_MAX`] records in flight.
 ///
+/// ```no_run
+/// # async fn append(data: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
+/// use landfall::{config::Config, daemon};
+///
+/// let config = Config::load(None, data, std::env::vars())?;
+/// let node = daemon::Daemon::start(daemon::open(data, config)?, true)?;
+/// let mut producer = node.handle.producer("ais", 0);
+/// let ticket = producer.append(None, Some(b"366899260"), Some(b"{\"sog\":17.9}")).await?;
+/// producer.durable(ticket).await?;
+/// # Ok(()) }
+/// ```
+///
 /// What was appended becomes durable by itself, whether or not anybody waits for it. After a
 /// refusal nothing more is taken: whoever wants to go on makes another producer and sends what was
 /// not durable again.
