@@ -66,7 +66,7 @@ impl Settings {
             stream_window: 1 << 20,
             send_window: 2 << 20,
             receive_budget: 256 << 10,
-            queue_max: 512 << 10,
+            queue_max: 1 << 20,
             priorities: Self::control_then(&[0, 10]),
             segmentation_offload: false,
             initial_rtt: None,
