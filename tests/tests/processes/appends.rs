@@ -12,7 +12,8 @@ async fn append_at_last(node: &NodeDir, topic: &str, file: &str, rng: &mut Rng) 
     let data = node.path.to_string_lossy();
     let keys = ["--key-field", "k", "--producer", "import"];
     let words = [&["append", "--data", &data, topic, file][..], &keys].concat();
-    let (mut kills, mut longest) = (0, 40);
+    // The first kill comes before anybody can be done.
+    let (mut kills, mut longest) = (0, 8);
     loop {
         let mut command = node.program.command(&words);
         let command =
