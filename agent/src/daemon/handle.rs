@@ -66,8 +66,8 @@ impl Handle {
     /// A producer of one partition of a topic, for programs that the node is built into.
     #[must_use]
     pub fn producer(&self, topic: &str, partition: u32) -> Producer {
-        let (inputs, tickets) = (self.inputs.clone(), self.next.clone());
-        Producer::new(inputs, tickets, topic, partition, self.clock)
+        let (inputs, tickets, room) = (self.inputs.clone(), self.next.clone(), self.room.clone());
+        Producer::new(inputs, tickets, room, topic, partition, self.clock)
     }
 
     /// Stops the node in good order.

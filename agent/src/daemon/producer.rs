@@ -28,8 +28,6 @@ use crate::node::{Append, ClientId, Ticket};
 
 /// Records of a producer that may be in flight.
 pub const IN_FLIGHT_MAX: usize = 4_096;
-/// Bytes of a producer that may be in flight; a larger record goes alone.
-const IN_FLIGHT_BYTES_MAX: usize = 4 << 20;
 /// Runs of offsets that are remembered for whoever asks late.
 const RUNS_MAX: usize = 1_024;
 
@@ -82,13 +80,16 @@ pub(super) struct Queue {
     waiting: Mutex<Waiting>,
     progress: watch::Sender<Progress>,
     records: Semaphore,
-    bytes: Semaphore,
+    /// Bytes that all who append through the handle may have in flight together.
+    room: Arc<Semaphore>,
 }
 
 #[derive(Debug, Default)]
 struct Waiting {
     encoded: Vec<u8>,
     count: u64,
+    /// Whether the node's thread knows that something waits.
+    told: bool,
     /// Where durable records are: the first number, its offset, how many.
     runs: VecDeque<(u64, u64, u64)>,
 }
@@ -105,6 +106,7 @@ impl Producer {
     pub(super) fn new(
         inputs: mpsc::Sender<Input>,
         tickets: Arc<AtomicU64>,
+        room: Arc<Semaphore>,
         topic: &str,
         partition: u32,
         clock: ClockQuality,
@@ -120,13 +122,13 @@ impl Producer {
             waiting: Mutex::default(),
             progress: report,
             records: Semaphore::new(IN_FLIGHT_MAX),
-            bytes: Semaphore::new(IN_FLIGHT_BYTES_MAX),
+            room,
         };
         Self { queue: Arc::new(queue), inputs, progress, next: 0 }
     }
 
     /// Appends a record, and waits while too much is in flight. Without a timestamp it gets the
-    /// time of now.
+    /// time of now. If it is dropped while it waits, nobody knows whether the record was appended.
     ///
     /// # Errors
     /// The record is malformed or too large, which leaves the producer as it was; or the node has
@@ -145,18 +147,29 @@ impl Producer {
             return Err(ApiError::new(ErrorCode::TooLarge, text).with_hint("split the record"));
         }
         let closed = |_| stopping();
-        self.queue.records.acquire().await.map_err(closed)?.forget();
-        self.queue.bytes.acquire_many(len as u32).await.map_err(closed)?.forget();
+        let place = self.queue.records.acquire().await.map_err(closed)?;
+        let bytes = self.queue.room.acquire_many(len as u32).await.map_err(closed)?;
         if let Some(refused) = self.progress.borrow().refused.clone() {
             return Err(refused);
         }
-        if self.queue.push(&record, len) {
-            let input = Input::Produced(self.queue.clone());
-            self.inputs.send(input).await.map_err(|_| stopping())?;
-        }
+        place.forget();
+        bytes.forget();
+        self.queue.push(&record, len);
         let ticket = RecordTicket(self.next);
         self.next += 1;
+        self.tell().await?;
         Ok(ticket)
+    }
+
+    /// Tells the node's thread that something waits, if it does not know.
+    async fn tell(&self) -> Result<(), ApiError> {
+        if self.queue.lock().is_untold() {
+            let place = self.inputs.reserve().await.map_err(|_| stopping())?;
+            // Before it is sent: the thread may take all that waits at once.
+            self.queue.lock().told = true;
+            place.send(Input::Produced(self.queue.clone()));
+        }
+        Ok(())
     }
 
     /// Waits until a record is durable. Its offset, if it is among the latest.
@@ -164,6 +177,7 @@ impl Producer {
     /// # Errors
     /// It was refused, or the node stopped before.
     pub async fn durable(&mut self, ticket: RecordTicket) -> Result<Option<u64>, ApiError> {
+        self.tell().await?;
         let decided =
             |progress: &Progress| progress.durable > ticket.0 || progress.refused.is_some();
         let progress = self.progress.wait_for(decided).await.map_err(|_| stopping())?;
@@ -195,8 +209,7 @@ impl Producer {
 const LIBRARY_CLIENTS: u64 = 1 << 63;
 
 impl Queue {
-    /// Adds a record. Whether the node's thread has to be told that there is something.
-    fn push(&self, record: &Record<'_>, len: usize) -> bool {
+    fn push(&self, record: &Record<'_>, len: usize) {
         let mut waiting = self.lock();
         let at = waiting.encoded.len();
         waiting.encoded.resize(at + len, 0);
@@ -204,7 +217,6 @@ impl Queue {
         let written = record.encode(&mut Writer::new(room));
         assert!(written.is_ok(), "a record takes the length that it says");
         waiting.count += 1;
-        waiting.count == 1
     }
 
     /// All that waits, as one append, and what is to be remembered until it is answered.
@@ -212,6 +224,7 @@ impl Queue {
         let mut waiting = self.lock();
         let records = std::mem::take(&mut waiting.encoded);
         let count = std::mem::take(&mut waiting.count);
+        waiting.told = false;
         drop(waiting);
         let append = Append {
             ticket: Ticket(self.tickets.fetch_add(1, Ordering::Relaxed)),
@@ -240,6 +253,20 @@ impl Queue {
     }
 }
 
+impl Drop for Queue {
+    /// What the node's thread was never told of gives its room back.
+    fn drop(&mut self) {
+        let left = self.lock().encoded.len();
+        self.room.add_permits(left);
+    }
+}
+
+impl Waiting {
+    fn is_untold(&self) -> bool {
+        self.count > 0 && !self.told
+    }
+}
+
 impl Taken {
     /// The topic, for the text of a refusal.
     pub(super) fn topic(&self) -> &str {
@@ -262,6 +289,74 @@ impl Taken {
             progress.refused = progress.refused.take().or(refused);
         });
         queue.records.add_permits(self.count as usize);
-        queue.bytes.add_permits(self.bytes);
+        queue.room.add_permits(self.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const ROOM: usize = 1_000;
+
+    /// A producer, and the end of the node's inputs, which hold one.
+    fn producer() -> (Producer, mpsc::Receiver<Input>, Arc<Semaphore>) {
+        let (inputs, taken) = mpsc::channel(1);
+        let (tickets, room) = (Arc::new(AtomicU64::new(1)), Arc::new(Semaphore::new(ROOM)));
+        let clock = ClockQuality::Local;
+        (Producer::new(inputs, tickets, room.clone(), "log", 0, clock), taken, room)
+    }
+
+    /// Polls an append once and gives it up if it waits. Whether it did not.
+    async fn append_at_once(producer: &mut Producer) -> bool {
+        let append = producer.append(Some(0), None, Some(b"x"));
+        tokio::time::timeout(Duration::ZERO, append).await.is_ok()
+    }
+
+    fn take(inputs: &mut mpsc::Receiver<Input>) -> Taken {
+        match inputs.try_recv() {
+            Ok(Input::Produced(queue)) => queue.take().1,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn what_was_given_up_while_the_inputs_were_full_is_told_by_the_next_append() {
+        let (mut producer, mut inputs, _room) = producer();
+        producer.inputs.try_send(Input::Stop).unwrap();
+        assert!(!append_at_once(&mut producer).await, "there is no room to tell of it");
+        assert!(matches!(inputs.try_recv(), Ok(Input::Stop)));
+        assert!(append_at_once(&mut producer).await);
+        take(&mut inputs).answer(Some(7), 2, None);
+        assert_eq!(producer.durable(RecordTicket(1)).await.unwrap(), Some(8));
+    }
+
+    #[tokio::test]
+    async fn records_that_come_while_others_are_synced_are_told_once() {
+        let (mut producer, mut inputs, _room) = producer();
+        assert!(append_at_once(&mut producer).await);
+        let first = take(&mut inputs);
+        assert!(append_at_once(&mut producer).await && append_at_once(&mut producer).await);
+        let second = take(&mut inputs);
+        assert!(inputs.try_recv().is_err());
+        first.answer(Some(0), 1, None);
+        assert_eq!(producer.durable_count(), 1);
+        second.answer(Some(1), 2, None);
+        assert_eq!(producer.durable(RecordTicket(2)).await.unwrap(), Some(2));
+    }
+
+    #[tokio::test]
+    async fn room_comes_back_when_it_is_answered_or_nobody_is_told() {
+        let (mut producer, mut inputs, room) = producer();
+        assert!(append_at_once(&mut producer).await);
+        take(&mut inputs).answer(Some(0), 1, None);
+        assert_eq!(room.available_permits(), ROOM);
+        producer.inputs.try_send(Input::Stop).unwrap();
+        assert!(!append_at_once(&mut producer).await);
+        assert!(room.available_permits() < ROOM);
+        drop(producer);
+        assert_eq!(room.available_permits(), ROOM);
     }
 }

@@ -59,6 +59,25 @@ async fn a_producer_learns_the_offset_of_each_record() {
 }
 
 #[tokio::test]
+async fn producers_together_have_no_more_in_flight_than_the_node_takes() {
+    let (_folder, daemon) = node();
+    let mut producing = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let mut producer = daemon.handle.producer("log", 0);
+        producing.spawn(async move {
+            for _ in 0..100 {
+                producer.append(None, None, Some(&[7; 100_000])).await.unwrap();
+            }
+            producer.flush().await
+        });
+    }
+    while let Some(done) = producing.join_next().await {
+        done.unwrap().unwrap();
+    }
+    daemon.stop().await;
+}
+
+#[tokio::test]
 async fn a_producer_that_was_refused_says_why_and_takes_nothing_more() {
     let (_folder, daemon) = node();
     let mut producer = daemon.handle.producer("_sites", 0);
