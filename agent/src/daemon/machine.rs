@@ -270,6 +270,7 @@ impl Machine {
             Event::Appended(ticket, outcome) => self.answer(ticket, outcome),
             Event::Dial => self.dial(),
             Event::Close(link, why, parting) => {
+                self.note_seen(link);
                 if let Some(peer) = self.links.remove(&link) {
                     tracing::info!(link = link.0, %why, "closing a connection");
                     let wait = if parting == Parting::Here { LAST_WORD } else { Duration::ZERO };

@@ -77,9 +77,9 @@ async fn a_hub_knows_how_far_its_sites_are_also_when_they_are_away() {
     assert_eq!(done.code, Some(0), "{done:?}");
     let told = hub.until("the last word has arrived", |status| {
         let site = status.sites.into_iter().find(|site| site.site == "ship-1")?;
-        (site.behind_records == Some(0)).then_some(())
+        (site.behind_records == Some(0) && site.state == "away").then_some(site)
     });
-    told.await.unwrap();
+    assert!(told.await.unwrap().last_contact_ms.is_some());
     for node in [&ship, &behind] {
         let runs = node.run_up().await.unwrap();
         let told = hub.until("the hub is told", |status| {
