@@ -8,7 +8,7 @@ use landfall_core::control::GapBody;
 use landfall_core::entry::Kind;
 use landfall_core::frontier::Frontier;
 use landfall_core::journal::{Cursor as LaneCursor, ReadStep};
-use landfall_core::media::Media;
+use landfall_core::media::{Media, MediaError};
 use landfall_core::num::{CommitNo, Lane, Seq};
 
 use crate::api::{ApiError, Cursor, ErrorCode, Gap, ReadFrom, ReadItem, ReadPage, ReadQuery};
@@ -72,7 +72,12 @@ impl Readers {
             lost: losses(node, query),
         };
         let skip = start.index;
-        let end = fill(node, &mut places, &mut filling, (CommitNo::new(start.commit), skip));
+        let end = match fill(node, &mut places, &mut filling, (CommitNo::new(start.commit), skip)) {
+            Ok(end) => end,
+            Err(error) if filling.items.is_empty() => return Err(refused_to_read(error)),
+            // The next page says so.
+            Err(_) => false,
+        };
         let cursor = filling.cursor;
         if self.places.len() == READERS_MAX {
             self.places.pop_front();
@@ -134,27 +139,38 @@ fn losses<M: Media, G: Gate>(node: &Node<M, G>, query: &ReadQuery) -> Vec<Gap> {
     losses.collect()
 }
 
+fn refused_to_read(error: MediaError) -> ApiError {
+    let text = format!("what is stored can't be read now: {error}");
+    ApiError::new(ErrorCode::Internal, text).with_hint("check the disk, and read on from here")
+}
+
 /// Fills a page. Returns whether nothing durable is behind it.
+///
+/// # Errors
+/// The medium refused to read; what is in the page was read before.
 fn fill<M: Media, G: Gate>(
     node: &Node<M, G>,
     places: &mut Places,
     page: &mut Filling<'_>,
     start: (CommitNo, u32),
-) -> bool {
+) -> Result<bool, MediaError> {
     let mut heads = BTreeMap::new();
     let mut buffer = vec![0; ENTRY_ROOM];
     loop {
         for (lane, place) in &places.lanes {
             if !heads.contains_key(lane) {
                 let mut cursor = *place;
-                let head = next_commit(node, *lane, &mut cursor, &mut buffer, start.0);
+                let head = next_commit(node, *lane, &mut cursor, &mut buffer, start.0)?;
                 heads.insert(*lane, head);
             }
         }
         let next = heads.iter().filter_map(|(lane, head)| head.map(|head| (head, *lane))).min();
-        let Some(((commit, before), lane)) = next else { return true };
+        let Some(((commit, before), lane)) = next else { return Ok(true) };
         let mut cursor = before.0;
         let step = node.journal().read(lane, &mut cursor, &mut buffer);
+        if let ReadStep::Failed(error) = step {
+            return Err(error);
+        }
         if let ReadStep::Entry(entry) = step {
             if commit != page.commit {
                 (page.commit, page.index) = (commit, 0);
@@ -170,13 +186,13 @@ fn fill<M: Media, G: Gate>(
         if page.overran {
             // The entry is read again for the next page; the index tells how far it was taken.
             places.lanes.insert(lane, before.0);
-            return false;
+            return Ok(false);
         }
         places.lanes.insert(lane, cursor);
         places.index = page.index;
         heads.remove(&lane);
         if page.is_full() {
-            return false;
+            return Ok(false);
         }
     }
 }
@@ -204,15 +220,16 @@ fn next_commit<M: Media, G: Gate>(
     cursor: &mut LaneCursor,
     buffer: &mut [u8],
     from: CommitNo,
-) -> Option<(CommitNo, Before)> {
+) -> Result<Option<(CommitNo, Before)>, MediaError> {
     loop {
         let before = *cursor;
         match node.journal().read(lane, cursor, buffer) {
             ReadStep::Entry(entry) if entry.header.commit >= from => {
-                return Some((entry.header.commit, Before(before)));
+                return Ok(Some((entry.header.commit, Before(before))));
             }
             ReadStep::Entry(_) | ReadStep::Missing(..) => {}
-            ReadStep::End | ReadStep::TooLong(_) | ReadStep::Failed(_) => return None,
+            ReadStep::End | ReadStep::TooLong(_) => return Ok(None),
+            ReadStep::Failed(error) => return Err(error),
         }
     }
 }
