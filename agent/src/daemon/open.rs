@@ -227,7 +227,7 @@ fn settings(site: &str, config: &Config, lanes: &[String]) -> Settings {
             config::Replicate::Never => Replicate::Never,
         };
         let lane = number(&topic.lane);
-        (topic.name.clone(), TopicSettings { lane, replicate, compacted: false })
+        (topic.name.clone(), TopicSettings { lane, replicate })
     };
     let most = u64::try_from(config.upstream.backoff_max.as_millis()).unwrap_or(u64::MAX);
     Settings {

@@ -74,7 +74,7 @@ impl Daemon {
             transport = Some(made);
             tokio::spawn(forward(reported, inputs.clone()));
         }
-        let advertise = advertised(&config, listening.or(config.node.listen));
+        let advertise = advertised(&config, listening);
         let uplink = uplink(&config, &opened);
         let partitions: BTreeMap<_, _> =
             config.topics.iter().map(|topic| (topic.name.clone(), topic.partitions)).collect();
@@ -206,6 +206,7 @@ fn advertised(config: &Config, listening: Option<SocketAddr>) -> Vec<String> {
     }
     // Nobody reaches a node at "any address", nor at a port that is still to be chosen.
     let reached = |address: &&SocketAddr| !address.ip().is_unspecified() && address.port() != 0;
+    // Without its network the node can still say where it will listen.
     let told = listening.or(config.node.listen);
     told.iter().filter(reached).map(ToString::to_string).collect()
 }

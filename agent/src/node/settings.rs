@@ -75,8 +75,6 @@ pub struct TopicSettings {
     pub lane: Lane,
     /// Whether it is sent to the upstream node.
     pub replicate: Replicate,
-    /// Whether only the newest record of a key is kept in the end.
-    pub compacted: bool,
 }
 
 /// Whether a topic is sent to the upstream node.
@@ -90,8 +88,7 @@ pub enum Replicate {
 
 impl TopicSettings {
     /// A topic that nobody said anything about.
-    pub const STANDARD: Self =
-        Self { lane: Lane::new(0), replicate: Replicate::Always, compacted: false };
+    pub const STANDARD: Self = Self { lane: Lane::new(0), replicate: Replicate::Always };
 }
 
 impl Settings {
@@ -142,7 +139,7 @@ pub(crate) struct Topics {
 impl Topics {
     pub(crate) fn new(settings: &Settings) -> Self {
         let lane = settings.internal_lane();
-        let internal = TopicSettings { lane, replicate: Replicate::Never, compacted: true };
+        let internal = TopicSettings { lane, replicate: Replicate::Never };
         let standard = TopicSettings { lane: settings.default_lane, ..TopicSettings::STANDARD };
         let standard = settings.create_topics.then_some(standard);
         Self { named: settings.topics.clone(), standard, internal }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use landfall_core::batch::batches;
 use landfall_core::frontier::Frontier;
-use landfall_core::journal::ReadStep;
+use landfall_core::journal::{ReadStep, Reader};
 use landfall_core::media::Media;
 use landfall_core::num::{Lane, Seq, Timestamp};
 use landfall_protocol::message::Standing;
@@ -152,9 +152,10 @@ impl<M: Media, G: Gate> Core<M, G> {
             cursor = first;
         }
         let mut buffer = core::mem::take(&mut self.scratch);
+        let mut reader = Reader::new(&mut buffer);
         let mut oldest = None;
         for _ in 0..STEPS_MAX {
-            match self.journal.read(lane, &mut cursor, &mut buffer) {
+            match self.journal.read_on(lane, &mut cursor, &mut reader) {
                 ReadStep::Entry(entry) => {
                     oldest =
                         batches(entry.body, checksum()).map_while(Result::ok).find_map(|batch| {
