@@ -6,6 +6,7 @@ pub mod media;
 pub mod model;
 pub mod process;
 pub mod rng;
+pub mod small_disk;
 pub mod soak;
 pub mod trial;
 pub mod walk;

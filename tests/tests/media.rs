@@ -1,9 +1,6 @@
 //! Every medium keeps the contract of the port; files do so on a full disk, too.
 
 use std::fs;
-use std::io::Write;
-use std::path::Path;
-use std::process::Command;
 
 use landfall::media::{FileMedia, FileShape};
 use landfall_core::media::{Media, MediaError, Place, SlotIx};
@@ -11,6 +8,7 @@ use landfall_tests::media::contract::{contract, lasts};
 use landfall_tests::media::damage::DamageModel;
 use landfall_tests::media::disk::SimDisk;
 use landfall_tests::media::nor::SimNor;
+use landfall_tests::small_disk::SmallDisk;
 
 const SHAPE: FileShape = FileShape { slots: 8, slot_bytes: 65_536, powersafe: false };
 
@@ -61,20 +59,20 @@ fn files_keep_the_contract() {
 #[test]
 fn a_full_disk_refuses_a_slot_and_serves_what_it_has() {
     let dir = tempfile::tempdir().unwrap();
-    let Some(disk) = SmallDisk::mount(dir.path()) else { return };
-    let mut media = FileMedia::open(disk.0, SHAPE).unwrap();
+    let Some(disk) = SmallDisk::mount(dir.path(), 512) else { return };
+    let mut media = FileMedia::open(disk.path(), SHAPE).unwrap();
     media.erase(SlotIx(0)).unwrap();
-    let filler = fill_up(disk.0);
+    let filler = disk.fill_up();
 
     assert_eq!(media.erase(SlotIx(1)), Err(MediaError::NoSpace));
-    assert!(!disk.0.join("segments/00000001.seg").exists(), "the slot is as it was");
+    assert!(!disk.path().join("segments/00000001.seg").exists(), "the slot is as it was");
     for at in (0..SHAPE.slot_bytes).step_by(4096) {
         media.program(Place { slot: SlotIx(0), at }, &[7; 4096]).unwrap();
     }
     media.sync(SlotIx(0)).unwrap();
     drop(media);
 
-    let mut media = FileMedia::open(disk.0, SHAPE).expect("a node starts on a full disk");
+    let mut media = FileMedia::open(disk.path(), SHAPE).expect("a node starts on a full disk");
     let mut byte = [0];
     media.read(Place { slot: SlotIx(0), at: 65_535 }, &mut byte).unwrap();
     assert_eq!(byte, [7]);
@@ -88,49 +86,14 @@ fn a_full_disk_refuses_a_slot_and_serves_what_it_has() {
 #[test]
 fn a_freed_slot_gives_its_space_to_another() {
     let dir = tempfile::tempdir().unwrap();
-    let Some(disk) = SmallDisk::mount(dir.path()) else { return };
-    let mut media = FileMedia::open(disk.0, SHAPE).unwrap();
+    let Some(disk) = SmallDisk::mount(dir.path(), 512) else { return };
+    let mut media = FileMedia::open(disk.path(), SHAPE).unwrap();
     media.erase(SlotIx(0)).unwrap();
     media.program(Place { slot: SlotIx(0), at: 0 }, &[7; 4096]).unwrap();
-    let _filler = fill_up(disk.0);
+    let _filler = disk.fill_up();
 
     assert_eq!(media.erase(SlotIx(1)), Err(MediaError::NoSpace));
     media.free(SlotIx(0)).unwrap();
     media.erase(SlotIx(1)).unwrap();
     assert_eq!(media.erase(SlotIx(0)), Err(MediaError::NoSpace));
-}
-
-/// A file system of 512 KiB, unmounted when it is dropped.
-struct SmallDisk<'a>(&'a Path);
-
-impl<'a> SmallDisk<'a> {
-    /// None, said loudly, where nobody may mount: the test is then skipped.
-    fn mount(at: &'a Path) -> Option<Self> {
-        let mount = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=512k", "tmpfs"])
-            .arg(at)
-            .output();
-        if mount.is_ok_and(|mount| mount.status.success()) {
-            return Some(Self(at));
-        }
-        // Not eprintln, which the harness swallows when a test passes.
-        let _ = writeln!(std::io::stderr(), "SKIPPED: a full disk: no right to mount a tmpfs");
-        None
-    }
-}
-
-impl Drop for SmallDisk<'_> {
-    fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg("--lazy").arg(self.0).status();
-        let unmounted = unmounted.is_ok_and(|status| status.success());
-        assert!(unmounted || std::thread::panicking(), "{:?} stays mounted", self.0);
-    }
-}
-
-/// Another process's file that takes all the space there is.
-fn fill_up(dir: &Path) -> std::path::PathBuf {
-    let path = dir.join("filler");
-    let mut file = fs::File::create(&path).unwrap();
-    while file.write_all(&[1; 4096]).is_ok() {}
-    path
 }

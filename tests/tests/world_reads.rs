@@ -7,13 +7,6 @@ use landfall::node::{AlarmKind, TrimAt};
 use landfall_core::gap::GapReason;
 use landfall_tests::world::World;
 
-fn device_and_hub(seed: u64) -> World {
-    let mut world = World::new(seed);
-    world.hub("H");
-    world.device("D", "H");
-    world
-}
-
 /// Runs a scenario with failing reads behind none, one, two, ... others that succeed, and returns
 /// in how many of the runs somebody noticed.
 fn at_each_read(host: &str, scenario: impl Fn(&mut dyn FnMut(&mut World)) -> World) -> usize {
@@ -28,7 +21,7 @@ fn at_each_read(host: &str, scenario: impl Fn(&mut dyn FnMut(&mut World)) -> Wor
 #[test]
 fn what_is_sent_back_is_sent_back_whole() {
     let noticed = at_each_read("H", |fail| {
-        let mut world = device_and_hub(1);
+        let mut world = World::device_and_hub(1);
         let epoch = world.epoch("D");
         world.append("D", "s", 100);
         world.sync();
@@ -50,7 +43,7 @@ fn what_is_sent_back_is_sent_back_whole() {
 #[test]
 fn what_is_wanted_again_is_not_stated_to_be_gone() {
     let noticed = at_each_read("D", |fail| {
-        let mut world = device_and_hub(2);
+        let mut world = World::device_and_hub(2);
         let epoch = world.epoch("D");
         world.append("D", "s", 100);
         world.sync();
@@ -72,7 +65,7 @@ fn what_is_wanted_again_is_not_stated_to_be_gone() {
 #[test]
 fn what_comes_twice_is_not_taken_for_another_history() {
     let noticed = at_each_read("H", |fail| {
-        let mut world = device_and_hub(3);
+        let mut world = World::device_and_hub(3);
         let epoch = world.epoch("D");
         world.sync();
         // More bodies than there are rungs; when the device has forgotten the promises, they come
@@ -99,11 +92,7 @@ fn what_comes_twice_is_not_taken_for_another_history() {
 #[test]
 fn what_comes_late_for_a_gap_is_kept_apart() {
     let noticed = at_each_read("H", |fail| {
-        let mut world = World::new(4);
-        world.hub("H");
-        world.device("G1", "H");
-        world.device("G2", "H");
-        world.device("D", "G1");
+        let mut world = World::device_two_gateways_and_hub(4);
         world.configure("D", |settings| {
             settings.trim_at = TrimAt::Hop;
             settings.keep_acked_ms = 10_000;

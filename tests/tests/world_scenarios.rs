@@ -8,26 +8,10 @@ use landfall_core::gap::GapReason;
 use landfall_core::num::{Lane, Seq};
 use landfall_tests::world::{Rule, World};
 
-fn device_and_hub(seed: u64) -> World {
-    let mut world = World::new(seed);
-    world.hub("H");
-    world.device("D", "H");
-    world
-}
-
-fn device_two_gateways_and_hub(seed: u64) -> World {
-    let mut world = World::new(seed);
-    world.hub("H");
-    world.device("G1", "H");
-    world.device("G2", "H");
-    world.device("D", "G1");
-    world
-}
-
 #[test]
 fn case_12_resume_after_a_cut_at_every_byte() {
     for bytes in 1.. {
-        let mut world = device_and_hub(bytes as u64);
+        let mut world = World::device_and_hub(bytes as u64);
         world.offline("D");
         let epoch = world.epoch("D");
         world.append("D", "s", 3);
@@ -64,7 +48,7 @@ fn case_13_a_week_of_single_records_arrives_as_a_few_bodies() {
 
 #[test]
 fn case_14_an_old_image_that_went_on_gets_its_tail_as_a_branch() {
-    let mut world = device_and_hub(14);
+    let mut world = World::device_and_hub(14);
     let first = world.epoch("D");
     world.append("D", "s", 1_000);
     world.sync();
@@ -90,7 +74,7 @@ fn case_14_an_old_image_that_went_on_gets_its_tail_as_a_branch() {
 
 #[test]
 fn case_14_an_old_image_that_wrote_nothing_gets_its_tail_in_place() {
-    let mut world = device_and_hub(14);
+    let mut world = World::device_and_hub(14);
     let first = world.epoch("D");
     world.append("D", "s", 1_000);
     world.sync();
@@ -113,7 +97,7 @@ fn case_14_an_old_image_that_wrote_nothing_gets_its_tail_in_place() {
 
 #[test]
 fn case_15_an_old_image_through_two_gateways_keeps_both_histories() {
-    let mut world = device_two_gateways_and_hub(15);
+    let mut world = World::device_two_gateways_and_hub(15);
     let first = world.epoch("D");
     world.append("D", "s", 1_000);
     world.sync();
@@ -139,7 +123,7 @@ fn case_15_an_old_image_through_two_gateways_keeps_both_histories() {
 
 #[test]
 fn case_16_what_a_lying_card_lost_comes_back() {
-    let mut world = device_and_hub(16);
+    let mut world = World::device_and_hub(16);
     let epoch = world.epoch("D");
     world.append("D", "s", 100);
     world.sync();
@@ -161,7 +145,7 @@ fn case_16_what_a_lying_card_lost_comes_back() {
 
 #[test]
 fn case_17_many_openings_are_one_history() {
-    let mut world = device_and_hub(17);
+    let mut world = World::device_and_hub(17);
     world.offline("D");
     let mut epochs = Vec::new();
     for opening in 1..=50 {
@@ -180,7 +164,7 @@ fn case_17_many_openings_are_one_history() {
 
 #[test]
 fn case_18_a_copy_that_wrote_nothing_is_noticed_and_both_are_served() {
-    let mut world = device_and_hub(18);
+    let mut world = World::device_and_hub(18);
     world.append("D", "s", 10);
     world.sync();
     let made = world.connections_made();
@@ -204,7 +188,7 @@ fn case_18_a_copy_that_wrote_nothing_is_noticed_and_both_are_served() {
 
 #[test]
 fn case_19_a_dead_first_session_is_superseded() {
-    let mut world = device_and_hub(19);
+    let mut world = World::device_and_hub(19);
     world.append("D", "s", 10);
     world.sync();
     world.vanish("D");
@@ -218,7 +202,7 @@ fn case_19_a_dead_first_session_is_superseded() {
 
 #[test]
 fn case_20_identical_lines_of_two_copies_are_both_kept() {
-    let mut world = device_and_hub(20);
+    let mut world = World::device_and_hub(20);
     world.append("D", "s", 10);
     world.sync();
     world.copy("D2", "D");
@@ -236,7 +220,7 @@ fn case_20_identical_lines_of_two_copies_are_both_kept() {
 
 #[test]
 fn case_21_a_hub_restored_from_a_backup_is_refilled_and_the_rest_is_a_gap() {
-    let mut world = device_and_hub(21);
+    let mut world = World::device_and_hub(21);
     world.configure("D", |settings| settings.keep_acked_ms = 60_000);
     let epoch = world.epoch("D");
     world.append("D", "quiet", 10);
@@ -263,7 +247,7 @@ fn case_21_a_hub_restored_from_a_backup_is_refilled_and_the_rest_is_a_gap() {
 
 #[test]
 fn case_22_a_stream_ahead_rewinds_and_others_go_on() {
-    let mut world = device_and_hub(22);
+    let mut world = World::device_and_hub(22);
     let epoch = world.epoch("D");
     for (topic, count) in [("a", 4), ("b", 7), ("c", 3)] {
         world.append("D", topic, count);
@@ -288,7 +272,7 @@ fn case_22_a_stream_ahead_rewinds_and_others_go_on() {
 
 #[test]
 fn case_23_what_is_urgent_overtakes() {
-    let mut world = device_and_hub(23);
+    let mut world = World::device_and_hub(23);
     let urgent = TopicSettings { lane: Lane::new(1), ..TopicSettings::STANDARD };
     for host in ["D", "H"] {
         world.configure(host, |settings| settings.topics.extend([("alert".into(), urgent)]));
@@ -310,7 +294,7 @@ fn case_23_what_is_urgent_overtakes() {
 
 #[test]
 fn case_24_roaming_repeats_and_duplicates_are_dropped() {
-    let mut world = device_two_gateways_and_hub(24);
+    let mut world = World::device_two_gateways_and_hub(24);
     let epoch = world.epoch("D");
     world.append("D", "s", 60);
     world.sync();
@@ -333,7 +317,7 @@ fn case_24_roaming_repeats_and_duplicates_are_dropped() {
 
 #[test]
 fn case_25_a_sunk_gateway_takes_nothing_with_it() {
-    let mut world = device_two_gateways_and_hub(25);
+    let mut world = World::device_two_gateways_and_hub(25);
     world.append("D", "s", 60);
     world.sync();
     world.part("G1", "H");
@@ -348,7 +332,7 @@ fn case_25_a_sunk_gateway_takes_nothing_with_it() {
 
 /// D trims at the hop, G1 has more than H, and is gone; D goes on through G2.
 fn sink_what_only_a_gateway_has(seed: u64) -> (World, u64) {
-    let mut world = device_two_gateways_and_hub(seed);
+    let mut world = World::device_two_gateways_and_hub(seed);
     world.configure("D", |settings| {
         settings.trim_at = TrimAt::Hop;
         settings.keep_acked_ms = 10_000;
@@ -392,7 +376,7 @@ fn case_26_what_arrives_late_for_a_gap_is_a_branch() {
 
 #[test]
 fn case_27_a_stream_begins_in_its_middle() {
-    let mut world = device_two_gateways_and_hub(27);
+    let mut world = World::device_two_gateways_and_hub(27);
     world.configure("D", |settings| settings.keep_acked_ms = 0);
     let epoch = world.epoch("D");
     world.append_bulk("D", "s", 1_000);
@@ -443,7 +427,7 @@ fn case_28_what_is_not_allowed_is_refused_and_the_rest_goes_on() {
 
 #[test]
 fn what_is_refused_comes_when_it_is_allowed_and_stops_nothing_until_then() {
-    let mut world = device_and_hub(29);
+    let mut world = World::device_and_hub(29);
     world.forbid("H", Rule::Write("D", "secret"));
     let epoch = world.epoch("D");
     world.append("D", "secret", 10);

@@ -13,6 +13,26 @@ use super::reading::Held;
 use super::{Rule, World};
 
 impl World {
+    /// The device D that dials the hub H.
+    #[must_use]
+    pub fn device_and_hub(seed: u64) -> Self {
+        let mut world = Self::new(seed);
+        world.hub("H");
+        world.device("D", "H");
+        world
+    }
+
+    /// The device D that dials the gateway G1, which dials the hub H as the gateway G2 does.
+    #[must_use]
+    pub fn device_two_gateways_and_hub(seed: u64) -> Self {
+        let mut world = Self::new(seed);
+        world.hub("H");
+        world.device("G1", "H");
+        world.device("G2", "H");
+        world.device("D", "G1");
+        world
+    }
+
     /// Appends so many records to a topic at a host, as one append, and waits for the outcome.
     ///
     /// # Panics

@@ -1,157 +1,28 @@
 //! Two transports on loopback: what one says, the other hears, over QUIC and over TCP.
 
-use std::collections::BTreeMap;
-use std::net::SocketAddr;
+mod pair;
+
 use std::num::NonZeroU64;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use landfall::identity::tls::{self, HubKeys, RefusedKey};
-use landfall::identity::{NodeKey, PublicKey};
+use landfall::identity::NodeKey;
+use landfall::identity::tls::{self, RefusedKey};
 use landfall::transport::relay::{BitsPerSecond, Relay, Shape};
 use landfall::transport::{
-    Carrier, Channel, CloseCode, CloseReason, Connection, ConnectionId, DialFailure, Opened,
-    ReceivedBytes, ResetKey, Settings, Transport, TransportEvent,
+    Carrier, Channel, CloseCode, CloseReason, DialFailure, Settings, TransportEvent,
 };
+
+use pair::{Node, PATIENCE, Pair, channel, loopback, pin, tcp_after};
 
 const CARRIERS: [Carrier; 2] = [Carrier::Quic, Carrier::Tcp];
 const URGENT: u8 = 2;
 const NORMAL: u8 = 1;
-
-/// Nothing on loopback takes this long; a test that waits for it has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-struct Node {
-    key: PublicKey,
-    transport: Transport,
-    events: mpsc::Receiver<TransportEvent>,
-}
-
-impl Node {
-    fn new(settings: Settings) -> Self {
-        static NODES: AtomicU8 = AtomicU8::new(0);
-        let key = NodeKey::from_seed([NODES.fetch_add(1, Ordering::Relaxed); 32]);
-        let (sender, events) = mpsc::channel(64);
-        let transport = Transport::new(key.clone(), settings, ResetKey([1; 32]), sender);
-        Self { key: key.public(), transport, events }
-    }
-
-    fn listen(&self) -> SocketAddr {
-        self.transport.listen(loopback()).unwrap()
-    }
-
-    async fn event(&mut self) -> TransportEvent {
-        timeout(PATIENCE, self.events.recv()).await.expect("an event is due").unwrap()
-    }
-
-    async fn opened(&mut self) -> Opened {
-        match self.event().await {
-            TransportEvent::Opened(opened) => opened,
-            other => panic!("expected a connection, got {other:?}"),
-        }
-    }
-
-    async fn dial_failure(&mut self) -> DialFailure {
-        match self.event().await {
-            TransportEvent::DialFailed { failure, .. } => failure,
-            other => panic!("expected a failed dial, got {other:?}"),
-        }
-    }
-
-    /// The end of a connection, whatever is reported before it.
-    async fn closed(&mut self, id: ConnectionId) -> CloseReason {
-        loop {
-            if let TransportEvent::Closed { connection, reason } = self.event().await
-                && connection == id
-            {
-                return reason;
-            }
-        }
-    }
-
-    async fn received(&mut self) -> (Channel, ReceivedBytes) {
-        loop {
-            match self.event().await {
-                TransportEvent::Received { channel, bytes, .. } => return (channel, bytes),
-                TransportEvent::Sent { .. } => {}
-                other => panic!("expected bytes, got {other:?}"),
-            }
-        }
-    }
-
-    /// Receives until every channel has as many bytes as asked for.
-    async fn collect(&mut self, expected: &[(Channel, usize)]) -> BTreeMap<Channel, Vec<u8>> {
-        let mut collected: BTreeMap<Channel, Vec<u8>> = BTreeMap::new();
-        while expected
-            .iter()
-            .any(|(channel, bytes)| collected.get(channel).map_or(0, Vec::len) < *bytes)
-        {
-            let (channel, bytes) = self.received().await;
-            collected.entry(channel).or_default().extend_from_slice(&bytes);
-        }
-        collected
-    }
-}
-
-/// A device with an open connection to a hub, through a relay.
-struct Pair {
-    hub: Node,
-    at_hub: Connection,
-    device: Node,
-    at_device: Connection,
-    relay: Relay,
-}
-
-impl Pair {
-    async fn new(carrier: Carrier, settings: Settings) -> Self {
-        Self::shaped(carrier, settings, Shape::default()).await
-    }
-
-    async fn shaped(carrier: Carrier, settings: Settings, shape: Shape) -> Self {
-        let mut hub = Node::new(settings.clone());
-        let shape = Shape { udp: carrier == Carrier::Quic, ..shape };
-        let relay = Relay::start(loopback(), hub.listen(), shape, 1).unwrap();
-        let mut device = Node::new(Settings { tcp_after: tcp_after(carrier), ..settings });
-        let attempt = device.transport.dial(vec![relay.address().to_string()], pin(&[hub.key]));
-
-        let there = device.opened().await;
-        assert_eq!(there.peer, hub.key);
-        assert_eq!(there.attempt, Some(attempt));
-        assert_eq!(there.carrier, carrier);
-        let here = hub.opened().await;
-        assert_eq!(here.peer, device.key);
-        assert_eq!(here.attempt, None);
-        assert_eq!(here.carrier, carrier);
-        Self { hub, at_hub: here.connection, device, at_device: there.connection, relay }
-    }
-}
-
-/// Where UDP passes it must win; where it does not there is no reason to wait.
-fn tcp_after(carrier: Carrier) -> Duration {
-    match carrier {
-        Carrier::Quic => PATIENCE,
-        Carrier::Tcp => Duration::ZERO,
-    }
-}
-
-fn loopback() -> SocketAddr {
-    ([127, 0, 0, 1], 0).into()
-}
-
-fn pin(keys: &[PublicKey]) -> HubKeys {
-    HubKeys(keys.to_vec())
-}
-
-fn channel(number: u8) -> Channel {
-    Channel::new(number).unwrap()
-}
 
 fn slow(kilobits: u64, shape: Shape) -> Shape {
     Shape { rate: NonZeroU64::new(kilobits * 1000).map(BitsPerSecond), ..shape }

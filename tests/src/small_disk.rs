@@ -1,0 +1,48 @@
+//! A real file system that is small enough to fill.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A file system in memory, unmounted when it is dropped.
+pub struct SmallDisk<'a>(&'a Path);
+
+impl<'a> SmallDisk<'a> {
+    /// Mounts one of that many KiB. None, said loudly, where nobody may mount: the test is then
+    /// skipped.
+    pub fn mount(at: &'a Path, kib: u32) -> Option<Self> {
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={kib}k"), "tmpfs"]).arg(at);
+        if mount.output().is_ok_and(|mount| mount.status.success()) {
+            return Some(Self(at));
+        }
+        // Not eprintln, which the harness swallows when a test passes.
+        let _ = writeln!(std::io::stderr(), "SKIPPED: a full disk: no right to mount a tmpfs");
+        None
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.0
+    }
+
+    /// Another program's file that takes all the space there is.
+    ///
+    /// # Panics
+    /// It can't be made.
+    pub fn fill_up(&self) -> PathBuf {
+        let path = self.0.join("filler");
+        let mut file = File::create(&path).expect("a file can be made");
+        while file.write_all(&[1; 4096]).is_ok() {}
+        path
+    }
+}
+
+impl Drop for SmallDisk<'_> {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg("--lazy").arg(self.0).status();
+        let unmounted = unmounted.is_ok_and(|status| status.success());
+        assert!(unmounted || std::thread::panicking(), "{:?} stays mounted", self.0);
+    }
+}
