@@ -6,7 +6,7 @@
 use landfall::node::AlarmKind;
 use landfall_core::gap::GapReason;
 use landfall_core::num::Epoch;
-use landfall_tests::world::{Backup, World};
+use landfall_tests::world::{Backup, DiskShape, World};
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
@@ -21,7 +21,7 @@ fn hub_has_more_than_its_backup(
     world.hub("H");
     world.device("D", "G");
     world.configure("D", |settings| settings.keep_acked_ms = keep_acked_ms);
-    world.set_disks(slots);
+    world.set_disks(DiskShape { normal_slots: slots, ..DiskShape::STANDARD });
     world.device("G", "H");
     world.run(5_000);
     let epoch = world.epoch("D");

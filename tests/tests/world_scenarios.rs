@@ -6,7 +6,7 @@
 use landfall::node::{AlarmKind, TopicSettings, TrimAt};
 use landfall_core::gap::GapReason;
 use landfall_core::num::{Lane, Seq};
-use landfall_tests::world::{Rule, World};
+use landfall_tests::world::{DiskShape, Rule, World};
 
 #[test]
 fn case_12_resume_after_a_cut_at_every_byte() {
@@ -32,7 +32,7 @@ fn case_12_resume_after_a_cut_at_every_byte() {
 #[test]
 fn case_13_a_week_of_single_records_arrives_as_a_few_bodies() {
     let mut world = World::new(13);
-    world.set_disks(100);
+    world.set_disks(DiskShape { normal_slots: 100, ..DiskShape::STANDARD });
     world.hub("H");
     world.device("D", "H");
     world.offline("D");

@@ -1,13 +1,17 @@
 //! The reference: what must hold after each step, whatever happened.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use landfall::node::AppendOutcome;
+use landfall_core::codec::Reader;
 use landfall_core::frontier::{BranchIx, Frontier, StreamIx};
 use landfall_core::hash::StreamHash;
-use landfall_core::num::Epoch;
+use landfall_core::num::{Epoch, Lane, ProducerId};
+use landfall_core::record::Record;
 
 use super::World;
+use super::host::{Host, Stored};
 use super::reading::{Coordinates, Held};
 
 /// What a host acknowledged on the disk that it has.
@@ -24,6 +28,13 @@ pub(super) struct Truth {
     rooted: BTreeSet<Coordinates>,
     /// What a root has ever stated to be missing.
     gaps: Held,
+    /// The records of each group, by the ticket of its append.
+    groups: BTreeMap<u64, usize>,
+    /// Which group a record is of.
+    group_of: BTreeMap<Vec<u8>, u64>,
+    /// Sites whose disk went back to an earlier state, or lost something: what producers repeat
+    /// can't be known there.
+    rewound: BTreeSet<String>,
 }
 
 impl Truth {
@@ -41,6 +52,41 @@ impl Truth {
         let known = self.hashes.entry((at.0.clone(), after.bytes())).or_insert(ends);
         assert_eq!(*known, ends, "one hash of {} ends with two records", at.0);
     }
+
+    /// Records that were appended as a group.
+    pub(super) fn note_group(&mut self, ticket: u64, records: &[Vec<u8>]) {
+        self.groups.insert(ticket, records.len());
+        self.group_of.extend(records.iter().map(|record| (record.clone(), ticket)));
+    }
+
+    pub(super) fn note_rewound(&mut self, site: &str) {
+        self.rewound.insert(site.into());
+    }
+
+    /// A node has all of a group or nothing of it.
+    fn check_groups(&self, name: &str, held: &Held) {
+        let mut found: BTreeMap<(u64, Epoch), usize> = BTreeMap::new();
+        for record in &held.records {
+            if let Some(ticket) = self.group_of.get(&record.encoded) {
+                *found.entry((*ticket, record.epoch)).or_default() += 1;
+            }
+        }
+        for ((ticket, _), count) in found {
+            assert_eq!(count, self.groups[&ticket], "{name} has a part of a group");
+        }
+    }
+
+    /// What a producer repeated was written once.
+    fn check_producers(&self, name: &str, held: &Held) {
+        let mut seen: BTreeSet<(&str, ProducerId, u64)> = BTreeSet::new();
+        for record in &held.records {
+            let site = record.stream.split('/').next().unwrap_or_default();
+            let decoded = Record::decode(&mut Reader::new(&record.encoded));
+            let Some(by) = decoded.ok().and_then(|record| record.producer) else { continue };
+            let once = self.rewound.contains(site) || seen.insert((site, by.id, by.sequence));
+            assert!(once, "{name} has record {} of {:?} of {site} twice", by.sequence, by.id);
+        }
+    }
 }
 
 impl World {
@@ -51,13 +97,10 @@ impl World {
     /// # Panics
     /// One is broken.
     pub fn check(&mut self) {
-        let running = self.hosts.iter().filter_map(|(name, host)| {
-            let node = host.node.as_ref()?;
-            let root = !node.settings().upstream;
-            Some((name.clone(), root, Held::read(node.journal())))
-        });
-        let all: Vec<_> = running.collect();
-        for (_, root, held) in &all {
+        let changed: Vec<_> = self.hosts.iter_mut().filter_map(read_changed).collect();
+        for (name, root, held) in &changed {
+            self.truth.check_groups(name, held);
+            self.truth.check_producers(name, held);
             for record in &held.records {
                 let at = record.coordinates();
                 self.truth.agree(&at, &record.encoded);
@@ -72,9 +115,9 @@ impl World {
         }
         // What a root has synced can't be seen while it is down.
         if self.hosts.values().any(|host| host.upstream.is_none() && host.node.is_none()) {
-            return;
+            return self.hosts.values_mut().for_each(|host| host.checked = None);
         }
-        for (name, _, held) in &all {
+        for (name, _, held) in &changed {
             self.check_acknowledged(name, held);
             self.check_promises(name, held);
         }
@@ -128,9 +171,17 @@ impl World {
     /// # Panics
     /// Something is missing.
     pub fn check_delivered(&mut self, root: &str) {
+        self.check_delivered_to(&[root], |_| true);
+    }
+
+    /// The same for several roots, of which any may have a record, and for the streams that
+    /// `counts` holds for.
+    pub fn check_delivered_to(&mut self, roots: &[&str], counts: impl Fn(&str) -> bool) {
         self.check();
-        let held = self.held(root);
-        let here: BTreeSet<_> = held.records.iter().map(super::HeldRecord::coordinates).collect();
+        let held: Vec<_> = roots.iter().map(|root| self.held(root)).collect();
+        let records = held.iter().flat_map(|held| &held.records);
+        let here: BTreeSet<_> = records.map(super::HeldRecord::coordinates).collect();
+        let is_gap = |at: &Coordinates| held.iter().any(|held| held.is_gap(&at.0, at.2));
         let mut wanted = BTreeSet::new();
         for host in self.hosts.values() {
             wanted.extend(host.expected.iter().cloned());
@@ -139,9 +190,9 @@ impl World {
             let records = records.filter(|record| !record.stream.contains("/_"));
             wanted.extend(records.map(super::HeldRecord::coordinates));
         }
-        for at in wanted {
-            let known = here.contains(&at) || held.is_gap(&at.0, at.2);
-            assert!(known, "{at:?} never came to {root}\n{}", self.describe());
+        for at in wanted.iter().filter(|at| counts(&at.0)) {
+            let known = here.contains(at) || is_gap(at);
+            assert!(known, "{at:?} never came to {roots:?}\n{}", self.describe());
         }
     }
 
@@ -155,10 +206,15 @@ impl World {
         let host = self.hosts.get_mut(name);
         let Some(host) = host else { return };
         let Some((topic, records)) = host.pending.remove(&ticket.0) else { return };
-        if let AppendOutcome::Appended { epoch, first: Some(first), written, .. } = &outcome {
+        self.tally.outcome(&outcome);
+        if let AppendOutcome::Appended { epoch, first: Some(first), written, duplicates, .. } =
+            &outcome
+        {
             let stream = format!("{}/{topic}/0", host.settings.site);
-            assert_eq!(*written as usize, records.len(), "an append is written whole");
-            for (offset, encoded) in (first.get()..).zip(&records) {
+            let all = (written + duplicates) as usize;
+            assert_eq!(all, records.len(), "an append is written whole");
+            // What a producer repeats is in front.
+            for (offset, encoded) in (first.get()..).zip(&records[*duplicates as usize..]) {
                 let at = (stream.clone(), *epoch, offset);
                 self.truth.agree(&at, encoded);
                 host.expected.insert(at);
@@ -166,4 +222,27 @@ impl World {
         }
         host.outcomes.insert(ticket.0, outcome);
     }
+}
+
+/// What a running host holds, if it is not what the last check read.
+fn read_changed((name, host): (&String, &mut Host)) -> Option<(String, bool, Rc<Held>)> {
+    let node = host.node.as_ref()?;
+    let root = !node.settings().upstream;
+    let stored = stored(host)?;
+    if host.checked.as_ref().is_some_and(|(checked, _)| *checked == stored) {
+        return None;
+    }
+    let held = Rc::new(Held::read(node.journal()));
+    host.checked = Some((stored, held.clone()));
+    Some((name.clone(), root, held))
+}
+
+fn stored(host: &Host) -> Option<Stored> {
+    let journal = host.node.as_ref()?.journal();
+    let frontier = journal.frontier();
+    let streams = (0..frontier.streams()).map(StreamIx);
+    let promised = streams.flat_map(|ix| frontier.branches(ix)).map(|(_, at)| at.root.get()).sum();
+    let begin = (0..journal.lanes()).map(|lane| journal.seqs(Lane::new(lane)).0.get());
+    let begin = begin.chain([promised]).collect();
+    Some((host.boots, journal.last_commit().get(), begin, journal.losses().len()))
 }

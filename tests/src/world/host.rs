@@ -1,6 +1,7 @@
 //! Hosts: machines with a disk and, while they run, a node.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use landfall::media::checksum;
 use landfall::node::{Node, PeerKey, Settings};
@@ -12,6 +13,7 @@ use landfall_core::tables::{Heap, Parts};
 
 use super::check::Expected;
 use super::gate::WorldGate;
+use super::reading::Held;
 use super::{Happening, World};
 use crate::media::disk::SimDisk;
 use crate::media::image::Image;
@@ -38,8 +40,28 @@ pub(super) struct Host {
     /// Outcomes of appends.
     pub(super) outcomes: BTreeMap<u64, landfall::node::AppendOutcome>,
     pub(super) attempt: u32,
-    /// Slots of its lane `normal`.
-    normal_slots: u32,
+    /// The clock of its machine goes so many milliseconds ahead.
+    pub(super) clock_ahead_ms: i64,
+    /// In which unit from then on the power goes again when it opens next.
+    pub(super) cut_in_opening: Option<u64>,
+    /// What the last check read, and of which state.
+    pub(super) checked: Option<(Stored, Rc<Held>)>,
+    shape: DiskShape,
+}
+
+/// What tells whether a journal holds something else than before: its boot, its last commit, where
+/// its lanes begin, and its losses.
+pub(super) type Stored = (u64, u64, Vec<u64>, usize);
+
+/// How large disks are.
+#[derive(Clone, Copy, Debug)]
+pub struct DiskShape {
+    /// Slots of the lane `normal`.
+    pub normal_slots: u32,
+    /// Bytes of a slot.
+    pub slot_bytes: u32,
+    /// Bytes of an entry at most.
+    pub entry_max: u32,
 }
 
 /// A copy of a host's disk and of what must be on it.
@@ -49,23 +71,30 @@ pub struct Backup {
     expected: Expected,
 }
 
-/// Slots of the lane `normal`, unless the world says otherwise.
-pub(super) const NORMAL_SLOTS: u32 = 24;
+impl DiskShape {
+    /// Disks of some megabytes.
+    pub const STANDARD: Self =
+        Self { normal_slots: 24, slot_bytes: 256 * 1024, entry_max: 100 * 1024 };
+    /// Disks that soon are full.
+    pub const SMALL: Self = Self { normal_slots: 12, slot_bytes: 64 * 1024, entry_max: 16 * 1024 };
+
+    fn slots(self) -> u32 {
+        let others = OTHER_SLOTS.iter().sum::<u32>() + landfall_core::journal::CONTROL_SLOTS;
+        self.normal_slots + others
+    }
+}
+
 /// Slots of the other lanes: `urgent`, and the node's own.
 const OTHER_SLOTS: [u32; 2] = [6, 4];
-const SLOT_BYTES: u32 = 256 * 1024;
-const ENTRY_MAX: u32 = 100 * 1024;
 const STREAMS_MAX: usize = 256;
 
 impl Host {
-    fn new(settings: Settings, upstream: Option<&str>, normal_slots: u32, seed: u64) -> Self {
-        let others = OTHER_SLOTS.iter().sum::<u32>() + landfall_core::journal::CONTROL_SLOTS;
-        let slots = normal_slots + others;
+    fn new(settings: Settings, upstream: Option<&str>, shape: DiskShape, seed: u64) -> Self {
         Self {
             settings,
             rules: WorldGate::default(),
             upstream: upstream.map(Into::into),
-            disk: SimDisk::new(slots, SLOT_BYTES, 512, seed),
+            disk: SimDisk::new(shape.slots(), shape.slot_bytes, 512, seed),
             node: None,
             online: true,
             boots: 0,
@@ -77,7 +106,10 @@ impl Host {
             pending: BTreeMap::new(),
             outcomes: BTreeMap::new(),
             attempt: 0,
-            normal_slots,
+            clock_ahead_ms: 0,
+            cut_in_opening: None,
+            checked: None,
+            shape,
         }
     }
 
@@ -112,14 +144,14 @@ impl World {
 
     /// A node with settings of its own.
     pub fn add_host(&mut self, name: &str, settings: Settings, upstream: Option<&str>) {
-        let host = Host::new(settings, upstream, self.normal_slots, self.rng.u64());
+        let host = Host::new(settings, upstream, self.disks, self.rng.u64());
         assert!(self.hosts.insert(name.into(), host).is_none(), "there is a host {name} already");
         self.boot(name);
     }
 
     /// Starts the node of a host on what its disk holds.
     pub fn boot(&mut self, name: &str) {
-        let now = self.clock();
+        let now = self.clock_of(name);
         let fresh = Fresh {
             log: LogId::new(self.rng.u64()),
             epoch: Epoch::new(self.rng.u64()),
@@ -130,15 +162,24 @@ impl World {
             return;
         };
         host.disk.restart();
+        if let Some(units) = host.cut_in_opening.take() {
+            host.disk.arm_cut(units);
+        }
         host.boots += 1;
         host.commit_due = false;
         host.timer = None;
         host.attempt += 1;
-        let config = journal_config(host.normal_slots);
+        let config = journal_config(host.shape);
         let parts =
             Parts::<Heap>::new(host.disk.geometry().slots, STREAMS_MAX, config.commit_max as usize);
         let opened = Journal::open(host.disk.clone(), config, parts, fresh);
-        let (journal, _) = opened.unwrap_or_else(|error| panic!("{name} does not open: {error:?}"));
+        if opened.is_err() && !host.disk.is_on() {
+            self.tally.add("power cuts during an opening");
+            return self.power_gone(name);
+        }
+        let (journal, found) =
+            opened.unwrap_or_else(|error| panic!("{name} does not open: {error:?}"));
+        self.tally.recovery(&found);
         let (settings, rules) = (host.settings.clone(), host.rules.clone());
         host.node = Some(Node::new(journal, settings, rules, fresh.boot, seed, now));
         self.trace.say(self.now, name, || "boots".into());
@@ -158,6 +199,22 @@ impl World {
     pub fn cut_power(&mut self, name: &str) {
         self.host(name).disk.cut();
         self.drop_node(name);
+    }
+
+    /// Ends a node in good order and starts it again.
+    pub fn restart(&mut self, name: &str) {
+        let now = self.clock_of(name);
+        let host = self.host_mut(name);
+        let Some(mut node) = host.node.take() else { return };
+        node.part("restarting");
+        host.node = Some(node);
+        self.transmit(name);
+        if let Some(node) = self.host_mut(name).node.take() {
+            // A disk that fails now is found out about by the next opening.
+            let _ = node.close(now);
+        }
+        self.drop_node(name);
+        self.boot(name);
     }
 
     /// Kills a node and starts it again.
@@ -192,6 +249,8 @@ impl World {
     pub fn restore(&mut self, name: &str, backup: &Backup) {
         self.check();
         self.kill(name);
+        let site = self.host(name).settings.site.clone();
+        self.truth.note_rewound(&site);
         let host = self.host_mut(name);
         host.disk.restart();
         host.disk.restore(&backup.image);
@@ -204,9 +263,10 @@ impl World {
         let backup = self.image(of);
         let original = self.host(of);
         let (settings, upstream) = (original.settings.clone(), original.upstream.clone());
-        let normal_slots = original.normal_slots;
+        let shape = original.shape;
         let seed = self.rng.u64();
-        let host = Host::new(settings, upstream.as_deref(), normal_slots, seed);
+        self.truth.note_rewound(&settings.site);
+        let host = Host::new(settings, upstream.as_deref(), shape, seed);
         self.hosts.insert(name.into(), host);
         let host = self.host_mut(name);
         host.disk.restore(&backup.image);
@@ -223,16 +283,16 @@ impl World {
     }
 }
 
-fn journal_config(normal_slots: u32) -> Config {
+fn journal_config(shape: DiskShape) -> Config {
     let mut slots = [0; LANES_MAX];
     let [urgent, internal] = OTHER_SLOTS;
-    slots[..3].copy_from_slice(&[normal_slots, urgent, internal]);
+    slots[..3].copy_from_slice(&[shape.normal_slots, urgent, internal]);
     Config {
         checksum: checksum(),
         lanes: 3,
         slots,
-        entry_max: ENTRY_MAX,
-        commit_max: 2 * ENTRY_MAX,
-        join_max: 16 * 1024,
+        entry_max: shape.entry_max,
+        commit_max: 2 * shape.entry_max,
+        join_max: shape.entry_max.min(16 * 1024),
     }
 }

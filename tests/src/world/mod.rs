@@ -13,10 +13,11 @@ mod host;
 mod network;
 mod reading;
 mod script;
+mod tally;
 mod trace;
 
 pub use gate::Rule;
-pub use host::Backup;
+pub use host::{Backup, DiskShape};
 pub use reading::{Held, HeldGap, HeldRecord};
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,6 +30,7 @@ use crate::rng::Rng;
 use check::Truth;
 use host::Host;
 use network::{Connection, End};
+use tally::Tally;
 use trace::Trace;
 
 /// All hosts and what lies between them.
@@ -52,7 +54,8 @@ pub struct World {
     trace: Trace,
     records: u64,
     tickets: u64,
-    normal_slots: u32,
+    disks: DiskShape,
+    tally: Tally,
 }
 
 /// Something that is going to happen.
@@ -104,13 +107,19 @@ impl World {
             trace: Trace::default(),
             records: 0,
             tickets: 0,
-            normal_slots: host::NORMAL_SLOTS,
+            disks: DiskShape::STANDARD,
+            tally: Tally::default(),
         }
     }
 
-    /// Gives hosts that are added from now on disks with so many slots for their lane `normal`.
-    pub fn set_disks(&mut self, normal_slots: u32) {
-        self.normal_slots = normal_slots;
+    /// Gives hosts that are added from now on disks of this size.
+    pub fn set_disks(&mut self, disks: DiskShape) {
+        self.disks = disks;
+    }
+
+    /// How often things happened that a simulation wants to have happened.
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// How many connections there have been.
@@ -188,8 +197,20 @@ impl World {
         Now { instant: Instant::from_millis(self.now), wall }
     }
 
+    /// The time as a host's machine knows it.
+    fn clock_of(&self, name: &str) -> Now {
+        let Now { instant, wall } = self.clock();
+        let ahead = self.hosts.get(name).map_or(0, |host| host.clock_ahead_ms);
+        Now { instant, wall: Timestamp::new(wall.get() + ahead) }
+    }
+
+    /// Sets the calendar of a host so many milliseconds ahead of the world's, or behind.
+    pub fn set_clock(&mut self, name: &str, ahead_ms: i64) {
+        self.host_mut(name).clock_ahead_ms = ahead_ms;
+    }
+
     fn on_timer(&mut self, name: &str, turn: u64) {
-        let now = self.clock();
+        let now = self.clock_of(name);
         let Some(host) = self.hosts.get_mut(name) else { return };
         if host.timer.is_none_or(|(_, expected)| expected != turn) {
             return;
@@ -202,7 +223,7 @@ impl World {
     }
 
     fn on_commit(&mut self, name: &str, boot: u64) {
-        let now = self.clock();
+        let now = self.clock_of(name);
         let Some(host) = self.hosts.get_mut(name).filter(|host| host.boots == boot) else { return };
         host.commit_due = false;
         if let Some(node) = &mut host.node {
@@ -235,6 +256,7 @@ impl World {
                 Event::Close(link, why, _) => self.close(name, link, &why),
                 Event::Alarm(alarm) => {
                     self.trace.alarm(self.now, name, &alarm);
+                    self.tally.alarm(&alarm);
                     reboot |= alarm.kind == landfall::node::AlarmKind::Journal;
                 }
                 _ => {}

@@ -88,7 +88,7 @@ impl World {
 
     /// Puts a host back on the network.
     pub fn online(&mut self, name: &str) {
-        let now = self.clock();
+        let now = self.clock_of(name);
         let host = self.host_mut(name);
         host.online = true;
         if let Some(node) = &mut host.node {
@@ -124,7 +124,7 @@ impl World {
     }
 
     pub(super) fn on_dialed(&mut self, name: &str, boots: u64) {
-        let now = self.clock();
+        let now = self.clock_of(name);
         let host = self.host(name);
         if host.boots != boots || host.node.is_none() {
             return;
@@ -154,7 +154,7 @@ impl World {
     }
 
     fn connect(&mut self, name: &str, link: LinkId, direction: Direction, peer: &str) {
-        let (now, key) = (self.clock(), self.key_of(peer));
+        let (now, key) = (self.clock_of(name), self.key_of(peer));
         if let Some(node) = &mut self.host_mut(name).node {
             node.handle_connected(link, direction, key, now);
         }
@@ -267,7 +267,7 @@ impl World {
         }
         let name = connection.hosts[end as usize].clone();
         self.trace.bytes(self.now, id, channel, bytes);
-        let now = self.clock();
+        let now = self.clock_of(&name);
         if let Some(node) = &mut self.host_mut(&name).node {
             node.handle_received(Self::link_of(id, end), channel, bytes, now);
         }
@@ -278,7 +278,7 @@ impl World {
         let Some(connection) = self.connections.get(&id) else { return };
         let name = connection.hosts[end as usize].clone();
         self.forget_end(id, end);
-        let now = self.clock();
+        let now = self.clock_of(&name);
         self.trace.say(self.now, &name, || format!("connection {id} is gone"));
         if let Some(node) = &mut self.host_mut(&name).node {
             node.handle_disconnected(Self::link_of(id, end), "the connection was lost", now);
@@ -301,7 +301,7 @@ impl World {
             connection.alive[end as usize] = false;
         }
         self.want_pump(id, 0);
-        let now = self.clock();
+        let now = self.clock_of(name);
         if let Some(node) = &mut self.host_mut(name).node {
             node.handle_disconnected(link, why, now);
         }

@@ -2,12 +2,12 @@
 
 use std::ops::Range;
 
-use landfall::node::{AlarmKind, Append, AppendOutcome, ClientId, Ticket};
+use landfall::node::{AlarmKind, Append, AppendOutcome, ClientId, InternalRecord, Ticket};
 use landfall_core::batch::ClockQuality;
 use landfall_core::codec::Writer;
 use landfall_core::gap::GapReason;
-use landfall_core::num::{Epoch, Partition, Timestamp};
-use landfall_core::record::Record;
+use landfall_core::num::{Epoch, Partition, ProducerId, Timestamp};
+use landfall_core::record::{Producer, Record};
 
 use super::reading::Held;
 use super::{Rule, World};
@@ -79,7 +79,18 @@ impl World {
         topic: &str,
         records: Vec<Vec<u8>>,
     ) -> Option<AppendOutcome> {
-        let ticket = self.start_append(name, topic, records)?;
+        self.append_as(name, topic, records, false)
+    }
+
+    /// The same; as a group the records are to be readable together or not at all.
+    pub fn append_as(
+        &mut self,
+        name: &str,
+        topic: &str,
+        records: Vec<Vec<u8>>,
+        group: bool,
+    ) -> Option<AppendOutcome> {
+        let ticket = self.start_append(name, topic, records, group)?;
         let boots = self.host(name).boots;
         self.run_until(1_000, |world| {
             let host = world.host(name);
@@ -94,6 +105,7 @@ impl World {
         name: &str,
         topic: &str,
         records: Vec<Vec<u8>>,
+        group: bool,
     ) -> Option<Ticket> {
         self.tickets += 1;
         let ticket = Ticket(self.tickets);
@@ -106,11 +118,14 @@ impl World {
             topic: topic.into(),
             partition: Partition::new(0),
             records: records.concat(),
-            group: false,
+            group,
             clock: ClockQuality::Local,
         };
-        host.pending.insert(ticket.0, (topic.into(), records));
         node.handle_append(append);
+        if group {
+            self.truth.note_group(ticket.0, &records);
+        }
+        self.host_mut(name).pending.insert(ticket.0, (topic.into(), records));
         self.drive(name);
         Some(ticket)
     }
@@ -120,6 +135,14 @@ impl World {
         self.records += 1;
         let value = format!("record {} {:016x}", self.records, self.rng.u64());
         encoded(self.clock().wall, value.as_bytes())
+    }
+
+    /// A record that a producer numbered.
+    pub fn numbered_record(&mut self, producer: u64, sequence: u64) -> Vec<u8> {
+        let value = format!("{sequence} of producer {producer}");
+        let record = Record::new(self.clock().wall, None, Some(value.as_bytes()));
+        let by = Producer { id: ProducerId::new(producer), sequence };
+        encode(&Record { producer: Some(by), ..record })
     }
 
     /// What a running host holds.
@@ -191,14 +214,27 @@ impl World {
 
     /// Forbids something at a host, whose node is started anew.
     pub fn forbid(&mut self, name: &str, rule: Rule) {
-        self.host_mut(name).rules.0.push(rule);
+        self.host_mut(name).rules.rules.push(rule);
         self.crash(name);
     }
 
     /// Allows everything at a host, whose node is started anew.
     pub fn allow(&mut self, name: &str) {
-        self.host_mut(name).rules.0.clear();
+        self.host_mut(name).rules.rules.clear();
         self.crash(name);
+    }
+
+    /// Revokes a site at a host, or lets it in again, while the node runs. Returns whether that is
+    /// durable.
+    pub fn revoke(&mut self, name: &str, site: &str, revoked: bool) -> bool {
+        let now = self.clock_of(name);
+        let (topic, key) = (super::gate::SITES, site.as_bytes().to_vec());
+        let record = InternalRecord { topic, key, value: revoked.then(|| b"revoked".to_vec()) };
+        let Some(node) = &mut self.host_mut(name).node else { return false };
+        let durable = node.record(&record, now);
+        node.cut_unwelcome();
+        self.drive(name);
+        durable
     }
 
     /// Lets the settings of a host be changed, and starts its node anew.
@@ -214,7 +250,10 @@ impl World {
 }
 
 fn encoded(at: Timestamp, value: &[u8]) -> Vec<u8> {
-    let record = Record::new(at, None, Some(value));
+    encode(&Record::new(at, None, Some(value)))
+}
+
+fn encode(record: &Record<'_>) -> Vec<u8> {
     let mut bytes = vec![0; record.encoded_len()];
     record.encode(&mut Writer::new(&mut bytes)).expect("there is room for what was measured");
     bytes
