@@ -6,6 +6,7 @@ mod bench;
 mod ci;
 mod licences;
 mod shell;
+mod sim;
 mod size;
 mod soak;
 mod stopwatch;
@@ -27,8 +28,16 @@ pub(crate) struct Task {
 }
 
 /// All tasks, in the order of the help.
-const TASKS: [Task; 7] =
-    [test::TASK, ci::TASK, soak::TASK, bench::TASK, tidy::TASK, licences::TASK, size::TASK];
+const TASKS: [Task; 8] = [
+    test::TASK,
+    ci::TASK,
+    sim::TASK,
+    soak::TASK,
+    bench::TASK,
+    tidy::TASK,
+    licences::TASK,
+    size::TASK,
+];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

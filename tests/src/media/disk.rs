@@ -26,6 +26,8 @@ mod platter;
 
 /// How many synced programs a lying card may lose at most.
 pub const LOSE_MAX: usize = 64;
+/// Programs that may belong to the last commit.
+const RECENT: usize = 24;
 /// How many bytes of them, unless the last one alone has more.
 pub const LOSE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
@@ -157,6 +159,24 @@ impl SimDisk {
         self.disk().fail_reads = Some(reads).filter(|reads| !reads.is_empty());
     }
 
+    /// Sets which reads fail, and returns what was set before.
+    pub fn set_read_faults(&self, reads: Option<Range<u64>>) -> Option<Range<u64>> {
+        core::mem::replace(&mut self.disk().fail_reads, reads)
+    }
+
+    /// Whether something was asked to fail and has not yet.
+    pub fn may_fail(&self) -> bool {
+        let disk = self.disk();
+        disk.fail_sync || disk.fail_program.is_some() || disk.fail_reads.is_some()
+    }
+
+    /// Lets nothing fail any more that was asked to, and gives space again.
+    pub fn repair(&self) {
+        let mut disk = self.disk();
+        (disk.fail_sync, disk.fail_program, disk.fail_reads) = (false, None, None);
+        disk.free_slots = None;
+    }
+
     /// Drops from the cache what failed syncs left there.
     pub fn evict(&self) {
         self.disk().slots.iter_mut().flatten().for_each(Slot::evict);
@@ -170,6 +190,26 @@ impl SimDisk {
     /// Flips a bit, counted from the start of the slot.
     pub fn flip_bit(&self, slot: SlotIx, bit: u64) {
         self.disk().slot(slot).flip(bit);
+    }
+
+    /// Flips a random bit of a unit that holds something and is older than the last synced
+    /// programs, so that no opening can take it for a torn end. Returns whether there was one.
+    pub fn rot(&self, rng: &mut Rng) -> bool {
+        let mut disk = self.disk();
+        let recent: Vec<_> = disk.history.iter().rev().take(RECENT).collect();
+        let is_recent = |slot, unit| recent.iter().any(|(of, undo)| *of == slot && undo.has(unit));
+        let mut old = Vec::new();
+        for (ix, slot) in (0..).map(SlotIx).zip(&disk.slots) {
+            let used = slot.iter().flat_map(Slot::used).map(|unit| (ix, unit));
+            old.extend(used.filter(|(ix, unit)| !is_recent(*ix, *unit)));
+        }
+        if old.is_empty() {
+            return false;
+        }
+        let (slot, unit) = *rng.pick(&old);
+        let bits = u64::from(disk.shape.unit_bytes) * 8;
+        disk.slot(slot).flip(u64::from(unit) * bits + rng.below(bits));
+        true
     }
 
     /// Makes all units that `bytes` touches unreadable, each until it is programmed again.

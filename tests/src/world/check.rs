@@ -35,6 +35,8 @@ pub(super) struct Truth {
     /// Sites whose disk went back to an earlier state, or lost something: what producers repeat
     /// can't be known there.
     rewound: BTreeSet<String>,
+    /// What a host held until its disk rotted.
+    rotten: BTreeSet<(String, Coordinates)>,
 }
 
 impl Truth {
@@ -61,6 +63,21 @@ impl Truth {
 
     pub(super) fn note_rewound(&mut self, site: &str) {
         self.rewound.insert(site.into());
+    }
+
+    pub(super) fn note_rotten(&mut self, name: &str, before: &Held, after: &Held) {
+        let here: BTreeSet<_> = after.records.iter().map(super::HeldRecord::coordinates).collect();
+        let before = before.records.iter().map(super::HeldRecord::coordinates);
+        self.rotten.extend(before.filter(|at| !here.contains(at)).map(|at| (name.into(), at)));
+    }
+
+    /// Whether rot took a record from a host.
+    fn is_rotten(&self, name: &str, at: &Coordinates) -> bool {
+        self.rotten.contains(&(name.into(), at.clone()))
+    }
+
+    pub(super) fn was_rooted(&self, at: &Coordinates) -> bool {
+        self.rooted.contains(at)
     }
 
     /// A node has all of a group or nothing of it.
@@ -129,7 +146,9 @@ impl World {
             let known = here.contains(at)
                 || self.truth.rooted.contains(at)
                 || held.is_gap(&at.0, at.2)
-                || self.truth.gaps.is_gap(&at.0, at.2);
+                || self.truth.gaps.is_gap(&at.0, at.2)
+                // The node says so when it comes to it.
+                || self.truth.is_rotten(name, at);
             assert!(known, "{at:?} was acknowledged at {name} and is lost\n{}", self.describe());
         }
     }
@@ -185,13 +204,15 @@ impl World {
         let mut wanted = BTreeSet::new();
         for host in self.hosts.values() {
             wanted.extend(host.expected.iter().cloned());
-            let held = host.node.as_ref().map(|node| Held::read(node.journal()));
+            let held = host.held();
             let records = held.iter().flat_map(|held| held.records.iter());
             let records = records.filter(|record| !record.stream.contains("/_"));
             wanted.extend(records.map(super::HeldRecord::coordinates));
         }
         for at in wanted.iter().filter(|at| counts(&at.0)) {
-            let known = here.contains(at) || is_gap(at);
+            // What rotted at a root is told to whoever reads it.
+            let rotten = || roots.iter().any(|root| self.truth.is_rotten(root, at));
+            let known = here.contains(at) || is_gap(at) || rotten();
             assert!(known, "{at:?} never came to {roots:?}\n{}", self.describe());
         }
     }
@@ -232,7 +253,7 @@ fn read_changed((name, host): (&String, &mut Host)) -> Option<(String, bool, Rc<
     if host.checked.as_ref().is_some_and(|(checked, _)| *checked == stored) {
         return None;
     }
-    let held = Rc::new(Held::read(node.journal()));
+    let held = Rc::new(host.held()?);
     host.checked = Some((stored, held.clone()));
     Some((name.clone(), root, held))
 }

@@ -13,10 +13,11 @@ use landfall_core::tables::{Heap, Parts};
 
 use super::check::Expected;
 use super::gate::WorldGate;
-use super::reading::Held;
+use super::reading::{Held, HeldRecord};
 use super::{Happening, World};
 use crate::media::disk::SimDisk;
 use crate::media::image::Image;
+use crate::rng::Rng;
 
 pub(super) struct Host {
     pub(super) settings: Settings,
@@ -58,6 +59,8 @@ pub(super) type Stored = (u64, u64, Vec<u64>, usize);
 pub struct DiskShape {
     /// Slots of the lane `normal`.
     pub normal_slots: u32,
+    /// Slots of the lane `urgent`.
+    pub urgent_slots: u32,
     /// Bytes of a slot.
     pub slot_bytes: u32,
     /// Bytes of an entry at most.
@@ -74,18 +77,21 @@ pub struct Backup {
 impl DiskShape {
     /// Disks of some megabytes.
     pub const STANDARD: Self =
-        Self { normal_slots: 24, slot_bytes: 256 * 1024, entry_max: 100 * 1024 };
+        Self { normal_slots: 24, urgent_slots: 6, slot_bytes: 256 * 1024, entry_max: 100 * 1024 };
+    /// Disks that nothing fills.
+    pub const LARGE: Self = Self { normal_slots: 200, urgent_slots: 200, ..Self::STANDARD };
     /// Disks that soon are full.
-    pub const SMALL: Self = Self { normal_slots: 12, slot_bytes: 64 * 1024, entry_max: 16 * 1024 };
+    pub const SMALL: Self =
+        Self { normal_slots: 8, urgent_slots: 6, slot_bytes: 160 * 1024, entry_max: 72 * 1024 };
 
     fn slots(self) -> u32 {
-        let others = OTHER_SLOTS.iter().sum::<u32>() + landfall_core::journal::CONTROL_SLOTS;
-        self.normal_slots + others
+        let control = landfall_core::journal::CONTROL_SLOTS;
+        self.normal_slots + self.urgent_slots + INTERNAL_SLOTS + control
     }
 }
 
-/// Slots of the other lanes: `urgent`, and the node's own.
-const OTHER_SLOTS: [u32; 2] = [6, 4];
+/// Slots of the lane of the node's own topics.
+const INTERNAL_SLOTS: u32 = 4;
 const STREAMS_MAX: usize = 256;
 
 impl Host {
@@ -115,6 +121,16 @@ impl Host {
 
     pub(super) fn is_synced(&self) -> bool {
         !self.node.as_ref().is_some_and(|node| node.settings().upstream && !node.is_synced())
+    }
+
+    /// What it holds, if its node runs.
+    pub(super) fn held(&self) -> Option<Held> {
+        let node = self.node.as_ref()?;
+        // What fails for the node is not to fail for the check.
+        let faults = self.disk.set_read_faults(None);
+        let held = Held::read(node.journal());
+        self.disk.set_read_faults(faults);
+        Some(held)
     }
 
     pub(super) fn describe(&self) -> String {
@@ -172,9 +188,11 @@ impl World {
         let config = journal_config(host.shape);
         let parts =
             Parts::<Heap>::new(host.disk.geometry().slots, STREAMS_MAX, config.commit_max as usize);
+        let may_fail = host.disk.may_fail();
         let opened = Journal::open(host.disk.clone(), config, parts, fresh);
-        if opened.is_err() && !host.disk.is_on() {
-            self.tally.add("power cuts during an opening");
+        if opened.is_err() && (may_fail || !host.disk.is_on()) {
+            let power = if host.disk.is_on() { "failures" } else { "power cuts" };
+            self.tally.add(&format!("{power} during an opening"));
             return self.power_gone(name);
         }
         let (journal, found) =
@@ -187,6 +205,71 @@ impl World {
             self.trace.note(&[node.journal().last_commit().get()]);
         }
         self.drive(name);
+    }
+
+    /// Whether there is a host of that name, and its node runs.
+    pub fn is_up(&self, name: &str) -> bool {
+        self.hosts.get(name).is_some_and(|host| host.node.is_some())
+    }
+
+    /// Lets the power of a host go again in the n-th unit that its next opening writes.
+    pub fn cut_in_opening(&mut self, name: &str, units: u64) {
+        self.host_mut(name).cut_in_opening = Some(units);
+    }
+
+    /// Lets commits of a host take so long from now on.
+    pub fn slow_disk(&mut self, name: &str, ms: u64) {
+        self.host_mut(name).commit_after_ms = ms;
+    }
+
+    /// Ends all faults of a host's disk; the damage they did stays.
+    pub fn repair_disk(&mut self, name: &str) {
+        self.host_mut(name).cut_in_opening = None;
+        self.slow_disk(name, 1);
+        let disk = self.disk(name);
+        disk.restart();
+        disk.repair();
+    }
+
+    /// Flips a bit of what a host has stored, and starts its node on that.
+    pub fn rot(&mut self, name: &str, rng: &mut Rng) {
+        if !self.is_up(name) {
+            return;
+        }
+        self.check();
+        let before = self.held(name);
+        self.kill(name);
+        self.host(name).disk.repair();
+        self.host(name).disk.rot(rng);
+        self.boot(name);
+        if self.is_up(name) {
+            let site = self.host(name).settings.site.clone();
+            self.truth.note_rewound(&site);
+            let after = self.held(name);
+            self.truth.note_rotten(name, &before, &after);
+        }
+    }
+
+    /// Lets the medium of a host lose the last programs that it said to have synced.
+    pub fn lose_synced(&mut self, name: &str, programs: usize) {
+        if !self.is_up(name) {
+            return;
+        }
+        self.check();
+        self.kill(name);
+        let site = self.host(name).settings.site.clone();
+        self.truth.note_rewound(&site);
+        self.host(name).disk.repair();
+        self.host(name).disk.lose_synced(programs);
+        self.boot(name);
+        if self.is_up(name) {
+            // What only this medium had is lost, and nobody can know of it.
+            let held = self.held(name);
+            let here: Expected = held.records.iter().map(HeldRecord::coordinates).collect();
+            let mut expected = core::mem::take(&mut self.host_mut(name).expected);
+            expected.retain(|at| here.contains(at) || self.truth.was_rooted(at));
+            self.host_mut(name).expected = expected;
+        }
     }
 
     /// Stops a node at once, as a kill does. Its disk keeps what it was given.
@@ -285,8 +368,7 @@ impl World {
 
 fn journal_config(shape: DiskShape) -> Config {
     let mut slots = [0; LANES_MAX];
-    let [urgent, internal] = OTHER_SLOTS;
-    slots[..3].copy_from_slice(&[shape.normal_slots, urgent, internal]);
+    slots[..3].copy_from_slice(&[shape.normal_slots, shape.urgent_slots, INTERNAL_SLOTS]);
     Config {
         checksum: checksum(),
         lanes: 3,

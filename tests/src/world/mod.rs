@@ -19,6 +19,7 @@ mod trace;
 pub use gate::Rule;
 pub use host::{Backup, DiskShape};
 pub use reading::{Held, HeldGap, HeldRecord};
+pub use tally::Tally;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -30,7 +31,6 @@ use crate::rng::Rng;
 use check::Truth;
 use host::Host;
 use network::{Connection, End};
-use tally::Tally;
 use trace::Trace;
 
 /// All hosts and what lies between them.
@@ -56,6 +56,7 @@ pub struct World {
     tickets: u64,
     disks: DiskShape,
     tally: Tally,
+    steps: u64,
 }
 
 /// Something that is going to happen.
@@ -109,6 +110,7 @@ impl World {
             tickets: 0,
             disks: DiskShape::STANDARD,
             tally: Tally::default(),
+            steps: 0,
         }
     }
 
@@ -117,9 +119,26 @@ impl World {
         self.disks = disks;
     }
 
-    /// How often things happened that a simulation wants to have happened.
-    pub fn tally(&self) -> &Tally {
-        &self.tally
+    /// How often things happened that a simulation must have seen, on its disks too.
+    pub fn whole_tally(&self) -> Tally {
+        let mut tally = self.tally.clone();
+        self.hosts.values().for_each(|host| tally.disk(&host.disk.counters()));
+        tally
+    }
+
+    /// Counts something that its user did.
+    pub fn count(&mut self, what: &str) {
+        self.tally.add(what);
+    }
+
+    /// Tells what happens, if somebody looks for a defect.
+    pub fn say(&self, who: &str, what: impl FnOnce() -> String) {
+        self.trace.say(self.now, who, what);
+    }
+
+    /// How many things have happened.
+    pub fn steps(&self) -> u64 {
+        self.steps
     }
 
     /// How many connections there have been.
@@ -174,6 +193,7 @@ impl World {
     fn step(&mut self) {
         let Some(((at, _), happening)) = self.queue.pop_first() else { return };
         self.now = self.now.max(at);
+        self.steps += 1;
         match happening {
             Happening::Timer(host, turn) => self.on_timer(&host, turn),
             Happening::Commit(host, boot) => self.on_commit(&host, boot),

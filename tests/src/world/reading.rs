@@ -73,14 +73,17 @@ impl Held {
     pub fn read<M: Media>(journal: &Journal<M, Heap>) -> Self {
         let mut held = Self::default();
         let whole = (0..journal.lanes()).all(|lane| journal.seqs(Lane::new(lane)).0.get() == 0);
-        let whole = whole && journal.losses().is_empty();
+        let mut whole = whole && journal.losses().is_empty();
         let mut buffer = vec![0; 512 * 1024];
         for lane in (0..journal.lanes()).map(Lane::new) {
             let mut cursor = journal.first(lane);
             loop {
                 let entry = match journal.read(lane, &mut cursor, &mut buffer) {
                     ReadStep::Entry(entry) => entry,
-                    ReadStep::Missing(..) => continue,
+                    ReadStep::Missing(..) => {
+                        whole = false;
+                        continue;
+                    }
                     ReadStep::End => break,
                     step => panic!("a check can't read: {step:?}"),
                 };

@@ -137,6 +137,13 @@ impl World {
         encoded(self.clock().wall, value.as_bytes())
     }
 
+    /// A record of a kilobyte that no other is like.
+    pub fn large_record(&mut self) -> Vec<u8> {
+        let mut value = vec![0; 1_000];
+        self.rng.fill(&mut value);
+        encoded(self.clock().wall, &value)
+    }
+
     /// A record that a producer numbered.
     pub fn numbered_record(&mut self, producer: u64, sequence: u64) -> Vec<u8> {
         let value = format!("{sequence} of producer {producer}");
@@ -147,8 +154,7 @@ impl World {
 
     /// What a running host holds.
     pub fn held(&self, name: &str) -> Held {
-        let node = self.host(name).node.as_ref();
-        Held::read(node.unwrap_or_else(|| panic!("{name} is down")).journal())
+        self.host(name).held().unwrap_or_else(|| panic!("{name} is down"))
     }
 
     /// The epoch under which a host's node writes.

@@ -6,6 +6,8 @@ use std::fmt;
 use landfall::node::{Alarm, AppendOutcome};
 use landfall_core::journal::Recovery;
 
+use crate::media::counters::Counters;
+
 /// Counts by what was counted.
 #[derive(Clone, Debug, Default)]
 pub struct Tally(BTreeMap<String, u64>);
@@ -40,6 +42,21 @@ impl Tally {
     /// Everything that was counted, by its name.
     pub fn all(&self) -> impl Iterator<Item = (&str, u64)> {
         self.0.iter().map(|(what, times)| (what.as_str(), *times))
+    }
+
+    pub(super) fn disk(&mut self, counters: &Counters) {
+        let counted = [
+            ("disks: power cuts", counters.cuts),
+            ("disks: units kept", counters.kept),
+            ("disks: units dropped", counters.dropped),
+            ("disks: units zeroed", counters.zeroed),
+            ("disks: units stale", counters.stale),
+            ("disks: units torn", counters.torn),
+            ("disks: syncs failed", counters.syncs_failed),
+            ("disks: writes failed", counters.programs_failed),
+            ("disks: no space", counters.no_space),
+        ];
+        counted.iter().for_each(|(what, times)| self.add_many(what, *times));
     }
 
     pub(super) fn recovery(&mut self, found: &Recovery) {

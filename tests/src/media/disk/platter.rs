@@ -28,6 +28,11 @@ impl Undo {
     pub(super) fn bytes(&self) -> usize {
         self.0.iter().map(|(_, before)| before.len()).sum()
     }
+
+    /// Whether the program wrote a unit.
+    pub(super) fn has(&self, unit: u32) -> bool {
+        self.0.iter().any(|(written, _)| *written == unit)
+    }
 }
 
 impl Slot {
@@ -50,6 +55,13 @@ impl Slot {
 
     pub(super) fn unit(&self, unit: u32) -> &[u8] {
         &self.bytes[self.range(unit)]
+    }
+
+    /// The synced units that are not all zeros.
+    pub(super) fn used(&self) -> impl Iterator<Item = u32> {
+        let units = (0..).zip(self.bytes.chunks(self.unit_bytes));
+        let used = units.filter(|(_, bytes)| bytes.iter().any(|byte| *byte != 0));
+        used.map(|(unit, _)| unit).filter(|unit| !self.unsynced.contains_key(unit))
     }
 
     pub(super) fn older(&self, unit: u32) -> Option<&Vec<u8>> {
