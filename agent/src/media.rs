@@ -179,6 +179,15 @@ impl Media for FileMedia {
         }
     }
 
+    /// Pages that could not be written count as clean, so that the kernel drops them when it is
+    /// told that nobody needs them.
+    fn forget_cached(&mut self, slot: SlotIx) {
+        let Ok(Some(file)) = self.reader.0.existing(slot) else { return };
+        // What can't be written is not to be read: that is what this is for.
+        let _ = file.sync_data();
+        let _ = rustix::fs::fadvise(&*file, 0, None, rustix::fs::Advice::DontNeed);
+    }
+
     fn erase(&mut self, slot: SlotIx) -> Result<(), MediaError> {
         assert!(slot.0 < self.shape.slots, "the journal erases slots that there are");
         match self.reader.0.existing(slot).map_err(|fault| while_writing(&fault))? {

@@ -38,7 +38,7 @@ impl core::fmt::Display for CommitError {
 impl core::error::Error for CommitError {}
 
 /// How often a commit is written elsewhere before it is given up.
-const ATTEMPTS: usize = 3;
+pub(crate) const ATTEMPTS: usize = 3;
 
 impl<M: Media, T: Tables> Journal<M, T> {
     /// Makes what is staged durable. Returns the number of the commit, or none if nothing was

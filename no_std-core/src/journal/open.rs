@@ -1,6 +1,7 @@
 //! Opening a journal: a checkpoint, what was written behind it, and a new epoch.
 //!
-//! 1. Survey: read the header of every slot.
+//! 1. Survey: read the header of every slot. Where the last commits were tried, the medium itself is
+//!    read, not what a failed sync left in a cache.
 //! 2. Load the last complete checkpoint of the control lane.
 //! 3. Scan each lane behind it, first for the last commit that anybody wrote, then to replay.
 //!    That commit alone may be torn: unless it is whole, it is cut. Anything else that is invalid
@@ -8,6 +9,7 @@
 //! 4. Sync what was accepted, close torn ends with a cut, and write a checkpoint that names the new
 //!    epoch.
 
+use super::commit::ATTEMPTS;
 use super::window::Loaded;
 use super::{CheckpointFault, CommitError, Config, Journal, LaneState};
 use crate::entry::{ENTRY_ALIGN, Kind};
@@ -90,6 +92,25 @@ impl From<CommitError> for OpenError {
     }
 }
 
+/// The slots in which the last commit of each lane may have been tried: a cache may show it there
+/// although it failed.
+#[derive(Default)]
+struct LastSlots([[Option<(SegmentNo, SlotIx)>; ATTEMPTS + 1]; LANES_MAX]);
+
+impl LastSlots {
+    fn see(&mut self, lane: Lane, slot: (SegmentNo, SlotIx)) {
+        let Some(of_lane) = self.0.get_mut(usize::from(lane.get())) else { return };
+        let oldest = of_lane.iter_mut().min_by_key(|seen| seen.map(|(number, _)| number));
+        if let Some(oldest) = oldest.filter(|seen| seen.is_none_or(|(number, _)| number < slot.0)) {
+            *oldest = Some(slot);
+        }
+    }
+
+    fn all(&self) -> impl Iterator<Item = SlotIx> {
+        self.0.iter().flatten().flatten().map(|(_, ix)| *ix)
+    }
+}
+
 impl<M: Media, T: Tables> Journal<M, T> {
     /// Opens the journal on `media` for writing, or makes one if there is none.
     ///
@@ -149,8 +170,13 @@ impl<M: Media, T: Tables> Journal<M, T> {
     /// Reads the headers of all slots. Returns whether there is a journal.
     fn survey(&mut self, recovery: &mut Recovery) -> Result<bool, OpenError> {
         let mut newest: Option<(bool, SegmentHeader)> = None;
+        let mut last = LastSlots::default();
+        (0..super::CONTROL_SLOTS).for_each(|ix| self.media.forget_cached(SlotIx(ix)));
         for ix in (0..self.shape.slots).map(SlotIx) {
             let header = self.read_header(ix)?;
+            if let Some(header) = &header {
+                last.see(header.lane, (header.number, ix));
+            }
             // A slot that came from another journal must not speak for this one.
             let header = header.map(|header| (ix.0 < super::CONTROL_SLOTS, header));
             let rank = |(control, header): &(bool, SegmentHeader)| (*control, header.number);
@@ -158,6 +184,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
         }
         let Some((_, newest)) = newest else { return Ok(false) };
         self.log = newest.log;
+        last.all().for_each(|ix| self.media.forget_cached(ix));
         for ix in (0..self.shape.slots).map(SlotIx) {
             let Some(header) = self.read_header(ix)? else { continue };
             let control = header.lane == Lane::CONTROL;

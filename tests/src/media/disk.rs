@@ -391,6 +391,15 @@ impl Media for SimDisk {
         self.disk().sync(slot)
     }
 
+    fn forget_cached(&mut self, slot: SlotIx) {
+        let mut disk = self.disk();
+        // What is not synced yet is synced first, if that can be.
+        let _ = disk.sync(slot);
+        if let Some(slot) = disk.slots.get_mut(slot.0 as usize).and_then(Option::as_mut) {
+            slot.evict();
+        }
+    }
+
     fn erase(&mut self, slot: SlotIx) -> Result<(), MediaError> {
         self.disk().erase(slot)
     }

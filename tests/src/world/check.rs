@@ -76,10 +76,6 @@ impl Truth {
         self.rotten.contains(&(name.into(), at.clone()))
     }
 
-    pub(super) fn was_rooted(&self, at: &Coordinates) -> bool {
-        self.rooted.contains(at)
-    }
-
     /// A node has all of a group or nothing of it.
     fn check_groups(&self, name: &str, held: &Held) {
         let mut found: BTreeMap<(u64, Epoch), usize> = BTreeMap::new();

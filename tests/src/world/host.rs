@@ -267,7 +267,7 @@ impl World {
             let held = self.held(name);
             let here: Expected = held.records.iter().map(HeldRecord::coordinates).collect();
             let mut expected = core::mem::take(&mut self.host_mut(name).expected);
-            expected.retain(|at| here.contains(at) || self.truth.was_rooted(at));
+            expected.retain(|at| here.contains(at));
             self.host_mut(name).expected = expected;
         }
     }
