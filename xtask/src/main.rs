@@ -5,6 +5,7 @@
 mod bench;
 mod ci;
 mod licences;
+mod mutants;
 mod shell;
 mod sim;
 mod size;

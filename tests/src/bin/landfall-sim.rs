@@ -9,12 +9,13 @@ use landfall_tests::fleet::{Finding, Plan, run};
 use landfall_tests::world::Tally;
 
 const USAGE: &str = "\
-usage: landfall-sim [--seed S] [--seconds N] [--plan FILE] [--verbose]
+usage: landfall-sim [--seed S] [--seconds N] [--plan FILE] [--verbose] [--no-shrink]
 
   --seed S      begin with this seed; without --seconds, run only this one
   --seconds N   run one seed after the other for so long (30 without anything else)
   --plan FILE   run the plan in a file, as a violation prints it
   --verbose     print all that happens
+  --no-shrink   do not look for a shorter plan that breaks the same rule
 ";
 
 /// One of so many seeds runs twice, to see the same.
@@ -28,6 +29,7 @@ struct Options {
     seconds: Option<u64>,
     plan: Option<String>,
     verbose: bool,
+    no_shrink: bool,
 }
 
 #[derive(Default)]
@@ -66,6 +68,7 @@ fn parse(words: &[String]) -> Option<Options> {
             "--seconds" => options.seconds = Some(words.next()?.parse().ok()?),
             "--plan" => options.plan = Some(words.next()?.clone()),
             "--verbose" => options.verbose = true,
+            "--no-shrink" => options.no_shrink = true,
             _ => return None,
         }
     }
@@ -88,7 +91,7 @@ fn run_seeds(options: &Options) -> Result<(), String> {
     println!("seed {first}");
     let (began, mut report) = (now(), Report::default());
     for seed in first.. {
-        report.run(seed, options.verbose)?;
+        report.run(seed, options)?;
         if single || began.elapsed() >= end {
             break;
         }
@@ -98,15 +101,16 @@ fn run_seeds(options: &Options) -> Result<(), String> {
 }
 
 impl Report {
-    fn run(&mut self, seed: u64, verbose: bool) -> Result<(), String> {
+    fn run(&mut self, seed: u64, options: &Options) -> Result<(), String> {
         let plan = Plan::draw(seed);
-        let outcome = run(&plan, verbose).map_err(|found| tell(seed, &plan, &found))?;
+        let tell = |found: Finding| tell(seed, &plan, &found, options);
+        let outcome = run(&plan, options.verbose).map_err(tell)?;
         self.fleets += 1;
         self.simulated_ms += outcome.simulated_ms;
         self.tally.merge(&outcome.tally);
         if seed.is_multiple_of(AGAIN_EVERY) {
             self.again += 1;
-            let again = run(&plan, false).map_err(|found| tell(seed, &plan, &found))?;
+            let again = run(&plan, false).map_err(tell)?;
             if again.trace != outcome.trace {
                 return Err(format!("seed {seed}: two runs of it differ"));
             }
@@ -130,8 +134,12 @@ impl Report {
 }
 
 /// Tells what was found, and a short plan that finds it.
-fn tell(seed: u64, plan: &Plan, found: &Finding) -> String {
-    eprintln!("seed {seed}: {}\n{}\nmaking the plan shorter ...", found.place, found.text);
+fn tell(seed: u64, plan: &Plan, found: &Finding, options: &Options) -> String {
+    eprintln!("seed {seed}: {}\n{}", found.place, found.text);
+    if options.no_shrink {
+        return format!("seed {seed} breaks a rule");
+    }
+    eprintln!("making the plan shorter ...");
     let short = shrink(plan, found, SHRINK_RUNS);
     format!(
         "\n# {}\n{short}\n\

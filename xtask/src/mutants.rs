@@ -1,0 +1,139 @@
+//! `cargo xtask sim --mutants`: breaks one line of a copy of the project at a time, and expects the
+//! simulation to find it. A check that finds nothing proves nothing.
+
+mod list;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::shell::{self, Failure};
+use crate::stopwatch::Stopwatch;
+use list::MUTANTS;
+
+/// A line that is broken.
+struct Mutant {
+    /// What is broken, in a few words.
+    name: &'static str,
+    /// The file, from the project's folder.
+    file: &'static str,
+    /// What stands there, once.
+    find: &'static str,
+    /// What stands there instead.
+    put: &'static str,
+}
+
+/// How long the simulation may look for each.
+const SECONDS: &str = "60";
+
+/// Runs all mutants, or those whose name has a word in it.
+pub(crate) fn run(only: Option<&str>) -> Result<(), Failure> {
+    let copy = shell::target().join("mutants");
+    copy_project(&copy)?;
+    let chosen: Vec<_> = MUTANTS
+        .iter()
+        .filter(|mutant| only.is_none_or(|word| mutant.name.contains(word)))
+        .collect();
+    if chosen.is_empty() {
+        return Err(Failure::Usage("no mutant has that in its name".to_owned()));
+    }
+    let mut survivors = Vec::new();
+    for mutant in &chosen {
+        let found = mutant.is_found(&copy)?;
+        println!("{:<52} {found}", mutant.name);
+        if !found.starts_with("found") {
+            survivors.push(mutant.name);
+        }
+    }
+    println!("{} of {} mutants found", chosen.len() - survivors.len(), chosen.len());
+    if survivors.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::Check(format!("not found: {}", survivors.join(", "))))
+}
+
+impl Mutant {
+    /// Breaks the line, and tells what the simulation says. The line is whole again afterwards.
+    fn is_found(&self, copy: &Path) -> Result<String, Failure> {
+        let path = copy.join(self.file);
+        let whole = shell::read(&path)?;
+        write(&path, &self.broken(&whole)?)?;
+        let outcome = simulate(copy);
+        write(&path, &whole)?;
+        outcome
+    }
+
+    fn broken(&self, whole: &str) -> Result<String, Failure> {
+        match whole.matches(self.find).count() {
+            1 => Ok(whole.replace(self.find, self.put)),
+            times => {
+                let text = "stands there {times} times, not once: adapt xtask/src/mutants/list.rs";
+                let text = text.replace("{times}", &times.to_string());
+                Err(Failure::Check(format!(
+                    "{}: what it breaks in {} {text}",
+                    self.name, self.file
+                )))
+            }
+        }
+    }
+}
+
+fn simulate(copy: &Path) -> Result<String, Failure> {
+    let build = ["build", "--quiet", "--package", "landfall-tests", "--bin", "landfall-sim"];
+    let mut cargo = shell::cargo(&build);
+    cargo.current_dir(copy).env("CARGO_TARGET_DIR", copy.join("target"));
+    // What is broken leaves names unused.
+    shell::run(cargo.env("RUSTFLAGS", "--allow warnings"))?;
+    let watch = Stopwatch::start();
+    let mut sim = Command::new(copy.join("target/debug/landfall-sim"));
+    sim.args(["--seed", "1", "--seconds", SECONDS, "--no-shrink"]);
+    let output = sim.stdout(Stdio::null()).output();
+    let output = output.map_err(|error| shell::cannot_start(&sim, &error))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    let first = said.lines().find(|line| line.starts_with("seed ")).unwrap_or_default();
+    Ok(match output.status.code() {
+        Some(0) => "NOT found".to_owned(),
+        Some(1) => format!("found in {:.1} s by {first}", watch.elapsed().as_secs_f64()),
+        _ => format!("the simulation ended badly: {}", output.status),
+    })
+}
+
+/// Copies the files that belong to the project; what was built there before stays.
+fn copy_project(copy: &Path) -> Result<(), Failure> {
+    let mut git = Command::new("git");
+    git.args(["ls-files", "--cached", "--others", "--exclude-standard"]);
+    let files = shell::output(git.current_dir(shell::root()))?;
+    for file in files.lines().map(PathBuf::from) {
+        let (from, to) = (shell::root().join(&file), copy.join(&file));
+        let Ok(content) = fs::read(&from) else { continue };
+        if fs::read(&to).is_ok_and(|there| there == content) {
+            continue;
+        }
+        let folder = to.parent().unwrap_or(copy);
+        fs::create_dir_all(folder).map_err(|error| cannot_write(folder, &error))?;
+        fs::write(&to, content).map_err(|error| cannot_write(&to, &error))?;
+    }
+    Ok(())
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Failure> {
+    fs::write(path, text).map_err(|error| cannot_write(path, &error))
+}
+
+fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
+    Failure::Machine(format!("cannot write {}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_mutant_breaks_a_line_that_is_there() {
+        for mutant in MUTANTS {
+            let whole = shell::read(&shell::root().join(mutant.file)).unwrap();
+            let broken = mutant.broken(&whole).unwrap();
+            assert_ne!(broken, whole, "{}", mutant.name);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The mutants: what a careless change might break, a line each.
+
+use super::Mutant;
+
+pub(super) const MUTANTS: [Mutant; 16] = [
+    Mutant {
+        name: "records need not follow each other",
+        file: "no_std-core/src/frontier/mod.rs",
+        find: "self.next == base && self.hash.is_none_or(|hash| hash == before)",
+        put: "self.next <= base",
+    },
+    Mutant {
+        name: "hashes are not compared",
+        file: "no_std-core/src/frontier/mod.rs",
+        find: "self.next == base && self.hash.is_none_or(|hash| hash == before)",
+        put: "self.next == base",
+    },
+    Mutant {
+        name: "an append is acknowledged before the sync",
+        file: "no_std-core/src/journal/commit.rs",
+        find: "bytes)?;\n        self.media.sync(active)?;",
+        put: "bytes)?;",
+    },
+    Mutant {
+        name: "a commit is written before the last one is synced",
+        file: "no_std-core/src/journal/commit.rs",
+        find: "bytes)?;\n        self.media.sync(active)?;",
+        put: "bytes)?;\n        if self.next_commit.get() % 2 == 0 {\n            self.media.sync(active)?;\n        }",
+    },
+    Mutant {
+        name: "a failed sync is taken for a sync",
+        file: "no_std-core/src/journal/commit.rs",
+        find: "bytes)?;\n        self.media.sync(active)?;",
+        put: "bytes)?;\n        let _ = self.media.sync(active);",
+    },
+    Mutant {
+        name: "a torn commit is taken for a whole one",
+        file: "no_std-core/src/journal/recover.rs",
+        find: "self.whole.is_none() && (span.opening, span.commit) == self.seen",
+        put: "false && (span.opening, span.commit) == self.seen",
+    },
+    Mutant {
+        name: "an opening goes on under the epoch before",
+        file: "no_std-core/src/journal/open.rs",
+        find: "self.opening = self.opening.next();",
+        put: "self.opening = self.opening.next();\n        if !recovery.created {\n            self.epoch = parent;\n        }",
+    },
+    Mutant {
+        name: "branches are not loaded from the checkpoint",
+        file: "no_std-core/src/journal/load.rs",
+        find: "Item::Branch(name, branch) => {",
+        put: "Item::Branch(_, branch) if branch.tip.next.get() > 0 => {}\n                Item::Branch(name, branch) => {",
+    },
+    Mutant {
+        name: "producers are not loaded from the checkpoint",
+        file: "no_std-core/src/journal/load.rs",
+        find: "Item::Producer(producer) => self.producers.found(producer),",
+        put: "Item::Producer(_) => {}",
+    },
+    Mutant {
+        name: "records go as soon as the next node has them",
+        file: "no_std-core/src/journal/retain.rs",
+        find: "let promised = if hop { branch.hop } else { branch.root };",
+        put: "let promised = branch.hop;",
+    },
+    Mutant {
+        name: "durable at the next node is called durable at the root",
+        file: "agent/src/node/promise.rs",
+        find: "self.say_durable(state, Scope::Hop, promise, beyond);",
+        put: "self.say_durable(state, Scope::Root, promise, beyond);",
+    },
+    Mutant {
+        name: "a fork is taken for a duplicate",
+        file: "agent/src/node/closer.rs",
+        find: "Some((next, hash)) => Verdict::Fork(next, hash),",
+        put: "Some(_) => Verdict::Had,",
+    },
+    Mutant {
+        name: "what comes too early is taken for a duplicate",
+        file: "agent/src/node/verdict.rs",
+        find: "return Ok(Verdict::Early(highest));",
+        put: "return Ok(Verdict::Had);",
+    },
+    Mutant {
+        name: "what is wanted again is not sent again",
+        file: "agent/src/node/repair.rs",
+        find: "if let Some((lane, cursor)) = place {\n            sender.rewind(lane, cursor);",
+        put: "if let Some((_, _)) = place {",
+    },
+    Mutant {
+        name: "what is damaged is passed over in silence",
+        file: "agent/src/node/sender.rs",
+        find: "self.lane().missing = (first, end);",
+        put: "let _ = (first, end);",
+    },
+    Mutant {
+        name: "a group may be taken apart",
+        file: "agent/src/node/append.rs",
+        find: "        if append.group {\n            self.check_group(append)?;",
+        put: "        if append.group && append.records.is_empty() {\n            self.check_group(append)?;",
+    },
+];
