@@ -1,0 +1,53 @@
+//! Streams with two continuations, over gateways. D is a device, G its gateway, H the hub at the
+//! root; `s` is a topic of D.
+
+#![expect(clippy::single_range_in_vec_init, reason = "offsets that are here are a list of ranges")]
+
+use landfall_tests::world::World;
+
+#[test]
+fn what_came_back_is_durable_at_the_root_although_the_session_ended_before() {
+    let mut world = World::new(1);
+    world.hub("H");
+    world.device("G", "H");
+    world.device("D", "G");
+    let first = world.epoch("D");
+    world.append("D", "s", 20);
+    world.sync();
+    let image = world.image("D");
+    world.part("G", "H");
+    world.append("D", "s", 10);
+    world.run(30_000);
+    world.restore("D", &image);
+    world.append("D", "s", 5);
+    world.run(30_000);
+    world.expect("D", "D/s/0", first, &[0..30]);
+    world.offline("D");
+    world.run(30_000);
+    world.heal();
+    world.run(60_000);
+    world.online("D");
+    world.sync();
+    world.expect("H", "D/s/0", first, &[0..30]);
+    world.check_delivered("H");
+}
+
+#[test]
+fn what_a_gateway_passed_on_is_durable_at_the_root_although_the_session_ended_before() {
+    let mut world = World::new(2);
+    world.hub("H");
+    world.device("G2", "H");
+    world.device("G1", "G2");
+    world.device("D", "G1");
+    world.part("G2", "H");
+    world.append("D", "s", 20);
+    world.run(30_000);
+    world.offline("G1");
+    world.run(30_000);
+    world.heal();
+    world.run(60_000);
+    world.online("G1");
+    world.sync();
+    world.expect("H", "D/s/0", world.epoch("D"), &[0..20]);
+    world.expect_calm();
+}
