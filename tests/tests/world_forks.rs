@@ -3,6 +3,7 @@
 
 #![expect(clippy::single_range_in_vec_init, reason = "offsets that are here are a list of ranges")]
 
+use landfall::node::AlarmKind;
 use landfall_tests::world::World;
 
 #[test]
@@ -50,4 +51,30 @@ fn what_a_gateway_passed_on_is_durable_at_the_root_although_the_session_ended_be
     world.sync();
     world.expect("H", "D/s/0", world.epoch("D"), &[0..20]);
     world.expect_calm();
+}
+
+#[test]
+fn what_comes_in_just_before_it_is_found_to_be_lost_is_given_back_too() {
+    for wait in 0..10 {
+        let mut world = World::device_and_hub(3);
+        world.append("D", "s", 20);
+        world.sync();
+        world.copy("D2", "D");
+        world.offline("D2");
+        world.offline("D");
+        world.crash("D");
+        let second = world.epoch("D");
+        world.append("D", "s", 200);
+        world.crash("D");
+        world.run(3_000);
+        world.online("D");
+        world.run(wait);
+        world.online("D2");
+        world.run(60_000);
+        world.expect("H", "D/s/0", second, &[20..220]);
+        let lost = world.node("H").alarms().any(|alarm| alarm.kind == AlarmKind::TailLost);
+        assert!(lost || wait < 5, "after {wait} ms\n{}", world.describe());
+        let back = [20..220];
+        world.expect("D2", "D/s/0", second, if lost { &back } else { &[] });
+    }
 }

@@ -146,6 +146,8 @@ impl<M: Media, G: Gate> Core<M, G> {
         if !state.returned.insert(ix) {
             return;
         }
+        // What is given back is read, up to its end.
+        self.commit_staged();
         let kind = DivergedKind::TailLost;
         state.says.push_back(Say::Diverged { ix, kind, at: at.next, held });
         let text = format!(
