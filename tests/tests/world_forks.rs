@@ -3,7 +3,9 @@
 
 #![expect(clippy::single_range_in_vec_init, reason = "offsets that are here are a list of ranges")]
 
-use landfall::node::AlarmKind;
+use landfall::node::{AlarmKind, TrimAt};
+use landfall_core::gap::GapReason;
+use landfall_core::num::Epoch;
 use landfall_tests::world::World;
 
 #[test]
@@ -77,4 +79,51 @@ fn what_comes_in_just_before_it_is_found_to_be_lost_is_given_back_too() {
         let back = [20..220];
         world.expect("D2", "D/s/0", second, if lost { &back } else { &[] });
     }
+}
+
+/// D has 1,000 records of `s` at H and dials G1, G2 has none of them, and C is a copy of D.
+fn copied(seed: u64) -> (World, Epoch) {
+    let mut world = World::device_two_gateways_and_hub(seed);
+    world.configure("D", |settings| {
+        settings.trim_at = TrimAt::Hop;
+        settings.keep_acked_ms = 10_000;
+    });
+    let epoch = world.epoch("D");
+    world.append_bulk("D", "s", 1_000);
+    world.sync();
+    world.copy("C", "D");
+    (world, epoch)
+}
+
+/// D writes 1,000 records more that only G1 gets, and forgets most of them: what it still has is
+/// returned.
+fn forget_what_only_g1_has(world: &mut World) -> u64 {
+    world.part("G1", "H");
+    world.append_bulk("D", "s", 1_000);
+    world.run(60_000);
+    world.append("D", "s", 1);
+    world.run(10_000);
+    world.first_offset("D", "D/s/0")
+}
+
+#[test]
+fn a_gap_that_leads_to_what_is_here_is_no_gap_of_another_branch() {
+    let (mut world, epoch) = copied(4);
+    world.roam("C", "H");
+    world.append_bulk("C", "s", 300);
+    world.run(30_000);
+    let kept = forget_what_only_g1_has(&mut world);
+    assert!((1_300..2_000).contains(&kept), "D keeps from {kept}");
+    world.offline("D");
+    world.heal();
+    world.run(90_000);
+    world.expect("H", "D/s/0", epoch, &[0..2_001]);
+    world.roam("D", "G2");
+    world.online("D");
+    world.sync();
+    world.expect_gaps("G2", "D/s/0", &[(1_000..kept, GapReason::HopLost)]);
+    world.expect_gaps("H", "D/s/0", &[]);
+    world.expect("H", "D/s/0", epoch, &[0..2_001]);
+    world.expect("H", "D/s/0", world.epoch("C"), &[1_000..1_300]);
+    world.check_delivered("H");
 }
