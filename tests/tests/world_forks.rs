@@ -127,3 +127,30 @@ fn a_gap_that_leads_to_what_is_here_is_no_gap_of_another_branch() {
     world.expect("H", "D/s/0", world.epoch("C"), &[1_000..1_300]);
     world.check_delivered("H");
 }
+
+#[test]
+fn a_gap_of_a_short_branch_is_passed_on_behind_a_long_one() {
+    let (mut world, epoch) = copied(5);
+    world.part("G2", "H");
+    world.roam("C", "G2");
+    world.append_bulk("C", "s", 2_000);
+    world.run(30_000);
+    world.roam("D", "G2");
+    world.append_bulk("D", "s", 200);
+    world.run(30_000);
+    world.expect("G2", "D/s/0", epoch, &[0..1_200]);
+    world.roam("D", "G1");
+    let kept = forget_what_only_g1_has(&mut world);
+    assert!((1_200..2_200).contains(&kept), "D keeps from {kept}\n{}", world.describe());
+    world.kill("G1");
+    world.roam("D", "G2");
+    world.run(60_000);
+    world.heal();
+    world.run(90_000);
+    world.expect("H", "D/s/0", epoch, &[0..1_200, kept..2_201]);
+    world.expect_gaps("H", "D/s/0", &[(1_200..kept, GapReason::HopLost)]);
+    world.sync();
+    world.expect("H", "D/s/0", world.epoch("C"), &[1_000..3_000]);
+    world.expect_no_alarm("H", AlarmKind::Peer);
+    world.check_delivered("H");
+}

@@ -66,9 +66,15 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
             return Turn::On;
         }
         let sent = self.sender.sent.get(&ix).copied();
+        // How far a stream with forks was sent does not say of which of them.
+        let forked = self.core.journal.frontier().branch(ix, BranchIx(1)).is_some();
+        let from = sent.filter(|_| !forked).unwrap_or(gap.from).max(gap.from);
+        if from >= gap.to {
+            return Turn::On;
+        }
         let message = message::Gap {
             stream: gap.stream,
-            from: sent.unwrap_or(gap.from).clamp(gap.from, gap.to),
+            from,
             to: gap.to,
             epoch: gap.branch.0,
             reason: gap.reason,
