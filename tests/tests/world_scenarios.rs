@@ -316,6 +316,30 @@ fn case_24_roaming_repeats_and_duplicates_are_dropped() {
 }
 
 #[test]
+fn case_24_what_is_new_while_roaming_makes_no_gap_of_what_is_under_way() {
+    let mut world = World::device_two_gateways_and_hub(24);
+    let epoch = world.epoch("D");
+    world.roam("D", "G2");
+    world.run(30_000);
+    world.append("D", "s", 60);
+    world.sync();
+    world.roam("D", "G1");
+    world.part("G1", "H");
+    world.append("D", "s", 20);
+    world.run(30_000);
+    world.expect("G1", "D/s/0", epoch, &[60..80]);
+    world.roam("D", "G2");
+    world.append("D", "s", 5);
+    world.run(30_000);
+    world.expect("H", "D/s/0", epoch, &[0..85]);
+    world.heal();
+    world.sync();
+    world.expect("H", "D/s/0", epoch, &[0..85]);
+    world.check_delivered("H");
+    world.expect_calm();
+}
+
+#[test]
 fn case_25_a_sunk_gateway_takes_nothing_with_it() {
     let mut world = World::device_two_gateways_and_hub(25);
     world.append("D", "s", 60);

@@ -53,7 +53,10 @@ impl<M: Media, G: Gate> Core<M, G> {
                 self.is_root_for(ix);
             }
             if let Some(branch) = branch {
-                state.told.insert((ix, branch), point);
+                let told = state.told.entry((ix, branch)).or_insert(point);
+                if told.next < point.next {
+                    *told = point;
+                }
             }
             if ends_here { here.push((ix, point)) } else { beyond.push((ix, point)) }
         }

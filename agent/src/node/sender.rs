@@ -324,7 +324,7 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
         let sent = self.sender.sent.get(&ix).copied();
         let at = Point { epoch, next: base, hash: Some(before) };
         match sent {
-            None if base > Offset::ZERO => self.say_start(ix, at).then_some(true),
+            None if base > Offset::ZERO => self.begin_in_the_middle(ix, at).then_some(true),
             Some(sent) if base > sent && !forked => {
                 if self.core.journal.frontier().name(ix).origin == self.core.settings.site {
                     return self.say_gap(ix, sent, at).then_some(true);

@@ -4,13 +4,14 @@ use landfall_core::codec::Writer;
 use landfall_core::control::{BranchBody, GapBody};
 use landfall_core::entry::Kind;
 use landfall_core::frontier::{Branch, BranchIx, BranchKind, Change, Frontier, Point, StreamIx};
-use landfall_core::media::Media;
+use landfall_core::media::{Media, MediaError};
 use landfall_core::num::{Lane, LogId};
 use landfall_protocol::message::{Begin, Gap, RefusedCode};
 use landfall_protocol::session::Fault;
 
 use super::feed::Feed;
 use super::link::{LinkState, Say};
+use super::lookup::Held;
 use super::{AlarmKind, Core, Gate, Now};
 
 impl<M: Media, G: Gate> Core<M, G> {
@@ -31,6 +32,14 @@ impl<M: Media, G: Gate> Core<M, G> {
         }
         let Ok(ix) = self.journal.frontier_mut().add(stream) else { return Ok(()) };
         self.pass_gap(ix, gap);
+        match self.leads_to_known(state, ix, gap) {
+            Ok(false) => {}
+            Ok(true) => return Ok(()),
+            Err(error) => {
+                self.put_off(state, error);
+                return Ok(());
+            }
+        }
         let Some((at, branch)) = self.gap_branch(state, ix, gap) else {
             if gap.from.get() == 0 && self.journal.frontier().branch(ix, BranchIx::MAIN).is_none() {
                 let point = Point { epoch: gap.epoch, ..Point::START };
@@ -56,6 +65,28 @@ impl<M: Media, G: Gate> Core<M, G> {
             return Ok(());
         }
         self.take_gap(state, lane, ix, at, gap, now)
+    }
+
+    /// Whether a gap ends at a point that a stream passes here. Then what is missing elsewhere is
+    /// here, in whatever branch, and what comes behind it goes on from there.
+    fn leads_to_known(
+        &mut self,
+        state: &mut LinkState,
+        ix: StreamIx,
+        gap: &Gap<'_>,
+    ) -> Result<bool, MediaError> {
+        let known = self.journal.frontier().branch(ix, BranchIx::MAIN).is_some();
+        let Some(hash) = gap.after.filter(|_| known) else { return Ok(false) };
+        // What is compared with must be readable.
+        self.commit_staged();
+        let point = Point { epoch: gap.epoch, next: gap.to, hash: gap.after };
+        let found = self.holds(ix, gap.to, hash)? == Held::Yes;
+        if found {
+            let branch = self.branch_at(ix, point);
+            state.feeds.insert(ix, Feed::Level(branch));
+            state.proven.insert((ix, branch), point);
+        }
+        Ok(found)
     }
 
     /// The branch that a gap is about: the one that the peer feeds, or the farthest below its end.

@@ -2,7 +2,7 @@
 
 use std::collections::btree_map::Entry;
 
-use landfall_core::frontier::{BranchIx, Frontier, Point, StreamIx};
+use landfall_core::frontier::{Branch, BranchIx, Frontier, Point, StreamIx};
 use landfall_core::media::{Media, MediaError};
 use landfall_core::num::{Epoch, Offset};
 use landfall_protocol::limits::STREAMS_MAX;
@@ -16,17 +16,24 @@ use super::twins::{Doubt, Writer};
 use super::{AlarmKind, Core, Direction, Gate};
 
 impl<M: Media, G: Gate> Core<M, G> {
-    /// Tells a peer where this node's own streams end, or all.
+    /// Tells a peer where streams end: all branches, or else where this node itself goes on, and
+    /// what the next node is known to have and the root is not. Nothing more is sent of that, so
+    /// only a tip makes the next node say when the root has it.
     pub(crate) fn say_tips(&mut self, state: &mut LinkState, all: bool) {
         let frontier = self.journal.frontier();
         let streams = (0..frontier.streams()).map(StreamIx).filter(|ix| {
-            let name = frontier.name(*ix);
-            let told = all || name.origin == self.settings.site;
             let begun = frontier.branch(*ix, BranchIx::MAIN).is_some();
-            told && begun && self.topics.goes_up(name.topic)
+            begun && self.topics.goes_up(frontier.name(*ix).topic)
         });
-        let branches = |ix| frontier.branches(ix).take(if all { usize::MAX } else { 1 });
-        let tips = streams.flat_map(|ix| branches(ix).map(move |(_, branch)| (ix, branch.tip)));
+        let own = |ix| frontier.name(ix).origin == self.settings.site;
+        let told = |ix, at, branch: &Branch| {
+            let waits = branch.root < branch.tip.next && branch.tip.next <= branch.hop;
+            all || waits || at == BranchIx::MAIN && own(ix)
+        };
+        let tips = streams.flat_map(|ix| {
+            let branches = frontier.branches(ix).filter(move |(at, branch)| told(ix, *at, branch));
+            branches.map(move |(_, branch)| (ix, branch.tip))
+        });
         let tips: Vec<_> = tips.map(|(ix, tip)| (ix, tip, Offset::ZERO)).collect();
         let lists = tips.len().div_ceil(STREAMS_MAX);
         for (at, tips) in tips.chunks(STREAMS_MAX).enumerate() {
@@ -74,13 +81,22 @@ impl<M: Media, G: Gate> Core<M, G> {
         drop(branches);
         if let Some((at, _)) = level {
             state.proven.insert((ix, Some(at)), point);
-        } else if state.lacking && self.holds(ix, point.next, hash)? != Held::Yes {
+            return Ok(());
+        }
+        // What is compared with must be readable.
+        self.commit_staged();
+        let held = self.holds(ix, point.next, hash)?;
+        if state.lacking && held != Held::Yes {
             // A branch that was lost here.
             let want = self.deeper(ix, point.next);
             state.feeds.insert(ix, Feed::Asked(want.next));
             state.says.push_back(Say::NeedFrom(ix, want));
         } else if stream.origin == site && !state.feeds.contains_key(&ix) {
-            self.check_tail(state, ix, point, hash)?;
+            self.check_tail(state, ix, point, held);
+        }
+        if held == Held::Yes {
+            let branch = self.branch_at(ix, point);
+            state.proven.entry((ix, branch)).or_insert(point);
         }
         Ok(())
     }
@@ -94,24 +110,18 @@ impl<M: Media, G: Gate> Core<M, G> {
     }
 
     /// A site's own stream ends below what this node has of it: was its tail lost?
-    fn check_tail(
-        &mut self,
-        state: &mut LinkState,
-        ix: StreamIx,
-        point: Point,
-        hash: landfall_core::hash::StreamHash,
-    ) -> Result<(), MediaError> {
-        let start = Point::START.meets(point.next, hash);
-        if !start && self.holds(ix, point.next, hash)? == Held::No {
+    fn check_tail(&mut self, state: &mut LinkState, ix: StreamIx, point: Point, held: Held) {
+        if point != (Point { epoch: point.epoch, ..Point::START }) && held == Held::No {
             // Another history, which its entries will show.
-            return Ok(());
+            return;
         }
         let frontier = self.journal.frontier();
-        let longer = frontier.branches(ix).find(|(_, branch)| branch.tip.next > point.next);
-        if let Some((_, branch)) = longer {
+        let longer = |branch: &Branch| branch.tip.next > point.next;
+        let passed = self.branch_at(ix, point).and_then(|at| frontier.branch(ix, at));
+        let any = || frontier.branches(ix).map(|(_, branch)| branch).find(longer);
+        if let Some(branch) = passed.map_or_else(any, |passed| Some(passed).filter(longer)) {
             self.report_tail(state, ix, point, branch.tip);
         }
-        Ok(())
     }
 
     /// Tells both ends that a site lost a tail that is held here, and begins to give it back.
@@ -136,6 +146,8 @@ impl<M: Media, G: Gate> Core<M, G> {
         if !state.returned.insert(ix) {
             return;
         }
+        // What is given back is read, up to its end.
+        self.commit_staged();
         let kind = DivergedKind::TailLost;
         state.says.push_back(Say::Diverged { ix, kind, at: at.next, held });
         let text = format!(

@@ -13,20 +13,35 @@ use super::{Pump, Turn};
 use crate::node::{Core, Gate};
 
 impl<M: Media, G: Gate> Pump<'_, M, G> {
+    /// Says how a stream begins that begins in its middle here, if that must be said. Returns
+    /// whether what is at `at` may be sent. That may have to wait until it is known to whom: only
+    /// the node that promised to have what is before it needs to be told nothing.
+    pub(super) fn begin_in_the_middle(&mut self, ix: StreamIx, at: Point) -> bool {
+        let frontier = self.core.journal.frontier();
+        let root = frontier.branch(ix, BranchIx::MAIN).map(|branch| branch.root);
+        let root = root.unwrap_or_default();
+        let promised = frontier.branches(ix).any(|(_, branch)| branch.hop >= at.next);
+        if root >= at.next {
+            self.say_begin(ix, at, root)
+        } else if self.link.state.hello.is_none() {
+            false
+        } else {
+            promised && self.sender.from_hop || self.say_start(ix, at, root)
+        }
+    }
+
     /// Says that a stream begins in its middle here: behind what is durable at the root, and, if
     /// more is gone than that, behind a gap.
-    pub(super) fn say_start(&mut self, ix: StreamIx, at: Point) -> bool {
-        let branch = self.core.journal.frontier().branch(ix, BranchIx::MAIN);
-        let root = branch.map(|branch| branch.root).unwrap_or_default();
+    fn say_start(&mut self, ix: StreamIx, at: Point, root: Offset) -> bool {
         let own = self.core.journal.frontier().name(ix).origin == self.core.settings.site;
-        if root >= at.next || root == Offset::ZERO || !own {
+        if root == Offset::ZERO || !own {
             return self.say_begin(ix, at, root);
         }
         let rooted = Point { next: root, hash: None, ..at };
         self.say_begin(ix, rooted, root) && self.say_gap(ix, root, at)
     }
 
-    pub(super) fn say_begin(&mut self, ix: StreamIx, at: Point, root: Offset) -> bool {
+    fn say_begin(&mut self, ix: StreamIx, at: Point, root: Offset) -> bool {
         let stream = self.core.journal.frontier().name(ix);
         let begin = message::Begin {
             point: StreamPoint { stream, epoch: at.epoch, next: at.next, hash: at.hash },
@@ -66,9 +81,15 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
             return Turn::On;
         }
         let sent = self.sender.sent.get(&ix).copied();
+        // How far a stream with forks was sent does not say of which of them.
+        let forked = self.core.journal.frontier().branch(ix, BranchIx(1)).is_some();
+        let from = sent.filter(|_| !forked).unwrap_or(gap.from).max(gap.from);
+        if from >= gap.to {
+            return Turn::On;
+        }
         let message = message::Gap {
             stream: gap.stream,
-            from: sent.unwrap_or(gap.from).clamp(gap.from, gap.to),
+            from,
             to: gap.to,
             epoch: gap.branch.0,
             reason: gap.reason,
