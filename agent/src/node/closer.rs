@@ -103,8 +103,12 @@ impl<M: Media, G: Gate> Core<M, G> {
 
     /// The same for a batch before which nothing was proved: it may have parted before.
     fn part_unproven(&self, ix: StreamIx, batch: &Batch<'_>) -> Result<Verdict, MediaError> {
+        let (base, before) = (batch.head.base, batch.head.before);
         Ok(match self.part(ix, batch)? {
-            Verdict::Fork(from, _) if from == batch.head.base => Verdict::Deeper,
+            Verdict::Fork(from, _) if from == base => match self.holds(ix, base, before)? {
+                Held::Yes => Verdict::Fork(base, before),
+                Held::No | Held::Gone => Verdict::Deeper,
+            },
             parted => parted,
         })
     }

@@ -303,7 +303,13 @@ impl<M: Media, G: Gate> Core<M, G> {
     fn note_progress(&mut self, state: &mut LinkState, item: &Judged<'_>) {
         let (_, end) = item.ends();
         let branch = match item.verdict {
-            Verdict::Repair => return self.repaired(item.ix, end),
+            Verdict::Repair => {
+                // It is told when the root has it; what is here goes when it has been sent on.
+                if let Some(branch) = self.branch_at(item.ix, end) {
+                    state.told.entry((item.ix, branch)).or_insert(end);
+                }
+                return self.repaired(item.ix, end);
+            }
             Verdict::Unproven => {
                 let feed = state.feeds.get(&item.ix).copied().unwrap_or_default();
                 state.feeds.insert(item.ix, feed.behind(item.ix, core::slice::from_ref(item)));

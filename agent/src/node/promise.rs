@@ -155,6 +155,7 @@ impl<M: Media, G: Gate> Core<M, G> {
             let Promise { log, epoch, commit } = durable.promise;
             self.journal.note_heard(Heard { log, epoch, commit });
         }
+        let root_was_unknown = self.promise_of_root().is_none();
         if durable.scope == Scope::Root {
             self.root_promise = Some(durable.promise);
             self.note_root(durable.promise.log);
@@ -171,6 +172,10 @@ impl<M: Media, G: Gate> Core<M, G> {
             }
         }
         self.advance_durable(state);
+        if root_was_unknown && durable.scope == Scope::Root {
+            // What was known to be durable there could not be told on without its name.
+            rooted = (0..self.journal.frontier().streams()).map(StreamIx).collect();
+        }
         if !rooted.is_empty() {
             self.notes.push_back(Note::Rooted(rooted));
         }

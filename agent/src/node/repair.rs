@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use landfall_core::batch::{Batch, batches};
 use landfall_core::codec::Malformed;
-use landfall_core::frontier::{Frontier, Point, StreamIx};
+use landfall_core::frontier::{BranchIx, Frontier, Point, StreamIx};
 use landfall_core::gap::GapReason;
 use landfall_core::journal::{Cursor, Entry};
 use landfall_core::media::Media;
@@ -163,7 +163,9 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
 impl<M: Media, G: Gate> Core<M, G> {
     /// The upstream node wants a stream again.
     pub(crate) fn on_need_from(&mut self, state: &mut LinkState, want: &StreamPoint<'_>) {
-        let Some(ix) = self.journal.frontier().find(want.stream) else { return };
+        let Some(ix) = self.journal.frontier().find(want.stream) else {
+            return self.ask_for_unknown(want);
+        };
         let place = match self.place_of(ix, want.next) {
             Ok(place) => place,
             Err(error) => return self.put_off(state, error),
@@ -186,6 +188,17 @@ impl<M: Media, G: Gate> Core<M, G> {
             let point = Point { epoch: want.epoch, next: want.next, hash: want.hash };
             self.notes.push_back(Note::Wanted(ix, point, tip));
         }
+    }
+
+    /// The upstream node wants a stream that never came by here: whoever roamed to a node below may
+    /// have it. To this node it is new when it comes.
+    fn ask_for_unknown(&mut self, want: &StreamPoint<'_>) {
+        if want.stream.origin == self.settings.site || !self.topics.goes_up(want.stream.topic) {
+            return;
+        }
+        let Ok(ix) = self.journal.frontier_mut().add(want.stream) else { return };
+        let at = Point { epoch: want.epoch, next: want.next, hash: want.hash };
+        self.notes.push_back(Note::Wanted(ix, at, at));
     }
 
     /// The parts of a batch, with the verdict on those that were wanted again from below.
@@ -238,8 +251,12 @@ impl<M: Media, G: Gate> Core<M, G> {
 
     /// Asks a peer from below for what is wanted of streams that it may send.
     pub(crate) fn ask_for_wants(&self, state: &mut LinkState) {
-        for (ix, (at, _)) in &self.wants {
-            self.ask_below(state, *ix, *at);
+        for (ix, (at, to)) in &self.wants {
+            let has_come =
+                at == to && self.journal.frontier().branch(*ix, BranchIx::MAIN).is_some();
+            if !has_come {
+                self.ask_below(state, *ix, *at);
+            }
         }
     }
 
@@ -262,7 +279,9 @@ impl<M: Media, G: Gate> Node<M, G> {
              waits.",
             at.next, to.next
         );
-        self.core.alarm(AlarmKind::Stalled, self.core.stream_name(ix), text);
+        if at.next < to.next {
+            self.core.alarm(AlarmKind::Stalled, self.core.stream_name(ix), text);
+        }
         self.core.wants.insert(ix, (at, to));
         for link in self.links.values_mut() {
             self.core.ask_below(&mut link.state, ix, at);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use landfall::node::AppendOutcome;
+use landfall::node::{AppendOutcome, TrimAt};
 use landfall_core::codec::Reader;
 use landfall_core::frontier::{BranchIx, Frontier, StreamIx};
 use landfall_core::hash::StreamHash;
@@ -138,15 +138,26 @@ impl World {
 
     fn check_acknowledged(&self, name: &str, held: &Held) {
         let here: BTreeSet<_> = held.records.iter().map(super::HeldRecord::coordinates).collect();
+        let hop_is_enough = self.host(name).settings.trim_at == TrimAt::Hop;
         for at in &self.host(name).expected {
             let known = here.contains(at)
                 || self.truth.rooted.contains(at)
+                || hop_is_enough && self.is_held_somewhere(at)
                 || held.is_gap(&at.0, at.2)
                 || self.truth.gaps.is_gap(&at.0, at.2)
                 // The node says so when it comes to it.
                 || self.truth.is_rotten(name, at);
             assert!(known, "{at:?} was acknowledged at {name} and is lost\n{}", self.describe());
         }
+    }
+
+    /// Whether a host had a record when it was last looked at; one that is down may have.
+    fn is_held_somewhere(&self, at: &Coordinates) -> bool {
+        self.hosts.values().any(|host| {
+            let held = host.checked.as_ref().map(|(_, held)| held);
+            let has = |held: &Rc<Held>| held.records.iter().any(|record| record.is_at(at));
+            host.node.is_none() || held.is_none_or(has)
+        })
     }
 
     /// What a node was promised to be durable at the root has been there.

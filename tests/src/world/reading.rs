@@ -222,6 +222,10 @@ impl Held {
 }
 
 impl HeldRecord {
+    pub(super) fn is_at(&self, at: &Coordinates) -> bool {
+        self.offset == at.2 && self.epoch == at.1 && self.stream == at.0
+    }
+
     pub(super) fn coordinates(&self) -> Coordinates {
         (self.stream.clone(), self.epoch, self.offset)
     }
