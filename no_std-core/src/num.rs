@@ -111,6 +111,11 @@ counter! {
     /// The number of an activation of a segment, node-wide and never used twice.
     SegmentNo
 }
+counter! {
+    /// How long a journal has been open, in milliseconds, over all its openings. The calendar has
+    /// no say in it.
+    OpenTime
+}
 random_id! {
     /// One opening of a journal for writing. Offsets run on across epochs.
     Epoch

@@ -4,9 +4,7 @@
 use crate::frontier::{BranchIx, Frontier, StreamIx};
 use crate::gap::GapReason;
 use crate::hash::StreamHash;
-use crate::num::{
-    BootId, CommitNo, Epoch, Lane, LogId, Offset, Opening, SegmentNo, Seq, Timestamp,
-};
+use crate::num::{BootId, CommitNo, Epoch, Lane, LogId, Offset, OpenTime, Opening, SegmentNo, Seq};
 use crate::producers::{ProducerSlot, Producers};
 
 /// The kinds of memory of one kind of node.
@@ -78,8 +76,8 @@ pub struct Slot {
     pub footer_bytes: u32,
     /// Whether its footer can be made from the frontier's marks.
     pub footer_known: bool,
-    /// The newest record timestamp in it that this opening wrote.
-    pub newest: Timestamp,
+    /// Since when all that it holds is known to be durable elsewhere.
+    pub durable_at: Option<OpenTime>,
 }
 
 /// Seqs of a lane, and where known the offsets of a stream, that are lost here.

@@ -108,10 +108,19 @@ section! {
     low "more syncs, so a lower rate.";
     high "on a slow medium each sync, and so each acknowledgement, takes longer.";
 
-    /// How long records that are durable at the root are kept, within the lane's budget.
+    /// How long records are kept once they are durable at the root (at the next hop if
+    /// `upstream.trim_at` says so), within the lane's budget. Only time in which the node runs
+    /// counts: no clock that is set makes records old.
     keep_acked: Duration = "24h", Allowed::Duration("0s", "3650d");
     low "a centre restored from an older backup cannot be refilled.";
     high "the budget fills with what others hold too.";
+
+    /// How long records are kept that go nowhere else from here: at a root all of them, elsewhere
+    /// those of topics that are not replicated. It counts like `keep_acked`; records in one segment
+    /// go together, by the longer of the two. `none`: until the lane's budget is needed.
+    retention: Option<Duration> = "none", Allowed::Duration("1m", "3650d");
+    low "records are gone for good before anybody has read them.";
+    high "the budget decides, as with `none`.";
 }
 
 section! {

@@ -229,7 +229,8 @@ fn settings(site: &str, config: &Config, lanes: &[String]) -> Settings {
         let lane = number(&topic.lane);
         (topic.name.clone(), TopicSettings { lane, replicate })
     };
-    let most = u64::try_from(config.upstream.backoff_max.as_millis()).unwrap_or(u64::MAX);
+    let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let most = millis(config.upstream.backoff_max);
     Settings {
         lanes: lanes.iter().map(lane).collect(),
         default_lane: number("normal"),
@@ -240,7 +241,8 @@ fn settings(site: &str, config: &Config, lanes: &[String]) -> Settings {
             config::TrimAt::Root => TrimAt::Root,
             config::TrimAt::Hop => TrimAt::Hop,
         },
-        keep_acked_ms: u64::try_from(config.storage.keep_acked.as_millis()).unwrap_or(u64::MAX),
+        keep_acked_ms: millis(config.storage.keep_acked),
+        retention_ms: config.storage.retention.map(millis),
         rate_bytes_max: config.upstream.rate_bytes_max.map(|rate| rate.0),
         backoff: BackoffConfig { most: Duration::from_millis(most), ..BackoffConfig::STANDARD },
         ..Settings::standard(site)

@@ -156,7 +156,7 @@ impl<M: Media, G: Gate> Node<M, G> {
         self.core.commit_staged();
         for lane in self.core.lanes_by_priority() {
             while let Some(append) = self.core.appends.take(lane) {
-                self.core.stage_append(lane, &append, now);
+                self.core.stage_append(lane, &append);
             }
             self.core.commit_staged();
         }
@@ -199,7 +199,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         self.events.push_back(Event::Appended(append.ticket, outcome));
     }
 
-    fn stage_append(&mut self, lane: Lane, append: &Append, now: Now) {
+    fn stage_append(&mut self, lane: Lane, append: &Append) {
         if self.appends.refused.covers(append.client, append.attempt) {
             return self.refuse(append, Refusal::Behind);
         }
@@ -220,7 +220,7 @@ impl<M: Media, G: Gate> Core<M, G> {
             durable: 0,
             refused: None,
         });
-        let outcome = self.stage_records(lane, ix, append, now);
+        let outcome = self.stage_records(lane, ix, append);
         let Some(mut staged) = self.appends.current.take() else { return };
         if let Err(why) = outcome {
             staged.refused = staged.refused.or(Some(why));
@@ -229,19 +229,13 @@ impl<M: Media, G: Gate> Core<M, G> {
         self.appends.staged.push(staged);
     }
 
-    fn stage_records(
-        &mut self,
-        lane: Lane,
-        ix: StreamIx,
-        append: &Append,
-        now: Now,
-    ) -> Result<(), Refusal> {
+    fn stage_records(&mut self, lane: Lane, ix: StreamIx, append: &Append) -> Result<(), Refusal> {
         if append.group {
             self.check_group(append)?;
             let heads = append.records.len() + landfall_core::batch::HEAD_BYTES_MAX;
-            self.until_staged(lane, now, |core| core.journal.begin_group(lane, heads))?;
+            self.until_staged(lane, |core| core.journal.begin_group(lane, heads))?;
         }
-        let outcome = self.stage_each(lane, ix, append, now);
+        let outcome = self.stage_each(lane, ix, append);
         if append.group {
             self.journal.end_group();
         }
@@ -258,17 +252,11 @@ impl<M: Media, G: Gate> Core<M, G> {
         Ok(())
     }
 
-    fn stage_each(
-        &mut self,
-        lane: Lane,
-        ix: StreamIx,
-        append: &Append,
-        now: Now,
-    ) -> Result<(), Refusal> {
+    fn stage_each(&mut self, lane: Lane, ix: StreamIx, append: &Append) -> Result<(), Refusal> {
         let mut reader = Reader::new(&append.records);
         while !reader.is_empty() {
             let record = Record::decode(&mut reader).map_err(|_| Refusal::BadRecord)?;
-            let staged = self.until_staged(lane, now, |core| {
+            let staged = self.until_staged(lane, |core| {
                 core.journal.stage_record(lane, ix, &record, append.clock)
             });
             let Some(entry) = &mut self.appends.current else { return Ok(()) };
@@ -292,7 +280,6 @@ impl<M: Media, G: Gate> Core<M, G> {
     fn until_staged<T>(
         &mut self,
         lane: Lane,
-        now: Now,
         mut stage: impl FnMut(&mut Self) -> Result<T, StageError>,
     ) -> Result<Option<T>, Refusal> {
         loop {
@@ -302,7 +289,7 @@ impl<M: Media, G: Gate> Core<M, G> {
                 Err(StageError::OtherLane | StageError::CommitFull) => self.commit_staged(),
                 Err(StageError::LaneFull) => {
                     self.commit_staged();
-                    if !self.make_room(lane, now) {
+                    if !self.make_room(lane) {
                         return Err(Refusal::LaneFull(lane));
                     }
                 }
@@ -313,7 +300,7 @@ impl<M: Media, G: Gate> Core<M, G> {
                     self.commit_staged();
                     // Whatever fills the disk would take what is dropped too, so that nothing goes
                     // that is nowhere else.
-                    if !self.trim(lane, true, now) {
+                    if !self.trim(lane) {
                         return Err(Refusal::NoSpace);
                     }
                 }
@@ -393,8 +380,8 @@ impl<M: Media, G: Gate> Core<M, G> {
     }
 
     /// Makes room in a lane that is full, as it is configured.
-    fn make_room(&mut self, lane: Lane, now: Now) -> bool {
-        if self.trim(lane, true, now) {
+    fn make_room(&mut self, lane: Lane) -> bool {
+        if self.trim(lane) {
             return true;
         }
         let settings = self.settings.lanes.get(usize::from(lane.get()));

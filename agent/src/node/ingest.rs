@@ -191,11 +191,11 @@ impl<M: Media, G: Gate> Core<M, G> {
                 Verdict::Next(_) | Verdict::First => raw(&mut body, &item.batch),
                 Verdict::Late => {
                     let head = &item.batch.head;
-                    self.begin_branch(state, lane, item, (head.base, head.before), now)?;
+                    self.begin_branch(state, lane, item, (head.base, head.before))?;
                     raw(&mut body, &item.batch);
                 }
                 Verdict::Fork(from, before) => {
-                    self.begin_branch(state, lane, item, (from, before), now)?;
+                    self.begin_branch(state, lane, item, (from, before))?;
                     cut(&mut body, &item.batch, from, before)
                         .map_err(|_| Fault::Content("a batch is malformed"))?;
                 }
@@ -213,7 +213,7 @@ impl<M: Media, G: Gate> Core<M, G> {
             // What comes back to its origin has passed nobody on its way from there.
             let returned = entry.purpose == Purpose::Return;
             let path = if returned { Vec::new() } else { self.path_here(state, entry.path, now) };
-            if !self.stage_until(state, lane, now, |core| {
+            if !self.stage_until(state, lane, |core| {
                 core.journal.stage_body(lane, kind, &path, body).map(|_| ())
             })? {
                 return Ok(());
@@ -231,14 +231,13 @@ impl<M: Media, G: Gate> Core<M, G> {
         &mut self,
         state: &mut LinkState,
         lane: Lane,
-        now: Now,
         mut stage: impl FnMut(&mut Self) -> Result<(), StageError>,
     ) -> Result<bool, Fault> {
         loop {
             match stage(self) {
                 Ok(()) => return Ok(true),
                 Err(StageError::OtherLane | StageError::CommitFull) => self.commit_staged(),
-                Err(StageError::LaneFull) if self.room_for_peers(lane, now) => {}
+                Err(StageError::LaneFull) if self.room_for_peers(lane) => {}
                 Err(StageError::LaneFull | StageError::Media(_)) => {
                     let code = landfall_protocol::message::GoodbyeCode::Overloaded {
                         retry_after: Duration::from_secs(10),
@@ -263,7 +262,6 @@ impl<M: Media, G: Gate> Core<M, G> {
         lane: Lane,
         item: &Judged<'_>,
         (from, before): (Offset, StreamHash),
-        now: Now,
     ) -> Result<(), Fault> {
         let head = &item.batch.head;
         let at = Point { epoch: head.epoch, next: from, hash: Some(before) };
@@ -279,7 +277,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         let written = body.encode(&mut writer);
         assert!(written.is_ok(), "the body of a branch has a limit");
         let change = Change::Branch { kind, first, at };
-        self.stage_until(state, lane, now, |core| {
+        self.stage_until(state, lane, |core| {
             let staged =
                 core.journal.stage_change(lane, item.ix, change, Kind::Branch, writer.written());
             staged.map(|_| ())

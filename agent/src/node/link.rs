@@ -419,8 +419,8 @@ impl<M: Media, G: Gate> Receiver for Sink<'_, M, G> {
         let lane = self.state.lane_of(self.core, lane);
         match message {
             LaneMessage::Entry(entry) => self.core.on_entry(self.state, lane, &entry, self.now),
-            LaneMessage::Gap(gap) => self.core.on_gap(self.state, lane, &gap, self.now),
-            LaneMessage::Begin(begin) => self.core.on_begin(self.state, lane, &begin, self.now),
+            LaneMessage::Gap(gap) => self.core.on_gap(self.state, lane, &gap),
+            LaneMessage::Begin(begin) => self.core.on_begin(self.state, lane, &begin),
         }
     }
 }

@@ -1,7 +1,11 @@
 //! Retention: what is durable where it must be is forgotten when it is old, or in the way.
+//!
+//! It is as old as the node has run since it found the segment durable. Clocks that are wrong, or
+//! are set, make nothing older: by the monotonic one a node that is off does not age either.
 
 use landfall_core::batch::batches;
 use landfall_core::entry::Kind;
+use landfall_core::frontier::Frontier;
 use landfall_core::gap::GapReason;
 use landfall_core::journal::{ReadStep, Reader};
 use landfall_core::media::{Media, MediaError};
@@ -17,29 +21,63 @@ const LOOK_EVERY_MS: u64 = 10_000;
 impl<M: Media, G: Gate> Core<M, G> {
     /// Forgets what is old and durable, now and then.
     pub(crate) fn trim_lanes(&mut self, now: Now) {
-        if now.instant.since(self.trimmed_at).millis() < LOOK_EVERY_MS {
+        let passed = now.instant.since(self.trimmed_at).millis();
+        if passed < LOOK_EVERY_MS {
             return;
         }
         self.trimmed_at = now.instant;
+        self.journal.pass_time(passed);
+        let Some(least) = self.least_kept_ms() else { return };
         for lane in (0..self.settings.lanes.len() as u8).map(Lane::new) {
-            while self.trim(lane, false, now) {}
+            let mut buffer = core::mem::take(&mut self.scratch);
+            self.journal.date_durable(lane, self.settings.trim_at == TrimAt::Hop, &mut buffer);
+            self.scratch = buffer;
+            while self.oldest_is_old(lane, least) && self.trim(lane) {}
         }
     }
 
-    /// Drops the oldest segment of a lane if it is durable, and old or in the way. Returns whether
-    /// it did.
-    pub(crate) fn trim(&mut self, lane: Lane, in_the_way: bool, now: Now) -> bool {
-        let Some(oldest) = self.journal.oldest(lane) else { return false };
-        let age = |newest: landfall_core::num::Timestamp| {
-            u64::try_from(now.wall.get().saturating_sub(newest.get())).unwrap_or_default()
-        };
-        let old = oldest.newest.is_some_and(|newest| age(newest) > self.settings.keep_acked_ms);
-        if !(old || in_the_way) {
-            return false;
+    /// The least time that anything is kept before it goes by age; none if nothing does.
+    fn least_kept_ms(&self) -> Option<u64> {
+        let acked = self.settings.upstream.then_some(self.settings.keep_acked_ms);
+        acked.into_iter().chain(self.settings.retention_ms).min()
+    }
+
+    /// Whether the oldest segment of a lane has been durable for as long as it is to be kept.
+    fn oldest_is_old(&mut self, lane: Lane, least: u64) -> bool {
+        let since = self.journal.oldest(lane).and_then(|oldest| oldest.durable_at);
+        let age = since.map(|since| self.journal.open_time().since(since));
+        let Some(age) = age.filter(|age| *age >= least) else { return false };
+        let mut buffer = core::mem::take(&mut self.scratch);
+        let kept = self.oldest_is_kept_ms(lane, &mut buffer);
+        self.scratch = buffer;
+        kept.is_some_and(|kept| age >= kept)
+    }
+
+    /// How long the oldest segment of a lane is kept; none if it does not go by age. Records that
+    /// nobody else has may have stricter rules than those beside them.
+    fn oldest_is_kept_ms(&self, lane: Lane, buffer: &mut [u8]) -> Option<u64> {
+        let (mut goes_on, mut ends_here) = (false, false);
+        let told = self.journal.tell_oldest(lane, buffer, &mut |span| {
+            let known = self.journal.frontier().find(span.stream);
+            let goes = known.is_some_and(|ix| self.goes_on(ix));
+            (goes_on, ends_here) = (goes_on || goes, ends_here || !goes);
+        });
+        told.ok()?;
+        if !goes_on && !ends_here {
+            // Statements without records are as good as what they would stand among.
+            (goes_on, ends_here) = (self.settings.upstream, !self.settings.upstream);
         }
+        let acked = if goes_on { self.settings.keep_acked_ms } else { 0 };
+        let ended = if ends_here { self.settings.retention_ms? } else { 0 };
+        Some(acked.max(ended))
+    }
+
+    /// Drops the oldest segment of a lane if it is durable. Returns whether it did.
+    pub(crate) fn trim(&mut self, lane: Lane) -> bool {
         let hop = self.settings.trim_at == TrimAt::Hop;
         let mut buffer = core::mem::take(&mut self.scratch);
-        let durable = self.journal.oldest_is_durable(lane, hop, &mut buffer);
+        let durable = self.journal.oldest(lane).is_some()
+            && self.journal.oldest_is_durable(lane, hop, &mut buffer);
         let dropped = durable && self.journal.drop_oldest(lane, None, &mut buffer).is_ok();
         self.scratch = buffer;
         dropped
@@ -57,9 +95,9 @@ impl<M: Media, G: Gate> Core<M, G> {
     }
 
     /// Makes room in a lane for records from below.
-    pub(crate) fn room_for_peers(&mut self, lane: Lane, now: Now) -> bool {
+    pub(crate) fn room_for_peers(&mut self, lane: Lane) -> bool {
         self.commit_staged();
-        self.trim(lane, true, now)
+        self.trim(lane)
     }
 
     /// Tells the gate what is stored of the node's own topics. Until all of it could be read,

@@ -27,8 +27,11 @@ pub struct Settings {
     pub enrol: Option<(String, Vec<u8>)>,
     /// When records may be forgotten.
     pub trim_at: TrimAt,
-    /// Milliseconds that records are kept after that, within the lane's budget.
+    /// Milliseconds that the node runs before it forgets them after that, within the lane's budget.
     pub keep_acked_ms: u64,
+    /// The same for records that go nowhere else from here, such as all at a root. None: until they
+    /// are in the way.
+    pub retention_ms: Option<u64>,
     /// When to dial again.
     pub backoff: BackoffConfig,
     /// Bytes a second that are sent to the upstream node at most.
@@ -120,6 +123,7 @@ impl Settings {
             enrol: None,
             trim_at: TrimAt::Root,
             keep_acked_ms: 24 * 60 * 60 * 1_000,
+            retention_ms: None,
             backoff: BackoffConfig::STANDARD,
             rate_bytes_max: None,
             credit_bytes: 2 * 1024 * 1024,

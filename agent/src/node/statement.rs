@@ -12,7 +12,7 @@ use landfall_protocol::session::Fault;
 use super::feed::Feed;
 use super::link::{LinkState, Say};
 use super::lookup::Held;
-use super::{AlarmKind, Core, Gate, Now};
+use super::{AlarmKind, Core, Gate};
 
 impl<M: Media, G: Gate> Core<M, G> {
     /// The peer states that offsets of a stream are missing for good. Only who may send the stream
@@ -22,7 +22,6 @@ impl<M: Media, G: Gate> Core<M, G> {
         state: &mut LinkState,
         lane: Lane,
         gap: &Gap<'_>,
-        now: Now,
     ) -> Result<(), Fault> {
         let site = state.site.clone().unwrap_or_default();
         let stream = gap.stream;
@@ -43,8 +42,8 @@ impl<M: Media, G: Gate> Core<M, G> {
         let Some((at, branch)) = self.gap_branch(state, ix, gap) else {
             if gap.from.get() == 0 && self.journal.frontier().branch(ix, BranchIx::MAIN).is_none() {
                 let point = Point { epoch: gap.epoch, ..Point::START };
-                self.begin_stream(state, lane, ix, point, None, now)?;
-                return self.on_gap(state, lane, gap, now);
+                self.begin_stream(state, lane, ix, point, None)?;
+                return self.on_gap(state, lane, gap);
             }
             return Ok(());
         };
@@ -64,7 +63,7 @@ impl<M: Media, G: Gate> Core<M, G> {
             }
             return Ok(());
         }
-        self.take_gap(state, lane, ix, at, gap, now)
+        self.take_gap(state, lane, ix, at, gap)
     }
 
     /// Whether a gap ends at a point that a stream passes here. Then what is missing elsewhere is
@@ -112,7 +111,6 @@ impl<M: Media, G: Gate> Core<M, G> {
         ix: StreamIx,
         at: BranchIx,
         gap: &Gap<'_>,
-        now: Now,
     ) -> Result<(), Fault> {
         let Some(branch) = self.journal.frontier().branch(ix, at) else { return Ok(()) };
         let body = GapBody {
@@ -128,7 +126,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         let written = body.encode(&mut writer);
         assert!(written.is_ok(), "the body of a gap has a limit");
         let change = Change::Gap { branch: at, to: gap.to, after: gap.after };
-        let staged = self.stage_until(state, lane, now, |core| {
+        let staged = self.stage_until(state, lane, |core| {
             let staged = core.journal.stage_change(lane, ix, change, Kind::Gap, writer.written());
             staged.map(|_| ())
         })?;
@@ -155,7 +153,6 @@ impl<M: Media, G: Gate> Core<M, G> {
         state: &mut LinkState,
         lane: Lane,
         begin: &Begin<'_>,
-        now: Now,
     ) -> Result<(), Fault> {
         let site = state.site.clone().unwrap_or_default();
         let stream = begin.point.stream;
@@ -170,7 +167,7 @@ impl<M: Media, G: Gate> Core<M, G> {
             // The root will see for itself whether it has what is before.
             let Begin { point, .. } = begin;
             let point = Point { epoch: point.epoch, next: point.next, hash: point.hash };
-            return self.begin_stream(state, lane, ix, point, Some(durable_at), now);
+            return self.begin_stream(state, lane, ix, point, Some(durable_at));
         }
         // What is before it should be had, or be stated to be missing.
         state.feeds.insert(ix, Feed::Asked(Point::START.next));
@@ -185,7 +182,6 @@ impl<M: Media, G: Gate> Core<M, G> {
         ix: StreamIx,
         at: Point,
         durable_at: Option<LogId>,
-        now: Now,
     ) -> Result<(), Fault> {
         let (kind, first) = (BranchKind::Main, at.epoch);
         let mut bytes = [0; 512];
@@ -194,7 +190,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         let written = BranchBody { stream, kind, first, at, durable_at }.encode(&mut writer);
         assert!(written.is_ok(), "the body of a branch has a limit");
         let change = Change::Branch { kind, first, at };
-        self.stage_until(state, lane, now, |core| {
+        self.stage_until(state, lane, |core| {
             let staged =
                 core.journal.stage_change(lane, ix, change, Kind::Branch, writer.written());
             staged.map(|_| ())

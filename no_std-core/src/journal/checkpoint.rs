@@ -62,6 +62,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
         self.commit_staged()?;
         self.checkpoint_due = false;
         self.control_whole = true;
+        self.open_time_stored = self.open_time;
         Ok(())
     }
 

@@ -105,10 +105,6 @@ impl<M: Media, T: Tables> Journal<M, T> {
         if let Some(state) = self.lane_mut(lane) {
             state.next = staging.next;
         }
-        let active = self.active(lane);
-        if let Some(slot) = active.and_then(|active| self.slot_mut(active)) {
-            slot.newest = slot.newest.max(staging.newest.unwrap_or(slot.newest));
-        }
         self.parts.frontier.settle();
         self.parts.producers.settle();
         commit

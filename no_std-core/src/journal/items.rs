@@ -4,7 +4,7 @@
 //! end item; one without its end does not count.
 //!
 //! ```text
-//! 1 node      next_segment u64 · opening u32 · clean u8
+//! 1 node      next_segment u64 · opening u32 · clean u8 · open_time u64
 //! 2 opening   opening u32 · epoch u64 · parent u64 · first_commit u64 · boot u64
 //! 3 lane      lane u8 · next u64 · first u64 · floor u64 · active u8 · segment u64 · tail u32
 //!             · last_crc u32 · last_at u32 · last_seq u64 · footer_known u8
@@ -16,6 +16,7 @@
 //!             · known u8 · stream · branch u16
 //! 8 end
 //! 9 heard     log u64 · epoch u64 · commit u64        the last promise of the next node
+//! 10 durable  segment u64 · open_time u64            since when all of it is durable elsewhere
 //! ```
 //!
 //! A tip is `epoch u64 · next u64 · flag u8 · hash`, a hash that may be absent `flag u8 · hash`.
@@ -26,10 +27,12 @@ use crate::control::{hash, offset, point, put_hash, put_point};
 use crate::frontier::{Branch, BranchIx, BranchKind, Frontier, Rung, StreamIx};
 use crate::gap::GapReason;
 use crate::hash::StreamHash;
+use crate::limits::COUNTER_MAX;
 use crate::media::Media;
 use crate::name::StreamId;
 use crate::num::{
-    BootId, CommitNo, Epoch, Lane, LogId, Offset, Opening, ProducerId, SegmentNo, Seq, narrow,
+    BootId, CommitNo, Epoch, Lane, LogId, Offset, OpenTime, Opening, ProducerId, SegmentNo, Seq,
+    narrow,
 };
 use crate::record::Producer;
 use crate::tables::{Heard, OpeningNote, Tables};
@@ -49,6 +52,7 @@ pub(crate) enum Item<'a> {
     Node(NodeItem),
     Opening(OpeningNote),
     Lane(LaneItem),
+    Durable(SegmentNo, OpenTime),
     Branch(StreamId<'a>, Branch),
     Rung(Rung),
     Producer(Producer),
@@ -62,6 +66,7 @@ pub(crate) struct NodeItem {
     pub(crate) next_segment: SegmentNo,
     pub(crate) opening: Opening,
     pub(crate) clean: bool,
+    pub(crate) open_time: OpenTime,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -106,8 +111,8 @@ pub(crate) struct ItemCursor {
 }
 
 impl ItemCursor {
-    /// Before the first item. A bare checkpoint leaves out the ladders: they help to find a fork
-    /// without reading the log, and can be spared.
+    /// Before the first item. A bare checkpoint leaves out what can be spared: the ladders, which
+    /// help to find a fork without reading the log, and since when segments are durable.
     pub(crate) fn new(bare: bool) -> Self {
         Self { bare, ..Self::default() }
     }
@@ -119,6 +124,7 @@ enum Stage {
     Node,
     Openings,
     Lanes,
+    Durable,
     Streams,
     Producers,
     Losses,
@@ -128,10 +134,11 @@ enum Stage {
 }
 
 impl Stage {
-    const ORDER: [Self; 9] = [
+    const ORDER: [Self; 10] = [
         Self::Node,
         Self::Openings,
         Self::Lanes,
+        Self::Durable,
         Self::Streams,
         Self::Producers,
         Self::Losses,
@@ -175,6 +182,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
             Stage::Node | Stage::End => at == 0,
             Stage::Openings => at < self.parts.openings.all().len(),
             Stage::Lanes => at < usize::from(self.config.lanes),
+            Stage::Durable => return self.durable_item(cursor, writer),
             Stage::Streams => return self.stream_item(cursor, writer),
             Stage::Producers => at < self.parts.producers.all().len(),
             Stage::Losses => at < self.parts.losses.all().len(),
@@ -193,7 +201,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
             Stage::Losses => self.loss_item(at, writer)?,
             Stage::Heard => self.heard_item(writer)?,
             Stage::End => writer.u8(8)?,
-            Stage::Streams | Stage::Over => {}
+            Stage::Durable | Stage::Streams | Stage::Over => {}
         }
         Ok(true)
     }
@@ -202,7 +210,22 @@ impl<M: Media, T: Tables> Journal<M, T> {
         writer.u8(1)?;
         writer.u64(self.next_segment.get())?;
         writer.u32(self.opening.get())?;
-        writer.u8(u8::from(clean))
+        writer.u8(u8::from(clean))?;
+        writer.u64(self.open_time.get())
+    }
+
+    fn durable_item(&self, at: &mut ItemCursor, writer: &mut Writer<'_>) -> Result<bool, NoRoom> {
+        let slots = self.parts.slots.as_ref().iter().skip(at.at as usize);
+        let mut rest = slots.filter(|_| !at.bare);
+        let next = rest.find_map(|slot| {
+            at.at += 1;
+            Some((slot.number, slot.durable_at?))
+        });
+        let Some((segment, since)) = next else { return Ok(false) };
+        writer.u8(10)?;
+        writer.u64(segment.get())?;
+        writer.u64(since.get())?;
+        Ok(true)
     }
 
     fn heard_item(&self, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
@@ -320,6 +343,7 @@ impl<'a> Item<'a> {
                 next_segment: SegmentNo::new(reader.u64()?),
                 opening: Opening::new(reader.u32()?),
                 clean: reader.u8()? != 0,
+                open_time: open_time(&mut reader)?,
             })),
             2 => Ok(Self::Opening(OpeningNote {
                 opening: Opening::new(reader.u32()?),
@@ -346,9 +370,15 @@ impl<'a> Item<'a> {
                 epoch: Epoch::new(reader.u64()?),
                 commit: CommitNo::new(reader.u64()?),
             })),
+            10 => Ok(Self::Durable(SegmentNo::new(reader.u64()?), open_time(&mut reader)?)),
             _ => Err(Malformed::Unknown),
         }
     }
+}
+
+fn open_time(reader: &mut Reader<'_>) -> Result<OpenTime, Malformed> {
+    let raw = reader.u64()?;
+    if raw > COUNTER_MAX { Err(Malformed::Limit) } else { Ok(OpenTime::new(raw)) }
 }
 
 fn lane(reader: &mut Reader<'_>) -> Result<LaneItem, Malformed> {

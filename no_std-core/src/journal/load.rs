@@ -4,8 +4,8 @@ use super::items::{Item, LaneItem, LossItem};
 use super::replay::Replay;
 use crate::codec::{Malformed, Reader};
 use crate::frontier::{Frontier, StreamIx};
-use crate::num::{Opening, SegmentNo};
-use crate::tables::{Heard, Loss, SlotState, Tables};
+use crate::num::{OpenTime, Opening, SegmentNo};
+use crate::tables::{Heard, Loss, Slot, SlotState, Tables};
 
 /// How far a checkpoint has been loaded, and what it says of the node.
 #[derive(Clone, Copy, Debug, Default)]
@@ -14,6 +14,7 @@ pub(crate) struct Loading {
     pub(crate) next_segment: SegmentNo,
     pub(crate) opening: Opening,
     pub(crate) heard: Option<Heard>,
+    pub(crate) open_time: OpenTime,
     stream: Option<StreamIx>,
 }
 
@@ -27,6 +28,7 @@ impl<T: Tables> Replay<'_, T> {
                     state.next_segment = node.next_segment;
                     state.opening = node.opening;
                     state.clean = node.clean;
+                    state.open_time = node.open_time;
                 }
                 Item::Opening(note) => self.openings.push(note),
                 Item::Lane(lane) => self.load_lane(&lane, state.next_segment),
@@ -42,6 +44,7 @@ impl<T: Tables> Replay<'_, T> {
                 }
                 Item::Producer(producer) => self.producers.found(producer),
                 Item::Loss(loss) => self.load_loss(&loss),
+                Item::Durable(segment, at) => self.load_durable(segment, at),
                 Item::Heard(heard) => state.heard = Some(heard),
                 Item::End => {}
             }
@@ -64,6 +67,14 @@ impl<T: Tables> Replay<'_, T> {
             slot.last_at = active.last_at;
             slot.last_seq = active.last_seq;
             slot.footer_known = active.footer_known;
+        }
+    }
+
+    fn load_durable(&mut self, segment: SegmentNo, at: OpenTime) {
+        let mut slots = self.slots.as_mut().iter_mut();
+        let sealed = |slot: &&mut Slot| slot.state == SlotState::Sealed && slot.number == segment;
+        if let Some(slot) = slots.find(sealed) {
+            slot.durable_at = Some(at);
         }
     }
 

@@ -43,7 +43,7 @@ pub use verify::{Fault, Finding, Tell};
 use crate::checksum::Checksum;
 use crate::limits::{COMMIT_BYTES_MAX, ENTRY_BYTES_MAX, LANES_MAX};
 use crate::media::{Geometry, Media, SlotIx};
-use crate::num::{CommitNo, Epoch, Lane, LogId, Opening, SegmentNo, Seq};
+use crate::num::{CommitNo, Epoch, Lane, LogId, OpenTime, Opening, SegmentNo, Seq};
 use crate::tables::{Heard, Loss, OpeningNote, Parts, Slot, SlotState, Tables};
 
 /// The first two slots belong to the control lane.
@@ -88,6 +88,9 @@ pub struct Journal<M: Media, T: Tables> {
     poisoned: u64,
     failed: bool,
     heard: Option<Heard>,
+    open_time: OpenTime,
+    /// What the last checkpoint says of it.
+    open_time_stored: OpenTime,
 }
 
 /// Where a lane stands.
@@ -189,6 +192,11 @@ impl<M: Media, T: Tables> Journal<M, T> {
     /// is found instead only costs bytes.
     pub fn note_heard(&mut self, heard: Heard) {
         self.heard = Some(heard);
+    }
+
+    /// How long the journal has been open, as far as [`Journal::pass_time`] told.
+    pub fn open_time(&self) -> OpenTime {
+        self.open_time
     }
 
     /// How many lanes the node has.

@@ -15,7 +15,7 @@ use super::{CheckpointFault, CommitError, Config, Journal, LaneState};
 use crate::entry::{ENTRY_ALIGN, Kind};
 use crate::limits::LANES_MAX;
 use crate::media::{Geometry, Media, MediaError, SlotIx};
-use crate::num::{BootId, CommitNo, Epoch, Lane, LogId, Opening, SegmentNo, Timestamp};
+use crate::num::{BootId, CommitNo, Epoch, Lane, LogId, OpenTime, Opening, SegmentNo};
 use crate::segment::{HeaderFault, SEGMENT_HEADERS_BYTES, SegmentHeader, entries_at};
 use crate::tables::{OpeningNote, Parts, Slot, SlotState, Tables};
 
@@ -157,6 +157,8 @@ impl<M: Media, T: Tables> Journal<M, T> {
             poisoned: 0,
             failed: false,
             heard: None,
+            open_time: OpenTime::ZERO,
+            open_time_stored: OpenTime::ZERO,
         };
         let mut recovery = Recovery { created: true, ..Recovery::default() };
         if journal.survey(&mut recovery)? {
@@ -221,7 +223,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
                 last_seq: header.base_seq,
                 footer_bytes: 0,
                 footer_known: false,
-                newest: Timestamp::new(i64::MIN),
+                durable_at: None,
             };
         }
     }

@@ -152,6 +152,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
         self.next_segment = self.next_segment.max(loading.next_segment);
         self.opening = self.opening.max(loading.opening);
         self.heard = loading.heard;
+        self.open_time = loading.open_time;
         Some((loading.clean, (last.opening, last.commit)))
     }
 

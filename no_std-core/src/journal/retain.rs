@@ -1,6 +1,11 @@
 //! Retention: dropping the oldest segments of a lane.
 //!
 //! What only a dropped segment said is in the checkpoint that is written before it is erased.
+//!
+//! A segment's age is how long the journal has been open since all that the segment holds was found
+//! durable. It rests on the time that the caller lets pass, and on no calendar.
+
+use core::ops::ControlFlow;
 
 use super::read::Cursor;
 use super::scan::Found;
@@ -9,10 +14,11 @@ use crate::batch::batches;
 use crate::entry::Kind;
 use crate::frontier::{BranchIx, BranchName, Frontier, Point};
 use crate::gap::GapReason;
+use crate::limits::COUNTER_MAX;
 use crate::media::{Media, MediaError, Place, SlotIx};
 use crate::name::StreamId;
-use crate::num::{Lane, Offset, SegmentNo, Seq, Timestamp};
-use crate::tables::{Loss, SlotState, Tables};
+use crate::num::{Lane, Offset, OpenTime, SegmentNo, Seq};
+use crate::tables::{Loss, Slot, SlotState, Tables};
 
 /// What a segment holds of a stream.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -34,8 +40,8 @@ pub struct Oldest {
     pub segment: SegmentNo,
     /// The seqs it holds.
     pub seqs: (Seq, Seq),
-    /// The newest record timestamp, if this opening wrote it.
-    pub newest: Option<Timestamp>,
+    /// Since when all that it holds is durable elsewhere, if [`Journal::date_durable`] found it so.
+    pub durable_at: Option<OpenTime>,
     /// Bytes of it.
     pub bytes: u32,
 }
@@ -61,9 +67,9 @@ impl<M: Media, T: Tables> Journal<M, T> {
             return None;
         }
         let after = self.next_slot(lane, slot.number.plus(1)).map(|ix| self.slot(ix).base_seq);
-        let newest = (slot.newest != Timestamp::new(i64::MIN)).then_some(slot.newest);
         let seqs = (slot.base_seq, after.unwrap_or(slot.base_seq));
-        Some(Oldest { segment: slot.number, seqs, newest, bytes: slot.tail })
+        let (segment, durable_at, bytes) = (slot.number, slot.durable_at, slot.tail);
+        Some(Oldest { segment, seqs, durable_at, bytes })
     }
 
     /// Calls `tell` with what the oldest segment of a lane holds of each stream: from its footer,
@@ -78,7 +84,26 @@ impl<M: Media, T: Tables> Journal<M, T> {
         tell: &mut dyn FnMut(StreamSpan<'_>),
     ) -> Result<(), MediaError> {
         let Some(ix) = self.next_slot(lane, SegmentNo::ZERO) else { return Ok(()) };
-        if self.tell_footer(ix, buffer, tell)? {
+        self.tell(ix, buffer, &mut |span| {
+            tell(span);
+            ControlFlow::Continue(())
+        })
+    }
+
+    /// Tells what a slot's segment holds of each stream, until `tell` has heard enough.
+    fn tell(
+        &self,
+        ix: SlotIx,
+        buffer: &mut [u8],
+        tell: &mut dyn FnMut(StreamSpan<'_>) -> ControlFlow<()>,
+    ) -> Result<(), MediaError> {
+        let mut heard = ControlFlow::Continue(());
+        let told = self.tell_footer(ix, buffer, &mut |span| {
+            if heard.is_continue() {
+                heard = tell(span);
+            }
+        })?;
+        if told {
             return Ok(());
         }
         self.walk(ix, buffer, &mut |found, body| {
@@ -88,16 +113,22 @@ impl<M: Media, T: Tables> Journal<M, T> {
                 let head = batch.head;
                 let hash = Some(head.after);
                 let to = Point { epoch: head.epoch, next: head.end(), hash };
-                tell(StreamSpan { stream: head.stream, branch: None, from: head.base, to });
+                tell(StreamSpan { stream: head.stream, branch: None, from: head.base, to })?;
             }
+            ControlFlow::Continue(())
         })
     }
 
     /// Whether all that the oldest segment of a lane holds is durable at the root, or at the next
     /// node if `hop`.
     pub fn oldest_is_durable(&self, lane: Lane, hop: bool, buffer: &mut [u8]) -> bool {
-        let mut durable = true;
-        let told = self.tell_oldest(lane, buffer, &mut |span| {
+        let oldest = self.next_slot(lane, SegmentNo::ZERO);
+        oldest.is_none_or(|ix| self.is_durable(ix, hop, buffer))
+    }
+
+    fn is_durable(&self, ix: SlotIx, hop: bool, buffer: &mut [u8]) -> bool {
+        let mut durable = ControlFlow::Continue(());
+        let told = self.tell(ix, buffer, &mut |span| {
             let held = self.parts.frontier.find(span.stream).is_some_and(|ix| {
                 let mut branches = self.parts.frontier.branches(ix);
                 branches.any(|(_, branch)| {
@@ -106,9 +137,47 @@ impl<M: Media, T: Tables> Journal<M, T> {
                     named && span.to.next <= promised
                 })
             });
-            durable &= held;
+            if !held {
+                durable = ControlFlow::Break(());
+            }
+            durable
         });
-        durable && told.is_ok()
+        durable.is_continue() && told.is_ok()
+    }
+
+    /// Notes that segments of a lane are durable from now on, the oldest first, as far as all that
+    /// they hold is: at the root, or at the next node if `hop`. Only so many are looked at in a
+    /// call. `buffer` must hold the largest entry.
+    pub fn date_durable(&mut self, lane: Lane, hop: bool, buffer: &mut [u8]) {
+        for _ in 0..DATED_AT_ONCE {
+            let Some(ix) = self.first_undated(lane) else { return };
+            if !self.is_durable(ix, hop, buffer) {
+                return;
+            }
+            let since = self.open_time;
+            if let Some(slot) = self.slot_mut(ix) {
+                slot.durable_at = Some(since);
+            }
+        }
+    }
+
+    fn first_undated(&self, lane: Lane) -> Option<SlotIx> {
+        let slots = self.parts.slots.as_ref().iter().enumerate();
+        let undated = slots.filter(|(_, slot)| {
+            slot.state == SlotState::Sealed && slot.lane == lane && slot.durable_at.is_none()
+        });
+        undated.min_by_key(|(_, slot)| slot.number).map(|(ix, _)| SlotIx(ix as u32))
+    }
+
+    /// The journal has been open for so many milliseconds more. Now and then, while segments age,
+    /// this makes a checkpoint due, so that a power cut does not make them young again.
+    pub fn pass_time(&mut self, millis: u64) {
+        let passed = self.open_time.get().saturating_add(millis);
+        self.open_time = OpenTime::new(passed.min(COUNTER_MAX));
+        let stored = self.open_time.since(self.open_time_stored);
+        let ages = |slot: &Slot| slot.durable_at.is_some();
+        self.checkpoint_due |=
+            stored >= TIME_STORED_EVERY_MS && self.parts.slots.as_ref().iter().any(ages);
     }
 
     /// Drops the oldest segment of a lane. If its records are not durable elsewhere, `reason` says
@@ -215,7 +284,11 @@ impl<M: Media, T: Tables> Journal<M, T> {
             let body = buffer.get_mut(..found.header.body_len as usize);
             let Some(body) = body else { continue };
             match self.media.read(place, body) {
-                Ok(()) => see(&found, body),
+                Ok(()) => {
+                    if see(&found, body).is_break() {
+                        return Ok(());
+                    }
+                }
                 Err(MediaError::Unreadable) => {}
                 Err(error) => return Err(error),
             }
@@ -224,8 +297,13 @@ impl<M: Media, T: Tables> Journal<M, T> {
     }
 }
 
-/// Takes an entry of a slot and its body.
-type SeeEntry<'a> = &'a mut dyn FnMut(&Found, &[u8]);
+/// Takes an entry of a slot and its body, and says whether to go on.
+type SeeEntry<'a> = &'a mut dyn FnMut(&Found, &[u8]) -> ControlFlow<()>;
+
+/// Segments that are dated in one call. Each costs reading a footer.
+const DATED_AT_ONCE: usize = 16;
+/// Milliseconds of age that a power cut may take off.
+const TIME_STORED_EVERY_MS: u64 = 10 * 60 * 1_000;
 
 /// Streams of a dropped segment that are told one by one; of more, only the seqs are told.
 const LOSSES_AT_ONCE: usize = 64;

@@ -78,7 +78,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
             last_seq: header.base_seq,
             footer_bytes: 0,
             footer_known: true,
-            newest: crate::num::Timestamp::new(i64::MIN),
+            durable_at: None,
         };
         self.retire(lane);
         if let Some(slot) = self.slot_mut(ix) {

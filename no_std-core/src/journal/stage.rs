@@ -7,7 +7,7 @@ use crate::entry::{ENTRY_ALIGN, ENTRY_HEADER_BYTES, EntryHeader, Kind};
 use crate::frontier::{BranchIx, Change, Extent, Frontier, FrontierFault, StreamIx};
 use crate::hash::StreamHash;
 use crate::media::{Media, MediaError, SlotIx};
-use crate::num::{CommitNo, Epoch, Lane, Offset, Opening, SegmentNo, Seq, Timestamp};
+use crate::num::{CommitNo, Epoch, Lane, Offset, Opening, SegmentNo, Seq};
 use crate::record::Record;
 use crate::tables::Tables;
 
@@ -20,7 +20,6 @@ pub(crate) struct Staging {
     pub(crate) entries: u16,
     /// The seq after what is staged.
     pub(crate) next: Seq,
-    pub(crate) newest: Option<Timestamp>,
     entry: Option<OpenEntry>,
     pub(crate) group: bool,
 }
@@ -259,7 +258,6 @@ impl<M: Media, T: Tables> Journal<M, T> {
         self.staging.len += writer.len();
         let seq = self.staging.next;
         self.staging.next = seq.plus(1);
-        self.staging.newest = self.staging.newest.max(Some(record.timestamp));
         if let Some(producer) = record.producer {
             self.parts.producers.stage(producer);
         }
