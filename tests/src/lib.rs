@@ -1,6 +1,7 @@
 //! Worlds, media and helpers for the whole-system tests.
 
 pub mod bench;
+pub mod internet;
 pub mod journal;
 pub mod media;
 pub mod model;
