@@ -32,7 +32,7 @@ fn up_to_a_third_of_all_datagrams_may_be_lost() {
         [(1, 4, 112), (5, 15, 120), (10, 20, 130), (20, 40, 150), (30, 60, 180)]
     {
         simulate(async |mut scene| {
-            scene.both_ways(Way { loss_per_mille: 10 * percent, ..Way::GOOD });
+            scene.both_ways(Way { loss_per_mille: 10 * percent, tcp: false, ..Way::GOOD });
             scene.append("ais", 1_000, 1_000).await;
             scene.synced_within(seconds(span)).await;
             scene.expect_all_once();

@@ -24,6 +24,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use quinn::{Runtime, TokioRuntime};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -77,7 +78,7 @@ impl Internet {
     /// that ends.
     pub fn new(seed: u64) -> Self {
         let wires = Wires {
-            began: Instant::now(),
+            began: Instant::from_std(TokioRuntime.now()),
             rng: Rng::new(seed),
             hosts: Vec::new(),
             traffic: BTreeMap::new(),
@@ -125,8 +126,10 @@ impl Internet {
     pub fn move_to(&self, host: HostIx, address: IpAddr) {
         let mut wires = self.wires();
         wires.hosts[host.0] = address;
-        let moved: Vec<_> = wires.public.extract_if(.., |_, (at, _)| *at == host).collect();
-        for (_, (_, port)) in moved {
+        let own = wires.public.values().filter(|(at, _)| *at == host);
+        let ports: Vec<_> = own.map(|(_, port)| *port).collect();
+        wires.public.retain(|_, (at, _)| *at != host);
+        for port in ports {
             let public = SocketAddr::new(address, wires.free_port());
             wires.public.insert(public, (host, port));
         }
@@ -143,6 +146,12 @@ impl Internet {
     /// How long it has been going on.
     pub fn now(&self) -> Duration {
         self.wires().now()
+    }
+
+    /// Waits for a moment.
+    async fn reach(&self, at: Duration) {
+        let began = self.wires().began;
+        tokio::time::sleep_until(began + at).await;
     }
 
     /// A number that the time, way, length and fate of everything that was sent went into.
@@ -162,16 +171,17 @@ impl Internet {
     /// Hands over what arrives, when it does.
     async fn deliver(self) {
         loop {
-            let (next, began) = {
-                let mut wires = self.wires();
-                (wires.deliver_due(), wires.began)
+            let next = self.wires().deliver_due();
+            let due = async {
+                match next {
+                    Some(at) => self.reach(at).await,
+                    None => std::future::pending().await,
+                }
             };
-            // Without a paused clock an hour is only a long time.
-            let next = next.unwrap_or(Duration::from_secs(3_600) + self.now());
             tokio::select! {
                 biased;
                 () = self.sooner.notified() => {}
-                () = tokio::time::sleep_until(began + next) => {}
+                () = due => {}
             }
         }
     }

@@ -218,7 +218,9 @@ impl Scene {
         let running = self.stations.values().filter(|station| !station.card.is_frozen());
         let due = running.filter_map(Station::due).min().map(|at| at.since(now.instant).millis());
         let span = due.map_or(span, |due| span.min(Duration::from_millis(due)));
-        let mut timer = std::pin::pin!(tokio::time::sleep(span.max(Duration::from_millis(1))));
+        let at = self.internet.now() + span.max(Duration::from_millis(1));
+        let internet = self.internet.clone();
+        let mut timer = std::pin::pin!(internet.reach(at));
         poll_fn(|context| {
             let now = self.clock();
             let mut taken = false;

@@ -109,7 +109,7 @@ impl Listener for Port {
                     let backlog = wires.listeners.get_mut(&self.at).ok_or(unbound)?;
                     if let Some((ends, remote)) = backlog.dialed.pop_front() {
                         drop(wires);
-                        let stream = Stream::new(&self.internet, &self.freezer, ends);
+                        let stream = Stream::open(&self.internet, &self.freezer, ends);
                         return Ok((stream, remote));
                     }
                     backlog.told.clone()
@@ -133,9 +133,9 @@ pub(super) async fn connect(
         if there.up && back.up && there.tcp && back.tcp {
             break (there, back);
         }
-        tokio::time::sleep(5 * SEND_AGAIN).await;
+        internet.reach(internet.now() + 5 * SEND_AGAIN).await;
     };
-    tokio::time::sleep(there.delay + back.delay).await;
+    internet.reach(internet.now() + there.delay + back.delay).await;
     let mut wires = internet.wires();
     let remote = SocketAddr::new(wires.hosts[from.0], wires.free_port());
     if !wires.listeners.contains_key(&(to, address.port())) {
@@ -146,11 +146,11 @@ pub(super) async fn connect(
     backlog.dialed.push_back((Ends { reads: forth, writes: back }, remote));
     backlog.told.notify_one();
     drop(wires);
-    Ok(Stream::new(internet, freezer, Ends { reads: back, writes: forth }))
+    Ok(Stream::open(internet, freezer, Ends { reads: back, writes: forth }))
 }
 
 impl Stream {
-    fn new(internet: &Internet, freezer: &Freezer, ends: Ends) -> Box<dyn ByteStream> {
+    fn open(internet: &Internet, freezer: &Freezer, ends: Ends) -> Box<dyn ByteStream> {
         let (internet, freezer) = (internet.clone(), freezer.clone());
         Box::new(Self { internet, freezer, ends, finished: false })
     }
