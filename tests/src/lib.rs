@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod fleet;
+pub mod internet;
 pub mod journal;
 pub mod media;
 pub mod model;

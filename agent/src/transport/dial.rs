@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -21,7 +20,7 @@ use crate::identity::tls::{self, HubKeys, RefusedKey};
 use super::event::{AttemptId, CloseReason, DialFailure, TransportEvent};
 use super::link::{Established, Side, Stream};
 use super::listen::canonical;
-use super::{Shared, lock, quic, tcp};
+use super::{Shared, lock, quic};
 
 /// Addresses that one dial tries, after resolving.
 const ADDRESSES_MAX: usize = 16;
@@ -39,6 +38,7 @@ pub(super) async fn dial(
     pinned: HubKeys,
 ) {
     let reached = tokio::select! {
+        biased;
         () = shared.stopped() => return,
         reached = reach(&shared, &addresses, &pinned) => reached,
     };
@@ -115,12 +115,14 @@ async fn reach_address(
     let mut quic = pin!(target.reach_quic(shared));
     let mut tcp = pin!(async {
         tokio::select! {
+            biased;
             () = sleep(shared.settings.tcp_after) => {}
             () = quic_failed.notified() => {}
         }
         target.reach_tcp(shared).await
     });
     tokio::select! {
+        biased;
         reached = &mut quic => match reached {
             // Somebody answered: asking the same host over TCP would only say the same.
             Ok(_) | Err(DialFailure::WrongHubKey { .. }) => reached,
@@ -165,8 +167,7 @@ impl Target {
             .map_err(|error| self.failure(&error))?;
         let name = ServerName::try_from(tls::SERVER_NAME).expect("the constant is a valid name");
         let handshake = async {
-            let socket = TcpStream::connect(self.address).await?;
-            tcp::prepare(&socket, &shared.settings);
+            let socket = shared.network.connect(self.address).await?;
             TlsConnector::from(Arc::new(config)).connect(name, socket).await
         };
         let stream = match timeout(shared.settings.handshake_timeout, handshake).await {

@@ -131,6 +131,7 @@ impl Orders {
     /// Waits for the order: from the handle, from its end, or from the transport's shutdown.
     pub(super) async fn next(&mut self) -> CloseOrder {
         tokio::select! {
+            biased;
             order = &mut self.order => {
                 order.unwrap_or_else(|_| CloseOrder::new(CloseCode::DONE, "no longer needed"))
             }

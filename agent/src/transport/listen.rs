@@ -7,14 +7,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use crate::identity::tls;
 
 use super::admission::Knock;
 use super::link::{Established, Side, Stream};
-use super::{Shared, quic, tcp};
+use super::network::{ByteStream, Listener};
+use super::{Shared, quic};
 
 /// How often a port that is free on UDP may turn out to be taken on TCP.
 const PORT_TRIES_MAX: usize = 16;
@@ -36,15 +36,12 @@ fn bind(
     shared: &Shared,
     address: SocketAddr,
     server: &quinn::ServerConfig,
-) -> io::Result<(quinn::Endpoint, TcpListener)> {
+) -> io::Result<(quinn::Endpoint, Box<dyn Listener>)> {
     let mut tries = 0;
     loop {
         let endpoint = quic::endpoint(shared, address, Some(server.clone()))?;
-        match std::net::TcpListener::bind(endpoint.local_addr()?) {
-            Ok(listener) => {
-                listener.set_nonblocking(true)?;
-                return Ok((endpoint, TcpListener::from_std(listener)?));
-            }
+        match shared.network.listen(endpoint.local_addr()?) {
+            Ok(listener) => return Ok((endpoint, listener)),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse && address.port() == 0 => {
                 tries += 1;
                 if tries == PORT_TRIES_MAX {
@@ -59,6 +56,7 @@ fn bind(
 async fn accept_quic(shared: Arc<Shared>, endpoint: quinn::Endpoint) {
     loop {
         let incoming = tokio::select! {
+            biased;
             () = shared.stopped() => break,
             incoming = endpoint.accept() => incoming,
         };
@@ -89,9 +87,10 @@ async fn enter_quic(shared: Arc<Shared>, incoming: quinn::Incoming, knock: Knock
     shared.carry(Established { stream: Stream::Quic(connection), peer, remote, side }).await;
 }
 
-async fn accept_tcp(shared: Arc<Shared>, listener: TcpListener, acceptor: TlsAcceptor) {
+async fn accept_tcp(shared: Arc<Shared>, mut listener: Box<dyn Listener>, acceptor: TlsAcceptor) {
     loop {
         let accepted = tokio::select! {
+            biased;
             () = shared.stopped() => return,
             accepted = listener.accept() => accepted,
         };
@@ -118,12 +117,11 @@ async fn accept_tcp(shared: Arc<Shared>, listener: TcpListener, acceptor: TlsAcc
 
 async fn enter_tcp(
     shared: Arc<Shared>,
-    socket: TcpStream,
+    socket: Box<dyn ByteStream>,
     remote: SocketAddr,
     acceptor: TlsAcceptor,
     knock: Knock,
 ) {
-    tcp::prepare(&socket, &shared.settings);
     let Some(stream) = shake_hands(&shared, remote, acceptor.accept(socket)).await else { return };
     let (_, session) = stream.get_ref();
     let Some(peer) = session.peer_certificates().and_then(tls::peer_key) else {
@@ -141,6 +139,7 @@ async fn shake_hands<T, E: fmt::Display>(
     handshake: impl Future<Output = Result<T, E>>,
 ) -> Option<T> {
     let finished = tokio::select! {
+        biased;
         () = shared.stopped() => return None,
         finished = tokio::time::timeout(shared.settings.handshake_timeout, handshake) => finished,
     };

@@ -13,6 +13,9 @@
 //! Bounds: handshakes and connections by [`Settings`]; received bytes by a budget per channel that
 //! the reader of events gives back by dropping [`ReceivedBytes`]; queued bytes by the sender, who
 //! waits for [`TransportEvent::Sent`].
+//!
+//! What is waited for at once is always looked at in the same order (`biased`), so that over a
+//! simulated [`Network`] the same seed gives the same run.
 
 mod admission;
 mod dial;
@@ -20,6 +23,7 @@ mod event;
 mod link;
 mod listen;
 mod mux;
+mod network;
 mod outbox;
 mod probe;
 mod quic;
@@ -46,6 +50,7 @@ pub use event::{
     Opened, ReceivedBytes, TransportEvent,
 };
 pub use link::Connection;
+pub use network::{ByteStream, Listener, Network, Waiting};
 pub use outbox::SendFault;
 pub use probe::Probe;
 pub use settings::{ResetKey, Settings};
@@ -61,6 +66,7 @@ pub struct Transport {
 #[derive(Debug)]
 struct Shared {
     key: NodeKey,
+    network: Arc<dyn Network>,
     settings: Arc<Settings>,
     reset_key: ResetKey,
     events: mpsc::Sender<TransportEvent>,
@@ -87,10 +93,27 @@ impl Transport {
         reset_key: ResetKey,
         events: mpsc::Sender<TransportEvent>,
     ) -> Self {
+        let system = Arc::new(network::System::new(&settings));
+        Self::over(system, key, settings, reset_key, events)
+    }
+
+    /// The same as [`Transport::new`], over another network than the system's.
+    ///
+    /// # Panics
+    /// As [`Transport::new`].
+    #[must_use]
+    pub fn over(
+        network: Arc<dyn Network>,
+        key: NodeKey,
+        settings: Settings,
+        reset_key: ResetKey,
+        events: mpsc::Sender<TransportEvent>,
+    ) -> Self {
         settings.check();
         let admission = Arc::new(Admission::new(&settings));
         let shared = Shared {
             key,
+            network,
             settings: Arc::new(settings),
             reset_key,
             events,

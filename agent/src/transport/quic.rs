@@ -14,13 +14,12 @@ use bytes::{Bytes, BytesMut};
 use quinn::congestion::CubicConfig;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{
-    ConnectionError, IdleTimeout, ReadError, RecvStream, SendStream, TokioRuntime, TransportConfig,
-    VarInt, WriteError,
+    ConnectionError, IdleTimeout, ReadError, RecvStream, SendStream, TransportConfig, VarInt,
+    WriteError,
 };
 use quinn_proto::HashedConnectionIdGenerator;
 use ring::hmac;
 use rustls::pki_types::CertificateDer;
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::task::JoinSet;
 
 use crate::identity::PublicKey;
@@ -39,16 +38,10 @@ pub(super) fn endpoint(
     address: SocketAddr,
     server: Option<quinn::ServerConfig>,
 ) -> io::Result<quinn::Endpoint> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-    if address.is_ipv6() {
-        socket.set_only_v6(false)?;
-    }
-    // The system may grant less, which costs packets under load but is no reason to stop.
-    let _ = socket.set_recv_buffer_size(shared.settings.udp_buffer);
-    let _ = socket.set_send_buffer_size(shared.settings.udp_buffer);
-    socket.bind(&address.into())?;
-    let config = endpoint_config(&shared.reset_key);
-    quinn::Endpoint::new(config, server, socket.into(), Arc::new(TokioRuntime))
+    let socket = shared.network.datagrams(address)?;
+    let mut config = endpoint_config(&shared.reset_key);
+    config.rng_seed(shared.network.seed());
+    quinn::Endpoint::new_with_abstract_socket(config, server, socket, shared.network.runtime())
 }
 
 /// Resets need both: the key that makes them, and connection ids that a restarted node knows as its
@@ -166,6 +159,7 @@ async fn run_channels(
     let named = NamedChannels::default();
     loop {
         tokio::select! {
+            biased;
             error = connection.closed() => return error.into(),
             accepted = connection.accept_bi(), if !dialed => match accepted {
                 Ok((sender, receiver)) => {
@@ -237,6 +231,7 @@ async fn run_channel(
     link: &Link,
 ) -> Result<Infallible, ChannelFault> {
     tokio::select! {
+        biased;
         ended = send_all(channel, sender, link) => ended,
         ended = receive_all(channel, receiver, link) => ended,
     }

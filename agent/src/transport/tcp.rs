@@ -6,38 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 
 use super::event::{Channel, CloseCode, CloseOrder, CloseReason};
 use super::link::{Link, Orders, reserve};
 use super::mux::{self, Header};
-use super::settings::Settings;
+use super::network::ByteStream;
 
-pub(super) type TlsStream = tokio_rustls::TlsStream<TcpStream>;
+pub(super) type TlsStream = tokio_rustls::TlsStream<Box<dyn ByteStream>>;
 
 /// How long a closing may take until the connection is cut off without one.
 const CLOSING_TIME_MAX: Duration = Duration::from_secs(1);
-
-/// Unsent bytes in the kernel: what an urgent frame has to wait for.
-#[cfg(target_os = "linux")]
-const UNSENT_MAX: u32 = 64 * 1024;
-
-/// Sets up a socket before its handshake. What the system refuses is not worth a connection.
-pub(super) fn prepare(socket: &TcpStream, settings: &Settings) {
-    let _ = socket.set_nodelay(true);
-    let socket = SockRef::from(socket);
-    let keep_alive =
-        TcpKeepalive::new().with_time(settings.keep_alive).with_interval(settings.keep_alive / 3);
-    let _ = socket.set_tcp_keepalive(&keep_alive);
-    #[cfg(target_os = "linux")]
-    {
-        let _ = socket.set_tcp_user_timeout(Some(settings.idle_timeout));
-        let _ = socket.set_tcp_notsent_lowat(UNSENT_MAX);
-    }
-}
 
 /// Carries a connection until it ends.
 pub(super) async fn carry(stream: Box<TlsStream>, link: Arc<Link>, mut orders: Orders) {
