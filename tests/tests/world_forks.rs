@@ -154,3 +154,34 @@ fn a_gap_of_a_short_branch_is_passed_on_behind_a_long_one() {
     world.expect_no_alarm("H", AlarmKind::Peer);
     world.check_delivered("H");
 }
+
+#[test]
+fn what_is_forgotten_of_a_stream_with_forks_is_stated_and_stops_nothing() {
+    let mut world = World::new(6);
+    world.hub("H");
+    world.device("G", "H");
+    world.device("D", "G");
+    world.configure("D", |settings| settings.keep_acked_ms = 10_000);
+    world.append("D", "s", 100);
+    world.sync();
+    let (old, backup) = (world.image("D"), world.image("G"));
+    world.append("D", "s", 20);
+    world.sync();
+    world.restore("D", &old);
+    let epoch = world.epoch("D");
+    world.append_bulk("D", "s", 600);
+    world.run(60_000);
+    world.append("D", "s", 1);
+    world.run(30_000);
+    let kept = world.held("D").offsets("D/s/0", epoch)[0].start;
+    assert!((101..700).contains(&kept), "D keeps from {kept}");
+    world.restore("G", &backup);
+    world.run(60_000);
+    world.append("D", "s", 5);
+    world.append("D", "t", 5);
+    world.sync();
+    world.expect("H", "D/s/0", epoch, &[100..706]);
+    world.expect("H", "D/t/0", epoch, &[0..5]);
+    world.expect_gaps("H", "D/s/0", &[]);
+    world.check_delivered("H");
+}

@@ -173,6 +173,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         let Some(sender) = &mut state.sender else { return };
         sender.let_go(ix);
         sender.lowered.insert(ix, want.next);
+        sender.resumed.retain(|(of, _)| *of != ix);
         sender.sent.insert(ix, want.next);
         if let Some((lane, cursor)) = place {
             sender.rewind(lane, cursor);

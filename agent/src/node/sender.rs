@@ -34,6 +34,8 @@ pub(crate) struct Sender {
     from_hop: bool,
     /// Streams that were wanted again, and from where.
     pub(crate) lowered: BTreeMap<StreamIx, Offset>,
+    /// Of streams that were wanted again: the branches of which something was sent since.
+    pub(crate) resumed: BTreeSet<(StreamIx, BranchIx)>,
     /// How far each stream has been sent.
     pub(crate) sent: BTreeMap<StreamIx, Offset>,
     /// Streams of which something comes from below again.
@@ -69,6 +71,7 @@ impl Sender {
             lanes,
             from_hop,
             lowered: BTreeMap::new(),
+            resumed: BTreeSet::new(),
             sent: BTreeMap::new(),
             repairs: BTreeMap::new(),
             held_back: BTreeSet::new(),
@@ -271,11 +274,11 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
             return Turn::Flush;
         }
         // What is said before a batch must not overtake what is joined so far.
-        if !joiner.is_empty() && wanted.iter().any(|(ix, batch)| self.skips(*ix, batch.head.base)) {
+        if !joiner.is_empty() && wanted.iter().any(|(ix, batch)| self.skips(*ix, batch)) {
             return Turn::Flush;
         }
         for (ix, batch) in &wanted {
-            match self.prepare(*ix, batch.head.base, batch.head.before, batch.head.epoch) {
+            match self.prepare(*ix, batch) {
                 Some(true) => {}
                 Some(false) => continue,
                 None => return Turn::Flush,
@@ -307,26 +310,24 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
     }
 
     /// Whether a batch does not go on from what was sent of its stream.
-    fn skips(&self, ix: StreamIx, base: Offset) -> bool {
-        base > self.sender.sent.get(&ix).copied().unwrap_or_default()
+    fn skips(&self, ix: StreamIx, batch: &Batch<'_>) -> bool {
+        let sent = self.sender.sent.get(&ix).copied().unwrap_or_default();
+        batch.head.base > sent || self.resumes(ix, batch).is_some()
     }
 
     /// Says what must be said before a batch: that its stream begins in its middle, or that
     /// something before it is missing. Whether it may be sent; none if it must wait for room.
-    fn prepare(
-        &mut self,
-        ix: StreamIx,
-        base: Offset,
-        before: landfall_core::hash::StreamHash,
-        epoch: landfall_core::num::Epoch,
-    ) -> Option<bool> {
-        let forked = self.core.journal.frontier().branch(ix, BranchIx(1)).is_some();
-        let sent = self.sender.sent.get(&ix).copied();
-        let at = Point { epoch, next: base, hash: Some(before) };
-        match sent {
+    fn prepare(&mut self, ix: StreamIx, batch: &Batch<'_>) -> Option<bool> {
+        let frontier = self.core.journal.frontier();
+        let forked = frontier.branch(ix, BranchIx(1)).is_some();
+        let own = frontier.name(ix).origin == self.core.settings.site;
+        let (epoch, base) = (batch.head.epoch, batch.head.base);
+        let at = Point { epoch, next: base, hash: Some(batch.head.before) };
+        match self.sender.sent.get(&ix).copied() {
             None if base > Offset::ZERO => self.begin_in_the_middle(ix, at).then_some(true),
-            Some(sent) if base > sent && !forked => {
-                if self.core.journal.frontier().name(ix).origin == self.core.settings.site {
+            Some(_) if forked => self.resume_branch(ix, batch).then_some(true),
+            Some(sent) if base > sent => {
+                if own {
                     return self.say_gap(ix, sent, at).then_some(true);
                 }
                 // Only its origin may say that it is gone.

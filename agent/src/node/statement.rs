@@ -31,13 +31,20 @@ impl<M: Media, G: Gate> Core<M, G> {
         }
         let Ok(ix) = self.journal.frontier_mut().add(stream) else { return Ok(()) };
         self.pass_gap(ix, gap);
-        match self.leads_to_known(state, ix, gap) {
-            Ok(false) => {}
-            Ok(true) => return Ok(()),
+        let held = match self.held_behind(ix, gap) {
+            Ok(held) => held,
             Err(error) => {
                 self.put_off(state, error);
                 return Ok(());
             }
+        };
+        let end = Point { epoch: gap.epoch, next: gap.to, hash: gap.after };
+        if held == Held::Yes {
+            // What is missing elsewhere is here, and what comes behind it goes on from there.
+            let branch = self.branch_at(ix, end);
+            state.feeds.insert(ix, Feed::Level(branch));
+            state.proven.insert((ix, branch), end);
+            return Ok(());
         }
         let Some((at, branch)) = self.gap_branch(state, ix, gap) else {
             if gap.from.get() == 0 && self.journal.frontier().branch(ix, BranchIx::MAIN).is_none() {
@@ -53,39 +60,26 @@ impl<M: Media, G: Gate> Core<M, G> {
             return Ok(());
         }
         if branch.tip.next >= gap.to {
-            // What is said to be missing is here. If it was wanted to see where histories part,
-            // it can't be seen.
-            if let Some(Feed::Asked(from)) = state.feeds.get(&ix)
-                && (gap.from..gap.to).contains(from)
-            {
-                let at = Point { epoch: gap.epoch, next: gap.to, hash: gap.after };
-                state.feeds.insert(ix, Feed::Parted(at));
+            // What is said to be missing is here, or something else in its place. If it was
+            // wanted to see where histories part, it can't be seen.
+            let asked = state.feeds.get(&ix).is_some_and(
+                |feed| matches!(feed, Feed::Asked(from) if (gap.from..gap.to).contains(from)),
+            );
+            if asked || held == Held::No {
+                state.feeds.insert(ix, Feed::Parted(end));
             }
             return Ok(());
         }
         self.take_gap(state, lane, ix, at, gap)
     }
 
-    /// Whether a gap ends at a point that a stream passes here. Then what is missing elsewhere is
-    /// here, in whatever branch, and what comes behind it goes on from there.
-    fn leads_to_known(
-        &mut self,
-        state: &mut LinkState,
-        ix: StreamIx,
-        gap: &Gap<'_>,
-    ) -> Result<bool, MediaError> {
+    /// Whether a gap ends at a point that a stream passes here, in whatever branch.
+    fn held_behind(&mut self, ix: StreamIx, gap: &Gap<'_>) -> Result<Held, MediaError> {
         let known = self.journal.frontier().branch(ix, BranchIx::MAIN).is_some();
-        let Some(hash) = gap.after.filter(|_| known) else { return Ok(false) };
+        let Some(hash) = gap.after.filter(|_| known) else { return Ok(Held::Gone) };
         // What is compared with must be readable.
         self.commit_staged();
-        let point = Point { epoch: gap.epoch, next: gap.to, hash: gap.after };
-        let found = self.holds(ix, gap.to, hash)? == Held::Yes;
-        if found {
-            let branch = self.branch_at(ix, point);
-            state.feeds.insert(ix, Feed::Level(branch));
-            state.proven.insert((ix, branch), point);
-        }
-        Ok(found)
+        self.holds(ix, gap.to, hash)
     }
 
     /// The branch that a gap is about: the one that the peer feeds, or the farthest below its end.

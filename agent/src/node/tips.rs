@@ -12,6 +12,7 @@ use super::feed::Feed;
 use super::giveback::Giveback;
 use super::link::{LinkState, Say};
 use super::lookup::Held;
+use super::note::Note;
 use super::twins::{Doubt, Writer};
 use super::{AlarmKind, Core, Direction, Gate};
 
@@ -71,6 +72,10 @@ impl<M: Media, G: Gate> Core<M, G> {
             if let (Entry::Vacant(feed), false) = (state.feeds.entry(ix), comes) {
                 feed.insert(Feed::Asked(highest.next));
                 state.says.push_back(Say::NeedFrom(ix, highest));
+                if state.lacking {
+                    // It may have forgotten what it says to be durable here.
+                    self.notes.push_back(Note::Wanted(ix, highest, highest));
+                }
             }
             return Ok(());
         }

@@ -1,6 +1,7 @@
 //! What the sender states besides records: that a stream begins in its middle, that records are
 //! missing, and what others have stated of their streams.
 
+use landfall_core::batch::Batch;
 use landfall_core::control::{BranchBody, GapBody};
 use landfall_core::frontier::{BranchIx, Frontier, Point, StreamIx};
 use landfall_core::gap::GapReason;
@@ -39,6 +40,33 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
         }
         let rooted = Point { next: root, hash: None, ..at };
         self.say_begin(ix, rooted, root) && self.say_gap(ix, root, at)
+    }
+
+    /// Says what is missing before a batch that is the first of its branch since its stream was
+    /// wanted again. Returns whether the batch may be sent.
+    pub(super) fn resume_branch(&mut self, ix: StreamIx, batch: &Batch<'_>) -> bool {
+        let Some((branch, from)) = self.resumes(ix, batch) else { return true };
+        let head = &batch.head;
+        let at = Point { epoch: head.epoch, next: head.base, hash: Some(head.before) };
+        if head.base > from && !self.say_gap(ix, from, at) {
+            return false;
+        }
+        self.sender.resumed.insert((ix, branch))
+    }
+
+    /// The branch of which a batch is the first since its stream, which is this node's and has
+    /// forks, was wanted again, and from where on it was.
+    pub(super) fn resumes(&self, ix: StreamIx, batch: &Batch<'_>) -> Option<(BranchIx, Offset)> {
+        let frontier = self.core.journal.frontier();
+        let own = frontier.name(ix).origin == self.core.settings.site;
+        let forked = own && frontier.branch(ix, BranchIx(1)).is_some();
+        let wanted = self.sender.lowered.get(&ix).filter(|_| forked)?;
+        let head = &batch.head;
+        let end = Point { epoch: head.epoch, next: head.end(), hash: Some(head.after) };
+        let at = self.core.branch_at(ix, end)?;
+        let begins = frontier.branch(ix, at)?.from;
+        let new = !self.sender.resumed.contains(&(ix, at));
+        new.then(|| (at, begins.max(*wanted)))
     }
 
     fn say_begin(&mut self, ix: StreamIx, at: Point, root: Offset) -> bool {
