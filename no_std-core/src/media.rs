@@ -77,9 +77,9 @@ pub trait Media {
     /// sync succeeds.
     fn sync(&mut self, slot: SlotIx) -> Result<(), MediaError>;
 
-    /// Lets reads of a slot come from the medium from now on, as far as it can be had: a system that
-    /// caches may show what it failed to write, and would lose in a power cut. Where nothing is
-    /// cached there is nothing to do.
+    /// Lets reads of a slot come from the medium from now on, as far as it can be had: a system
+    /// that caches may show what it failed to write, and would lose in a power cut. Where nothing
+    /// is cached there is nothing to do.
     fn forget_cached(&mut self, _slot: SlotIx) {}
 
     /// Makes a slot ready to be written from its start, and reserves its space. Old bytes may stay

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use landfall_core::batch::{Batch, batches};
 use landfall_core::codec::Malformed;
-use landfall_core::frontier::{BranchIx, Frontier, Point, StreamIx};
+use landfall_core::frontier::{Frontier, Point, StreamIx};
 use landfall_core::gap::GapReason;
 use landfall_core::journal::{Cursor, Entry};
 use landfall_core::media::Media;
@@ -253,8 +253,7 @@ impl<M: Media, G: Gate> Core<M, G> {
     /// Asks a peer from below for what is wanted of streams that it may send.
     pub(crate) fn ask_for_wants(&self, state: &mut LinkState) {
         for (ix, (at, to)) in &self.wants {
-            let has_come =
-                at == to && self.journal.frontier().branch(*ix, BranchIx::MAIN).is_some();
+            let has_come = at == to && self.journal.frontier().tip(*ix).next > at.next;
             if !has_come {
                 self.ask_below(state, *ix, *at);
             }

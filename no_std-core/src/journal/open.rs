@@ -1,7 +1,7 @@
 //! Opening a journal: a checkpoint, what was written behind it, and a new epoch.
 //!
-//! 1. Survey: read the header of every slot. Where the last commits were tried, the medium itself is
-//!    read, not what a failed sync left in a cache.
+//! 1. Survey: read the header of every slot. Where the last commits were tried, the medium itself
+//!    is read, not what a failed sync left in a cache.
 //! 2. Load the last complete checkpoint of the control lane.
 //! 3. Scan each lane behind it, first for the last commit that anybody wrote, then to replay.
 //!    That commit alone may be torn: unless it is whole, it is cut. Anything else that is invalid

@@ -2,8 +2,9 @@
 //! runs it.
 
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use landfall::clock;
 use landfall_tests::fleet::shrink::shrink;
 use landfall_tests::fleet::{Finding, Plan, run};
 use landfall_tests::world::Tally;
@@ -89,14 +90,15 @@ fn run_seeds(options: &Options) -> Result<(), String> {
     let single = options.seed.is_some() && options.seconds.is_none();
     let end = Duration::from_secs(options.seconds.unwrap_or(30));
     println!("seed {first}");
-    let (began, mut report) = (now(), Report::default());
+    let (began, mut report) = (clock::monotonic(), Report::default());
+    let passed = || Duration::from_millis(clock::monotonic().ms_since(began));
     for seed in first.. {
         report.run(seed, options)?;
-        if single || began.elapsed() >= end {
+        if single || passed() >= end {
             break;
         }
     }
-    report.print(began.elapsed());
+    report.print(passed());
     Ok(())
 }
 
@@ -149,13 +151,7 @@ fn tell(seed: u64, plan: &Plan, found: &Finding, options: &Options) -> String {
     )
 }
 
-#[expect(clippy::disallowed_methods, reason = "how long a simulation takes is real time")]
-fn now() -> Instant {
-    Instant::now()
-}
-
-#[expect(clippy::disallowed_methods, reason = "fresh seeds come from the time of day")]
+/// Fresh seeds come from the time of day.
 fn seed_of_now() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(1, |since| since.as_millis() as u64)
+    clock::wall().ms().unsigned_abs()
 }

@@ -1,6 +1,6 @@
-//! Fleets in which everything goes wrong: devices, chains of gateways and hubs from one seed, in one
-//! thread, on simulated disks, network and time. The nodes are the machine and the journal of the
-//! daemon.
+//! Fleets in which everything goes wrong: devices, chains of gateways and hubs from one seed, in
+//! one thread, on simulated disks, network and time. The nodes are the machine and the journal of
+//! the daemon.
 //!
 //! ```text
 //! seed ─ draw ─▶ plan (a shape, operations) ─ run ─▶ world, checked after each operation

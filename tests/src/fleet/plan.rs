@@ -105,7 +105,7 @@ impl Plan {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}{DIVIDER}\n", self.shape)?;
+        writeln!(f, "{}{DIVIDER}", self.shape)?;
         self.operations.iter().try_for_each(|operation| writeln!(f, "{operation}"))
     }
 }
@@ -222,24 +222,24 @@ impl Draw<'_> {
     }
 
     fn host(&mut self) -> Name {
-        *self.rng.pick(&self.shape.hosts())
+        self.rng.pick::<Name>(&self.shape.hosts())
     }
 
     fn dialing(&mut self) -> Name {
-        *self.rng.pick(&self.shape.dialing())
+        self.rng.pick::<Name>(&self.shape.dialing())
     }
 
     /// Mostly a device; also hubs write, and copies.
     fn writer(&mut self) -> Name {
         match self.rng.below(10) {
             0 => self.host(),
-            1 => *self.rng.pick(&COPIES),
+            1 => self.rng.pick::<Name>(&COPIES),
             _ => self.dialing(),
         }
     }
 
     fn topic(&mut self) -> Name {
-        *self.rng.pick(&TOPICS)
+        self.rng.pick::<Name>(&TOPICS)
     }
 
     fn few(&mut self) -> u64 {

@@ -68,7 +68,10 @@ thread_local! {
 pub fn run(plan: &Plan, verbose: bool) -> Result<Outcome, Finding> {
     let before = panic::take_hook();
     panic::set_hook(Box::new(|info| {
-        let text = info.payload_as_str().unwrap_or("a panic without words").to_owned();
+        let payload = info.payload();
+        let text = payload.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        let text = text.unwrap_or_else(|| "a panic without words".to_owned());
         let place = info.location().map(ToString::to_string).unwrap_or_default();
         FOUND.set(Some((text, place)));
     }));
@@ -208,9 +211,8 @@ impl Fleet {
                 self.revoked.insert((host, site));
                 world.revoke(host, site, true);
             }
-            Operation::Welcome { host, site } => {
+            Operation::Welcome { host, site } if world.revoke(host, site, false) => {
                 self.revoked.remove(&(host, site));
-                world.revoke(host, site, false);
             }
             Operation::Forbid { host, site, topic } => {
                 self.forbidden.insert(topic);
@@ -253,16 +255,13 @@ impl Fleet {
         }
     }
 
-    /// Nodes that dial each other in a circle are a mistake of their operators, not a fault.
+    /// To dial a node that dialed this one is a mistake of operators, not a fault.
     fn roam(&mut self, host: Name, to: Name) {
-        let mut above = Some(to.to_owned());
-        while let Some(at) = above {
-            if at == host {
-                return;
-            }
-            above = self.world.upstream_of(&at);
+        let hosts = self.shape.hosts();
+        let rank = |name: Name| hosts.iter().position(|host| *host == name);
+        if rank(to) < rank(host) {
+            self.world.roam(host, to);
         }
-        self.world.roam(host, to);
     }
 
     fn hosts(&self) -> Vec<Name> {

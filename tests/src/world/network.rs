@@ -107,11 +107,6 @@ impl World {
         }
     }
 
-    /// The host that a host dials.
-    pub fn upstream_of(&self, name: &str) -> Option<String> {
-        self.hosts.get(name)?.upstream.clone()
-    }
-
     /// Makes a host dial another one from now on; its node is started anew with the new setting.
     pub fn roam(&mut self, name: &str, upstream: &str) {
         self.host_mut(name).upstream = Some(upstream.into());

@@ -25,7 +25,7 @@ pub(super) const MUTANTS: [Mutant; 16] = [
         name: "a commit is written before the last one is synced",
         file: "no_std-core/src/journal/commit.rs",
         find: "bytes)?;\n        self.media.sync(active)?;",
-        put: "bytes)?;\n        if self.next_commit.get() % 2 == 0 {\n            self.media.sync(active)?;\n        }",
+        put: "bytes)?;\n        if self.next_commit.get() % 2 == 0 { self.media.sync(active)?; }",
     },
     Mutant {
         name: "a failed sync is taken for a sync",
@@ -43,13 +43,13 @@ pub(super) const MUTANTS: [Mutant; 16] = [
         name: "an opening goes on under the epoch before",
         file: "no_std-core/src/journal/open.rs",
         find: "self.opening = self.opening.next();",
-        put: "self.opening = self.opening.next();\n        if !recovery.created {\n            self.epoch = parent;\n        }",
+        put: "self.opening = self.opening.next(); if !recovery.created { self.epoch = parent; }",
     },
     Mutant {
         name: "branches are not loaded from the checkpoint",
         file: "no_std-core/src/journal/load.rs",
         find: "Item::Branch(name, branch) => {",
-        put: "Item::Branch(_, branch) if branch.tip.next.get() > 0 => {}\n                Item::Branch(name, branch) => {",
+        put: "Item::Branch(..) if 0 < 1 => {} Item::Branch(name, branch) => {",
     },
     Mutant {
         name: "producers are not loaded from the checkpoint",
@@ -97,6 +97,6 @@ pub(super) const MUTANTS: [Mutant; 16] = [
         name: "a group may be taken apart",
         file: "agent/src/node/append.rs",
         find: "        if append.group {\n            self.check_group(append)?;",
-        put: "        if append.group && append.records.is_empty() {\n            self.check_group(append)?;",
+        put: "        if append.group && append.records.is_empty() { self.check_group(append)?;",
     },
 ];
