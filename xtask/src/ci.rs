@@ -3,7 +3,7 @@
 use crate::Task;
 use crate::shell::{self, Failure};
 use crate::stopwatch::Stopwatch;
-use crate::{licences, size, test, tidy};
+use crate::{licences, sim, size, test, tidy};
 
 pub(crate) const TASK: Task =
     Task { name: "ci", about: "run every check and all tests, as before each merge", run };
@@ -15,7 +15,7 @@ struct Step {
 }
 
 /// Cheap checks first, so that a slip shows within seconds.
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     Step { name: "formatting", run: formatting },
     Step { name: "tidy", run: || (tidy::TASK.run)(&[]) },
     Step { name: "licences", run: || (licences::TASK.run)(&[]) },
@@ -24,6 +24,7 @@ const STEPS: [Step; 9] = [
     Step { name: "clippy without alloc", run: clippy_without_alloc },
     Step { name: "documentation", run: documentation },
     Step { name: "build without std", run: || (size::TASK.run)(&[]) },
+    Step { name: "fresh fleets", run: fresh_fleets },
     Step { name: "tests", run: || (test::TASK.run)(&[]) },
 ];
 
@@ -62,6 +63,11 @@ fn core_without_serde() -> Result<(), Failure> {
         None => Ok(()),
         Some(line) => Err(Failure::Check(format!("landfall-core depends on {line}; take it out"))),
     }
+}
+
+/// Seeds that nobody has run before; what once failed is among the tests.
+fn fresh_fleets() -> Result<(), Failure> {
+    (sim::TASK.run)(&["--seconds".to_owned(), "30".to_owned()])
 }
 
 fn clippy(packages: &[&str]) -> Result<(), Failure> {

@@ -75,7 +75,13 @@ impl<M: Media, G: Gate> Core<M, G> {
 
     /// Whether a gap ends at a point that a stream passes here, in whatever branch.
     fn held_behind(&mut self, ix: StreamIx, gap: &Gap<'_>) -> Result<Held, MediaError> {
-        let known = self.journal.frontier().branch(ix, BranchIx::MAIN).is_some();
+        let frontier = self.journal.frontier();
+        let known = frontier.branch(ix, BranchIx::MAIN).is_some();
+        // It may be the end of a gap that is stated here too, with no records around it.
+        let ends = |branch: &Branch| branch.tip.next == gap.to && branch.tip.hash == gap.after;
+        if frontier.branches(ix).any(|(_, branch)| ends(&branch)) {
+            return Ok(Held::Yes);
+        }
         let Some(hash) = gap.after.filter(|_| known) else { return Ok(Held::Gone) };
         // What is compared with must be readable.
         self.commit_staged();
