@@ -18,4 +18,6 @@ pub mod nearest;
 pub mod node;
 pub mod quantity;
 pub mod time_text;
+#[cfg(feature = "torture")]
+pub mod torture;
 pub mod transport;

@@ -54,6 +54,8 @@ async fn obey(command: Command) -> Result<Exit, Failure> {
         Command::Demo => {
             Err(Failure::refused("landfall demo: this build for devices has no demonstration"))
         }
+        #[cfg(feature = "torture")]
+        Command::Torture(options) => landfall::torture::run(&options, &mut out).await,
         Command::Doctor(options) => cli::doctor::run(&options, &mut out).await,
         Command::Append(options) => {
             let node = Reached::find(&options.node).await?;

@@ -16,6 +16,8 @@ pub mod sites;
 pub mod status;
 pub mod terminal;
 pub mod token;
+#[cfg(feature = "torture")]
+pub mod torture;
 pub mod verify;
 
 use std::ffi::OsString;
@@ -54,6 +56,9 @@ pub enum Command {
     Sites(sites::SitesOptions),
     /// To find out what is wrong between this machine and the hub.
     Doctor(DoctorOptions),
+    /// To see what a machine keeps whose plug is pulled.
+    #[cfg(feature = "torture")]
+    Torture(torture::TortureOptions),
 }
 
 /// What `landfall` alone says.
@@ -72,6 +77,7 @@ Usage: landfall COMMAND [OPTION…]
   token     Make a token that lets a site enrol at this hub
   sites     List, revoke or split the sites of this hub
   doctor    Find out what stands between this machine and its hub
+  torture   Pull the plug yourself, and learn what was lost and who broke a promise
 
 Options:
   --help       Show this, or the help of a command: landfall COMMAND --help
@@ -82,8 +88,10 @@ others.
 Exit codes: 0 done, 1 a check failed, 2 wrong usage, 3 refused or unreachable.
 ";
 
-const COMMANDS: [&str; 10] =
-    ["demo", "init", "run", "append", "read", "status", "verify", "token", "sites", "doctor"];
+const COMMANDS: [&str; 11] = [
+    "demo", "init", "run", "append", "read", "status", "verify", "token", "sites", "doctor",
+    "torture",
+];
 
 const DEMO_HELP: &str = "\
 Watch a ship go offline and come back, in temporary folders, on real data
@@ -121,6 +129,13 @@ pub fn parse(
         "token" => arguments.read("token", token::HELP, token::TokenOptions::parse),
         "sites" => arguments.read("sites", sites::HELP, sites::SitesOptions::parse),
         "doctor" => arguments.read("doctor", node::DOCTOR_HELP, DoctorOptions::parse),
+        #[cfg(feature = "torture")]
+        "torture" => arguments.read("torture", torture::HELP, torture::TortureOptions::parse),
+        #[cfg(not(feature = "torture"))]
+        "torture" => Err(Usage::new(
+            "torture",
+            "this build for devices lacks it; test with the full program",
+        )),
         unknown => {
             let meant = nearest(unknown, COMMANDS).map(str::to_owned);
             Err(Usage::unknown_command(unknown, meant))

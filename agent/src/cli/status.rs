@@ -57,7 +57,7 @@ pub async fn run(
 }
 
 /// Writes all of a command's text.
-pub(super) fn print_text(out: &mut impl Write, text: &str) -> Result<Exit, Failure> {
+pub(crate) fn print_text(out: &mut impl Write, text: &str) -> Result<Exit, Failure> {
     let printed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     match printed {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {

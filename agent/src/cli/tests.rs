@@ -59,6 +59,11 @@ fn a_wrong_word_is_named_with_what_was_meant() {
         ("init --data d --advertise h", "of no use without `--listen`"),
         ("run --data d --untilsynced", "did you mean `--until-synced`?"),
         ("status --data d --follow", "there is no option `--follow`"),
+        ("torture --data d", "say either `--write` or `--check`"),
+        ("torture --data d --check", "which ledger?"),
+        ("torture --data d --check --ledger l --rate 5", "go with `--write`"),
+        ("torture --data d --write --hub h", "`--hub` goes with `--check`"),
+        ("torture --data d --write --rate 0", "must be at least 1"),
         ("init --data d --config x", "there is no option `--config`"),
     ];
     for (line, expected) in cases {

@@ -107,6 +107,12 @@ impl Inspection {
         Ok(Self { site: settings.site, lanes, journal, recovery })
     }
 
+    /// The journal as it was found. Its last opening is that of this look, which nothing keeps.
+    #[cfg(feature = "torture")]
+    pub fn journal(&self) -> &Journal<Overlay, Heap> {
+        &self.journal
+    }
+
     /// Checks everything.
     ///
     /// # Errors

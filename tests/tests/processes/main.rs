@@ -9,3 +9,4 @@ mod input;
 mod links;
 mod refusals;
 mod stops;
+mod torture;
