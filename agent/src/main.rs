@@ -56,10 +56,6 @@ async fn obey(command: Command) -> Result<Exit, Failure> {
         }
         #[cfg(feature = "torture")]
         Command::Torture(options) => landfall::torture::run(&options, &mut out).await,
-        #[cfg(not(feature = "torture"))]
-        Command::Torture(_) => {
-            Err(Failure::refused("landfall torture: this build for devices has no torture test"))
-        }
         Command::Doctor(options) => cli::doctor::run(&options, &mut out).await,
         Command::Append(options) => {
             let node = Reached::find(&options.node).await?;

@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod fleet;
+pub mod injection;
 pub mod internet;
 pub mod journal;
 pub mod media;

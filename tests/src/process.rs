@@ -46,7 +46,11 @@ pub async fn until<T>(what: &str, mut ask: impl AsyncFnMut() -> Option<T>) -> Re
 
 /// The program `landfall`.
 #[derive(Clone, Debug)]
-pub struct Program(PathBuf);
+pub struct Program {
+    path: PathBuf,
+    /// The program that runs it, with its words; empty for none.
+    under: Vec<String>,
+}
 
 /// What a command of the program came to.
 #[derive(Clone, Debug)]
@@ -72,17 +76,29 @@ impl Program {
             let text = format!("no landfall beside {}; `cargo build --bins` first", own.display());
             io::Error::new(io::ErrorKind::NotFound, text)
         };
-        found.map(Self).ok_or_else(missing)
+        found.map(Self::at).ok_or_else(missing)
     }
 
     /// The program in this file.
     pub fn at(path: PathBuf) -> Self {
-        Self(path)
+        Self { path, under: Vec::new() }
+    }
+
+    /// The same, run by another program with these words before its own.
+    pub fn under(&self, words: Vec<String>) -> Self {
+        Self { under: words, ..self.clone() }
     }
 
     /// A command of the program that ends with its value. The environment does not configure it.
     pub fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new(&self.0);
+        let mut command = match self.under.split_first() {
+            None => Command::new(&self.path),
+            Some((program, words)) => {
+                let mut command = Command::new(program);
+                command.args(words).arg(&self.path);
+                command
+            }
+        };
         command.args(words).stdin(Stdio::null()).kill_on_drop(true);
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("LANDFALL_")) {
             command.env_remove(name);

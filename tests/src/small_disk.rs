@@ -5,6 +5,8 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::injection::skipped;
+
 /// A file system in memory, unmounted when it is dropped.
 pub struct SmallDisk<'a>(&'a Path);
 
@@ -17,8 +19,7 @@ impl<'a> SmallDisk<'a> {
         if mount.output().is_ok_and(|mount| mount.status.success()) {
             return Some(Self(at));
         }
-        // Not eprintln, which the harness swallows when a test passes.
-        let _ = writeln!(std::io::stderr(), "SKIPPED: a full disk: no right to mount a tmpfs");
+        skipped("a full disk", "no right to mount a tmpfs");
         None
     }
 

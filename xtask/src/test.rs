@@ -55,6 +55,8 @@ struct Counts {
     passed: u64,
     failed: u64,
     ignored: u64,
+    /// Tests that passed because the machine lacks what they need, and said so.
+    skipped: u64,
     started: u64,
     finished: u64,
 }
@@ -67,6 +69,8 @@ impl Counts {
         {
             self.started += 1;
         }
+        // With one thread, it stands behind the name of the test.
+        self.skipped += u64::from(line.contains("SKIPPED: "));
         let Some(result) = line.strip_prefix("test result: ") else { return };
         self.finished += 1;
         for part in result.split(['.', ';']) {
@@ -88,7 +92,9 @@ impl Counts {
     }
 
     fn summary(&self) -> String {
-        format!("{} passed, {} failed, {} skipped", self.passed, self.failed(), self.ignored)
+        let passed = self.passed.saturating_sub(self.skipped);
+        let skipped = self.ignored + self.skipped;
+        format!("{passed} passed, {} failed, {skipped} skipped", self.failed())
     }
 }
 
@@ -110,6 +116,13 @@ mod tests {
             finished in 0.01s\n\nrunning 1 test\n\
             test result: FAILED. 40 passed; 2 failed; 5 ignored; 0 measured; 0 filtered out\n";
         assert_eq!(counted(output), "43 passed, 2 failed, 6 skipped");
+    }
+
+    #[test]
+    fn a_test_that_says_that_it_is_skipped_does_not_count_as_passed() {
+        let output = "running 2 tests\ntest a ... ok\ntest b ... SKIPPED: b: no strace\nok\n\
+            test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out\n";
+        assert_eq!(counted(output), "1 passed, 0 failed, 1 skipped");
     }
 
     #[test]

@@ -16,6 +16,7 @@ pub mod sites;
 pub mod status;
 pub mod terminal;
 pub mod token;
+#[cfg(feature = "torture")]
 pub mod torture;
 pub mod verify;
 
@@ -56,6 +57,7 @@ pub enum Command {
     /// To find out what is wrong between this machine and the hub.
     Doctor(DoctorOptions),
     /// To see what a machine keeps whose plug is pulled.
+    #[cfg(feature = "torture")]
     Torture(torture::TortureOptions),
 }
 
@@ -127,7 +129,13 @@ pub fn parse(
         "token" => arguments.read("token", token::HELP, token::TokenOptions::parse),
         "sites" => arguments.read("sites", sites::HELP, sites::SitesOptions::parse),
         "doctor" => arguments.read("doctor", node::DOCTOR_HELP, DoctorOptions::parse),
+        #[cfg(feature = "torture")]
         "torture" => arguments.read("torture", torture::HELP, torture::TortureOptions::parse),
+        #[cfg(not(feature = "torture"))]
+        "torture" => Err(Usage::new(
+            "torture",
+            "this build for devices lacks it; test with the full program",
+        )),
         unknown => {
             let meant = nearest(unknown, COMMANDS).map(str::to_owned);
             Err(Usage::unknown_command(unknown, meant))

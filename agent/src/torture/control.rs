@@ -1,8 +1,8 @@
 //! The control: a file on the same medium that this program writes and syncs by itself.
 //!
-//! If a block that was synced is gone after a power cut, the medium lost it, whatever the agent did.
-//! If it is there, with records gone that had been acknowledged before, the agent acknowledged what
-//! it had not synced.
+//! If a block that was synced is gone after a power cut, the medium lost it, whatever the agent
+//! did. If it is there, with records gone that had been acknowledged before, the agent acknowledged
+//! what it had not synced.
 //!
 //! ```text
 //! block n, at n mod 16, 4 KiB:   landfall-control RUN BLOCK THROUGH CRC, then zeros

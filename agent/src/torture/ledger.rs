@@ -81,7 +81,7 @@ impl Ledger {
         let (file, place) = match path {
             Some(path) => {
                 let file = File::options().create(true).append(true).open(path)?;
-                let parent = path.parent().filter(|parent| parent.as_os_str().len() > 0);
+                let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
                 File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
                 (file, path.display().to_string())
             }

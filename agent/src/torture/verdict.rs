@@ -3,8 +3,8 @@
 //! The agent promises that what it acknowledges is synced; the medium promises to keep what is
 //! synced. A record that is gone proves neither by itself:
 //!
-//! - Damaged bytes, a journal without an opening that it had, and a control block that is gone speak
-//!   against the medium: the agent can't undo what had been synced long before.
+//! - Damaged bytes, a journal without an opening that it had, and a control block that is gone
+//!   speak against the medium: the agent can't undo what had been synced long before.
 //! - A control block that is there, written after the record had been acknowledged, speaks against
 //!   the agent: the medium kept what was synced later.
 //! - Otherwise it stays open.
@@ -298,8 +298,8 @@ impl Cause {
             ),
             Self::TailAndControlLost => (
                 Broke::Medium,
-                "the end of the journal is missing, and so is a block of the control file that this \
-                 test had synced by itself: the medium does not keep what it says is synced",
+                "the end of the journal is missing, and so is a block of the control file that \
+                 this test had synced by itself: the medium does not keep what it says is synced",
             ),
             Self::TailLostControlKept => (
                 Broke::Agent,

@@ -244,8 +244,8 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// The lines of a ledger that a receipt makes; the first number that it stands for is given, and the
-/// line of the request before it.
+/// The lines of a ledger that a receipt makes; the first number that it stands for is given, and
+/// the line of the request before it.
 fn acknowledged(first: u64, through: u64, receipt: &ReceiptLine) -> Vec<Line> {
     let count = receipt.through_line.saturating_sub(through);
     let written: u64 = receipt.written.iter().map(|span| span.count).sum();

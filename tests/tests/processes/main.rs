@@ -9,4 +9,5 @@ mod input;
 mod links;
 mod refusals;
 mod stops;
+mod syscalls;
 mod torture;
