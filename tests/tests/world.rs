@@ -49,3 +49,19 @@ fn a_device_keeps_what_nobody_else_has() {
     world.sync();
     world.check_delivered("H");
 }
+
+/// Frames are made several at a time, and only when there is room for them.
+#[test]
+fn a_backlog_is_not_read_again_and_again_to_be_sent() {
+    let mut world = World::device_and_hub(4);
+    world.offline("D");
+    world.append_bulk("D", "s", 2_000);
+    let before = world.disk("D").counters();
+    world.online("D");
+    world.run(10_000);
+    let after = world.disk("D").counters();
+    let read = after.bytes_read - before.bytes_read;
+    world.sync();
+    assert!(read < 4 * 2_000 * 1_000, "{read} bytes were read");
+    world.check_delivered("H");
+}

@@ -48,14 +48,14 @@ fn what_is_wanted_again_is_not_stated_to_be_gone() {
         world.append("D", "s", 100);
         world.sync();
         let backup = world.image("H");
-        world.append_bulk("D", "s", 200);
+        world.append_bulk("D", "s", 1_000);
         world.sync();
         world.restore("H", &backup);
         fail(&mut world);
         world.run(60_000);
         world.disk("D").fail_reads(0..0);
         world.sync();
-        world.expect("H", "D/s/0", epoch, &[0..300]);
+        world.expect("H", "D/s/0", epoch, &[0..1_100]);
         world.expect_gaps("H", "D/s/0", &[]);
         world
     });

@@ -18,7 +18,7 @@ use landfall_core::codec::Writer;
 use landfall_core::limits::RECORD_BYTES_MAX;
 use landfall_core::num::{Partition, Timestamp};
 use landfall_core::record::Record;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, SemaphorePermit, mpsc, watch};
 
 use super::handle::stopping;
 use super::machine::Input;
@@ -90,6 +90,8 @@ struct Waiting {
     count: u64,
     /// Whether the node's thread knows that something waits.
     told: bool,
+    /// Whether something was refused, so that nothing more is taken.
+    refused: bool,
     /// Where durable records are: the first number, its offset, how many.
     runs: VecDeque<(u64, u64, u64)>,
 }
@@ -146,18 +148,18 @@ impl Producer {
             let text = format!("a record takes {len} bytes; at most {RECORD_BYTES_MAX} fit");
             return Err(ApiError::new(ErrorCode::TooLarge, text).with_hint("split the record"));
         }
-        let closed = |_| stopping();
-        let place = self.queue.records.acquire().await.map_err(closed)?;
-        let bytes = self.queue.room.acquire_many(len as u32).await.map_err(closed)?;
-        if let Some(refused) = self.progress.borrow().refused.clone() {
-            return Err(refused);
-        }
+        let place = permits(&self.queue.records, 1).await?;
+        let bytes = permits(&self.queue.room, len as u32).await?;
+        let Some(untold) = self.queue.push(&record, len) else {
+            return Err(self.progress.borrow().refused.clone().unwrap_or_else(stopping));
+        };
         place.forget();
         bytes.forget();
-        self.queue.push(&record, len);
         let ticket = RecordTicket(self.next);
         self.next += 1;
-        self.tell().await?;
+        if untold {
+            self.tell().await?;
+        }
         Ok(ticket)
     }
 
@@ -205,24 +207,38 @@ impl Producer {
     }
 }
 
+/// Takes permits, mostly without waiting. Whoever waits already is served first all the same.
+async fn permits(of: &Semaphore, count: u32) -> Result<SemaphorePermit<'_>, ApiError> {
+    match of.try_acquire_many(count) {
+        Ok(permits) => Ok(permits),
+        Err(_) => of.acquire_many(count).await.map_err(|_| stopping()),
+    }
+}
+
 /// Keeps the clients of the library apart from those of the API, which count from 0.
 const LIBRARY_CLIENTS: u64 = 1 << 63;
 
 impl Queue {
-    fn push(&self, record: &Record<'_>, len: usize) {
+    /// Adds a record. Whether the node's thread must be told of it; none if the queue takes no more.
+    fn push(&self, record: &Record<'_>, len: usize) -> Option<bool> {
         let mut waiting = self.lock();
+        if waiting.refused {
+            return None;
+        }
         let at = waiting.encoded.len();
         waiting.encoded.resize(at + len, 0);
         let room = waiting.encoded.get_mut(at..).unwrap_or_default();
         let written = record.encode(&mut Writer::new(room));
         assert!(written.is_ok(), "a record takes the length that it says");
         waiting.count += 1;
+        Some(waiting.is_untold())
     }
 
     /// All that waits, as one append, and what is to be remembered until it is answered.
     pub(super) fn take(self: Arc<Self>) -> (Append, Taken) {
         let mut waiting = self.lock();
-        let records = std::mem::take(&mut waiting.encoded);
+        let like_this = Vec::with_capacity(waiting.encoded.len());
+        let records = std::mem::replace(&mut waiting.encoded, like_this);
         let count = std::mem::take(&mut waiting.count);
         waiting.told = false;
         drop(waiting);
@@ -276,14 +292,16 @@ impl Taken {
     /// The records are durable from this offset on, but for those that were refused.
     pub(super) fn answer(self, first: Option<u64>, written: u64, refused: Option<ApiError>) {
         let queue = &self.queue;
+        let number = queue.progress.borrow().durable;
+        let mut waiting = queue.lock();
+        waiting.refused |= refused.is_some();
         if let Some(first) = first {
-            let number = queue.progress.borrow().durable;
-            let mut waiting = queue.lock();
             waiting.runs.push_back((number, first, written));
             if waiting.runs.len() > RUNS_MAX {
                 waiting.runs.pop_front();
             }
         }
+        drop(waiting);
         queue.progress.send_modify(|progress| {
             progress.durable += written;
             progress.refused = progress.refused.take().or(refused);
@@ -345,6 +363,23 @@ mod tests {
         assert_eq!(producer.durable_count(), 1);
         second.answer(Some(1), 2, None);
         assert_eq!(producer.durable(RecordTicket(2)).await.unwrap(), Some(2));
+    }
+
+    #[tokio::test]
+    async fn after_a_refusal_nothing_more_is_taken_and_no_room_is_lost() {
+        let (mut producer, mut inputs, room) = producer();
+        assert!(append_at_once(&mut producer).await);
+        let first = take(&mut inputs);
+        assert!(append_at_once(&mut producer).await);
+        let second = take(&mut inputs);
+        first.answer(None, 0, Some(ApiError::new(ErrorCode::DiskFull, "the disk is full")));
+        let refused = producer.append(Some(0), None, Some(b"x")).await.unwrap_err();
+        assert_eq!(refused.code, ErrorCode::DiskFull);
+        assert!(inputs.try_recv().is_err(), "it is not handed on");
+        second.answer(None, 0, Some(ApiError::new(ErrorCode::Conflict, "behind a refusal")));
+        assert_eq!(room.available_permits(), ROOM);
+        let why = producer.durable(RecordTicket(1)).await.unwrap_err();
+        assert_eq!(why.code, ErrorCode::DiskFull, "the first refusal is the one that counts");
     }
 
     #[tokio::test]

@@ -54,6 +54,8 @@ pub(crate) struct LaneSender {
     pub(crate) gone: VecDeque<(StreamIx, Offset)>,
     /// The last seqs that could not be read.
     missing: (Seq, Seq),
+    /// Bytes of room that the next entry takes, if it was looked at and had to wait.
+    needs: usize,
 }
 
 impl Sender {
@@ -87,6 +89,7 @@ impl Sender {
         for (lane, sender) in &mut self.lanes {
             let root = core.durable.get(lane).map(|place| place.root).unwrap_or_default();
             sender.cursor = later(root, core.journal.first(*lane));
+            sender.needs = 0;
             sender.flights.clear();
         }
     }
@@ -109,6 +112,7 @@ impl Sender {
         let lane = self.lanes.entry(lane).or_default();
         if (cursor.segment, cursor.at) < (lane.cursor.segment, lane.cursor.at) {
             lane.cursor = cursor;
+            lane.needs = 0;
             lane.flights.clear();
         }
     }
@@ -186,6 +190,8 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
         self.sender.lanes.entry(self.lane).or_default()
     }
 
+    /// Makes several frames at once: to read ahead for each of them alone would read most of the
+    /// journal several times.
     fn fill(&mut self) {
         self.state_gone();
         self.advance_repairs();
@@ -193,14 +199,27 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
         if room < ROOM_MIN || self.core.waits_to_read() {
             return;
         }
+        let mut buffer = core::mem::take(&mut self.core.scratch);
+        // What there is no room for would be read ahead in vain.
+        let len = buffer.len().min(room + ENTRY_OVERHEAD);
+        let mut reader = Reader::new(buffer.get_mut(..len).unwrap_or_default());
+        while self.join_next(&mut reader) && self.lane().ready.len() < READY_MAX {}
+        self.core.scratch = buffer;
+    }
+
+    /// Makes the frame of the next body. Whether there may be another at once.
+    fn join_next(&mut self, reader: &mut Reader<'_>) -> bool {
+        let room = self.link.session.lane_room(self.index);
+        // To look at the next entry costs a read, even if it has to wait.
+        if room < self.lane().needs.max(ROOM_MIN) {
+            return false;
+        }
         let limit = JOINED_BYTES_MAX.min(room - ENTRY_OVERHEAD);
         let mut joiner = Joiner::default();
         let mut seq = None;
-        let mut buffer = core::mem::take(&mut self.core.scratch);
-        let mut reader = Reader::new(&mut buffer);
-        loop {
+        let last = loop {
             let mut cursor = self.lane().cursor;
-            let step = self.core.journal.read_on(self.lane, &mut cursor, &mut reader);
+            let step = self.core.journal.read_on(self.lane, &mut cursor, reader);
             let turn = match step {
                 ReadStep::Entry(entry) => {
                     seq = seq.or(Some(entry.header.seq));
@@ -210,7 +229,11 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
                     self.lane().missing = (first, end);
                     Turn::On
                 }
-                ReadStep::End | ReadStep::TooLong(_) => Turn::End,
+                ReadStep::TooLong(len) => {
+                    self.lane().needs = len;
+                    Turn::End
+                }
+                ReadStep::End => Turn::End,
                 ReadStep::Failed(error) => {
                     self.core.read_failed(error);
                     Turn::End
@@ -218,11 +241,12 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
             };
             match turn {
                 Turn::On => self.lane().cursor = cursor,
-                Turn::Flush | Turn::End => break,
+                Turn::Flush | Turn::End => break turn,
             }
-        }
-        self.core.scratch = buffer;
+        };
+        let joined = !joiner.is_empty();
         self.flush(&mut joiner, seq.unwrap_or_default());
+        joined && matches!(last, Turn::Flush)
     }
 
     fn turn(&mut self, entry: &Entry<'_>, joiner: &mut Joiner, limit: usize, room: usize) -> Turn {
@@ -270,7 +294,9 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
         if wanted.is_empty() {
             return Turn::On;
         }
-        if !joiner.takes(entry.path, bytes, limit) || bytes + ENTRY_OVERHEAD > room {
+        let needs = bytes + ENTRY_OVERHEAD;
+        if !joiner.takes(entry.path, bytes, limit) || needs > room {
+            self.lane().needs = needs;
             return Turn::Flush;
         }
         // What is said before a batch must not overtake what is joined so far.
@@ -374,6 +400,8 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
     }
 }
 
+/// Frames that are made at once: as many full bodies as are read ahead.
+const READY_MAX: usize = 4;
 /// With less room than this it is not worth to begin a frame.
 const ROOM_MIN: usize = 8 * 1_024;
 
