@@ -4,20 +4,25 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::injection::skipped;
 
-/// A file system in memory, unmounted when it is dropped.
-pub struct SmallDisk<'a>(&'a Path);
+/// A file system in memory, unmounted when it is dropped. There is one at a time: a process that
+/// another test is just starting would keep a removed file, and its space, for a moment.
+pub struct SmallDisk<'a>(&'a Path, MutexGuard<'static, ()>);
+
+static ONE: Mutex<()> = Mutex::new(());
 
 impl<'a> SmallDisk<'a> {
     /// Mounts one of that many KiB. None, said loudly, where nobody may mount: the test is then
     /// skipped.
     pub fn mount(at: &'a Path, kib: u32) -> Option<Self> {
+        let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", &format!("size={kib}k"), "tmpfs"]).arg(at);
         if mount.output().is_ok_and(|mount| mount.status.success()) {
-            return Some(Self(at));
+            return Some(Self(at, one));
         }
         skipped("a full disk", "no right to mount a tmpfs");
         None

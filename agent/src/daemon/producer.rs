@@ -219,7 +219,7 @@ async fn permits(of: &Semaphore, count: u32) -> Result<SemaphorePermit<'_>, ApiE
 const LIBRARY_CLIENTS: u64 = 1 << 63;
 
 impl Queue {
-    /// Adds a record. Whether the node's thread must be told of it; none if the queue takes no more.
+    /// Adds a record. Whether the node's thread must be told of it; none if nothing more is taken.
     fn push(&self, record: &Record<'_>, len: usize) -> Option<bool> {
         let mut waiting = self.lock();
         if waiting.refused {
