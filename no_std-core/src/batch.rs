@@ -125,7 +125,7 @@ impl<'a> BatchHead<'a> {
         let head = Self {
             stream,
             epoch: Epoch::new(inner.u64()?),
-            base: Offset::new(inner.u64()?),
+            base: Offset::new(inner.counter()?),
             span: inner.u32()?,
             records: inner.u32()?,
             len: inner.u32()?,
@@ -176,7 +176,7 @@ impl<'a> BatchHead<'a> {
         if flags & (ENCRYPTED | CODEC) != 0 || flags >> 6 != 0 {
             return Err(Malformed::Unknown);
         }
-        if self.base.get() > COUNTER_MAX || wide_len(self.len) > ENTRY_BYTES_MAX {
+        if self.end().get() > COUNTER_MAX || wide_len(self.len) > ENTRY_BYTES_MAX {
             return Err(Malformed::Limit);
         }
         let counted =

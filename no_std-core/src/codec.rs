@@ -4,6 +4,7 @@
 //! Stream hashes are taken over encoded records, so each value has exactly one encoding: a varint
 //! that could be shorter is refused.
 
+use crate::limits::COUNTER_MAX;
 use crate::num::{narrow, wide};
 
 /// Why bytes are not what they claim to be.
@@ -100,6 +101,12 @@ impl<'a> Reader<'a> {
     /// A little-endian number of 64 bits.
     pub fn u64(&mut self) -> Result<u64, Malformed> {
         Ok(u64::from_le_bytes(self.array()?))
+    }
+
+    /// A little-endian number of 64 bits that counts something: at most [`COUNTER_MAX`].
+    pub fn counter(&mut self) -> Result<u64, Malformed> {
+        let value = self.u64()?;
+        if value > COUNTER_MAX { Err(Malformed::Limit) } else { Ok(value) }
     }
 
     /// A varint in its shortest form.
@@ -233,7 +240,7 @@ pub const fn unzigzag(value: u64) -> i64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Malformed, NoRoom, Reader, Writer, unzigzag, varint_len, zigzag};
+    use super::{COUNTER_MAX, Malformed, NoRoom, Reader, Writer, unzigzag, varint_len, zigzag};
 
     #[test]
     fn varints_come_back_and_have_the_stated_length() {
@@ -253,6 +260,13 @@ mod tests {
         let mut over = [0xFF; 10];
         over[9] = 0x02;
         assert_eq!(Reader::new(&over).varint(), Err(Malformed::Varint));
+    }
+
+    #[test]
+    fn a_counter_near_the_end_of_its_range_is_refused() {
+        let read = |raw: u64| Reader::new(&raw.to_le_bytes()).counter();
+        assert_eq!(read(COUNTER_MAX), Ok(COUNTER_MAX));
+        assert_eq!(read(COUNTER_MAX + 1), Err(Malformed::Limit));
     }
 
     #[test]

@@ -14,7 +14,6 @@ use crate::codec::{Malformed, NoRoom, Reader, Writer};
 use crate::frontier::{BranchKind, BranchName, Point};
 use crate::gap::GapReason;
 use crate::hash::StreamHash;
-use crate::limits::COUNTER_MAX;
 use crate::name::StreamId;
 use crate::num::{Epoch, LogId, Offset};
 
@@ -111,8 +110,7 @@ impl<'a> BranchBody<'a> {
 }
 
 pub(crate) fn offset(reader: &mut Reader<'_>) -> Result<Offset, Malformed> {
-    let raw = reader.u64()?;
-    if raw > COUNTER_MAX { Err(Malformed::Limit) } else { Ok(Offset::new(raw)) }
+    Ok(Offset::new(reader.counter()?))
 }
 
 pub(crate) fn hash(reader: &mut Reader<'_>) -> Result<Option<StreamHash>, Malformed> {

@@ -141,16 +141,15 @@ impl EntryHeader {
             path_len: reader.u16()?,
             body_len: reader.u32()?,
             body_crc: reader.u32()?,
-            commit: CommitNo::new(reader.u64()?),
-            seq: Seq::new(reader.u64()?),
+            commit: CommitNo::new(reader.counter()?),
+            seq: Seq::new(reader.counter()?),
             records: reader.u32()?,
             opening: Opening::new(reader.u32()?),
             before: reader.u32()?,
         };
         let over = usize::from(header.path_len) > PATH_BYTES_MAX
             || wide(ENTRY_BYTES_MAX) < u64::from(header.body_len)
-            || header.commit.get() > COUNTER_MAX
-            || header.seq.get() > COUNTER_MAX;
+            || header.end_seq().get() > COUNTER_MAX;
         if over || flags & !LAST != 0 {
             return Err(Malformed::Limit);
         }
@@ -290,7 +289,7 @@ impl Trailer {
         }
         let mut next = [Seq::ZERO; LANES_MAX];
         for seq in next.iter_mut().take(usize::from(lanes)) {
-            *seq = Seq::new(reader.u64()?);
+            *seq = Seq::new(reader.counter()?);
         }
         let summed = Reader::new(bytes).bytes(bytes.len() - reader.rest().len())?;
         if reader.u32()? != checksum.on(header_crc, summed) {

@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod fleet;
+pub mod fuzz;
 pub mod injection;
 pub mod internet;
 pub mod journal;

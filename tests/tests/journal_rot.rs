@@ -71,6 +71,35 @@ fn a_lost_control_lane_costs_no_record() {
     }
 }
 
+#[test]
+fn appending_goes_on_at_a_unit_behind_a_commit_whose_last_entry_is_damaged() {
+    let disk = SimDisk::new(SLOTS, SLOT_BYTES, 512, 1);
+    let (mut journal, _) = open(&disk);
+    let lane = Lane::new(0);
+    // Segments begin with a checkpoint; what is damaged stands behind it.
+    append(&mut journal, lane, "ais", b"first");
+    append(&mut journal, Lane::new(1), "log", b"first");
+    // Either record fills an entry of its own.
+    stage(&mut journal, lane, "ais", &[1; 2500]).unwrap();
+    stage(&mut journal, lane, "ais", &[2; 2500]).unwrap();
+    journal.commit().unwrap();
+    // The other lane's commit shows that this one was not torn.
+    append(&mut journal, Lane::new(1), "log", b"later");
+    let (mut cursor, mut buffer) = (journal.first(lane), vec![0; SLOT_BYTES as usize]);
+    for _ in 0..2 {
+        let step = journal.read(lane, &mut cursor, &mut buffer);
+        assert!(matches!(step, ReadStep::Entry(entry) if entry.header.records == 1));
+    }
+    let header_bit = u64::from(cursor.at + 20) * 8;
+    disk.flip_bit(slot_of(&disk, cursor.segment), header_bit);
+    drop(journal);
+    let (mut journal, _) = open(&disk);
+    append(&mut journal, lane, "ais", b"more");
+    let lecture = read_all(&journal, lane);
+    assert_eq!(lecture.missing, [(Seq::new(2), Seq::new(3))]);
+    assert_eq!(lecture.records.len(), 3);
+}
+
 /// An entry of the undamaged journal.
 #[derive(Clone, Debug)]
 struct Stored {

@@ -48,10 +48,11 @@ fn cargo(arguments: &[&str]) -> Result<(), Failure> {
     shell::run(&mut shell::cargo(arguments))
 }
 
-/// The programs of `cross/size` are a workspace of their own.
+/// The programs of `cross/size` and the drivers of `fuzz` are workspaces of their own.
 fn formatting() -> Result<(), Failure> {
     cargo(&["fmt", "--all", "--check"])?;
-    cargo(&["fmt", "--all", "--check", "--manifest-path", "cross/size/Cargo.toml"])
+    cargo(&["fmt", "--all", "--check", "--manifest-path", "cross/size/Cargo.toml"])?;
+    cargo(&["fmt", "--check", "--manifest-path", "fuzz/Cargo.toml"])
 }
 
 /// Core knows its own bytes; serde belongs to the messages above it.

@@ -4,6 +4,7 @@
 
 mod bench;
 mod ci;
+mod fuzz;
 mod licences;
 mod mutants;
 mod shell;
@@ -29,10 +30,11 @@ pub(crate) struct Task {
 }
 
 /// All tasks, in the order of the help.
-const TASKS: [Task; 8] = [
+const TASKS: [Task; 9] = [
     test::TASK,
     ci::TASK,
     sim::TASK,
+    fuzz::TASK,
     soak::TASK,
     bench::TASK,
     tidy::TASK,

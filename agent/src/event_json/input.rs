@@ -196,6 +196,11 @@ impl LineReader {
 
 impl LineShape {
     fn event(&self, line: u64, value: Bytes) -> Result<Event, LineProblem> {
+        // The parser passes over text that nobody asked for without looking at it.
+        if let Err(error) = std::str::from_utf8(&value) {
+            let column = error.valid_up_to() + 1;
+            return Err(LineProblem::NotJson(format!("not UTF-8 at column {column}")));
+        }
         if self.key_field.is_none() && self.time_field.is_none() {
             serde_json::from_slice::<IgnoredAny>(&value).map_err(not_json)?;
             return Ok(Event { line, key: None, timestamp_ms: None, value });

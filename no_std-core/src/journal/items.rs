@@ -340,7 +340,7 @@ impl<'a> Item<'a> {
         let mut reader = Reader::new(body.bytes(len)?);
         match tag {
             1 => Ok(Self::Node(NodeItem {
-                next_segment: SegmentNo::new(reader.u64()?),
+                next_segment: SegmentNo::new(reader.counter()?),
                 opening: Opening::new(reader.u32()?),
                 clean: reader.u8()? != 0,
                 open_time: open_time(&mut reader)?,
@@ -349,7 +349,7 @@ impl<'a> Item<'a> {
                 opening: Opening::new(reader.u32()?),
                 epoch: Epoch::new(reader.u64()?),
                 parent: Epoch::new(reader.u64()?),
-                first_commit: CommitNo::new(reader.u64()?),
+                first_commit: CommitNo::new(reader.counter()?),
                 boot: BootId::new(reader.u64()?),
             })),
             3 => lane(&mut reader).map(Self::Lane),
@@ -368,7 +368,7 @@ impl<'a> Item<'a> {
             9 => Ok(Self::Heard(Heard {
                 log: LogId::new(reader.u64()?),
                 epoch: Epoch::new(reader.u64()?),
-                commit: CommitNo::new(reader.u64()?),
+                commit: CommitNo::new(reader.counter()?),
             })),
             10 => Ok(Self::Durable(SegmentNo::new(reader.u64()?), open_time(&mut reader)?)),
             _ => Err(Malformed::Unknown),
@@ -383,16 +383,16 @@ fn open_time(reader: &mut Reader<'_>) -> Result<OpenTime, Malformed> {
 
 fn lane(reader: &mut Reader<'_>) -> Result<LaneItem, Malformed> {
     let lane = Lane::new(reader.u8()?);
-    let next = Seq::new(reader.u64()?);
-    let first = Seq::new(reader.u64()?);
-    let floor = SegmentNo::new(reader.u64()?);
+    let next = Seq::new(reader.counter()?);
+    let first = Seq::new(reader.counter()?);
+    let floor = SegmentNo::new(reader.counter()?);
     let there = reader.u8()? != 0;
     let active = ActiveItem {
-        segment: SegmentNo::new(reader.u64()?),
+        segment: SegmentNo::new(reader.counter()?),
         tail: reader.u32()?,
         last_crc: reader.u32()?,
         last_at: reader.u32()?,
-        last_seq: Seq::new(reader.u64()?),
+        last_seq: Seq::new(reader.counter()?),
         footer_known: reader.u8()? != 0,
     };
     Ok(LaneItem { lane, next, first, floor, active: there.then_some(active) })
@@ -407,7 +407,7 @@ fn branch<'a>(reader: &mut Reader<'a>) -> Result<Item<'a>, Malformed> {
         tip: point(reader)?,
         hop: offset(reader)?,
         root: offset(reader)?,
-        mark: (SegmentNo::new(reader.u64()?), offset(reader)?),
+        mark: (SegmentNo::new(reader.counter()?), offset(reader)?),
         gaps: reader.u8()? != 0,
     };
     Ok(Item::Branch(name, branch))
@@ -416,8 +416,8 @@ fn branch<'a>(reader: &mut Reader<'a>) -> Result<Item<'a>, Malformed> {
 fn loss<'a>(reader: &mut Reader<'a>) -> Result<LossItem<'a>, Malformed> {
     Ok(LossItem {
         lane: Lane::new(reader.u8()?),
-        first: Seq::new(reader.u64()?),
-        end: Seq::new(reader.u64()?),
+        first: Seq::new(reader.counter()?),
+        end: Seq::new(reader.counter()?),
         reason: GapReason::from_code(reader.u8()?)?,
         from: offset(reader)?,
         to: offset(reader)?,

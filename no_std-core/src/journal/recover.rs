@@ -170,8 +170,8 @@ impl<M: Media, T: Tables> Journal<M, T> {
     /// Frees segments that were dropped, and finds where the lane begins.
     fn prepare_lane(&mut self, lane: Lane) {
         let Some(state) = self.lane(lane).copied() else { return };
-        let end = self.shape.slot_bytes;
-        for ix in (CONTROL_SLOTS..self.shape.slots).map(SlotIx) {
+        let (shape, end) = (self.shape, self.shape.slot_bytes);
+        for ix in (CONTROL_SLOTS..shape.slots).map(SlotIx) {
             let slot = self.slot(ix);
             if slot.state != SlotState::Free && slot.lane == lane && slot.number < state.floor {
                 self.clear_slot(ix);
@@ -179,6 +179,11 @@ impl<M: Media, T: Tables> Journal<M, T> {
         }
         let base = self.next_slot(lane, SegmentNo::ZERO).map(|ix| self.slot(ix).base_seq);
         let active = self.active(lane).filter(|ix| self.slot(*ix).state != SlotState::Free);
+        let begin = entries_at(shape);
+        if let Some(slot) = active.and_then(|ix| self.slot_mut(ix)) {
+            // A checkpoint is not believed that a commit may begin where none can.
+            slot.tail = shape.units(slot.tail.clamp(begin, end));
+        }
         // If the segment that was appended to is gone, the one before it is not taken for it.
         let sealed = active.filter(|ix| Some(self.slot(*ix).number) < state.checkpointed);
         if let Some(slot) = sealed.and_then(|ix| self.slot_mut(ix)) {
@@ -290,7 +295,9 @@ impl<M: Media, T: Tables> Journal<M, T> {
         damaged
     }
 
-    fn accept(&mut self, ix: SlotIx, tail: u32, last_crc: u32) {
+    /// A commit whose last entry is damaged may end anywhere; the next one begins at a unit.
+    fn accept(&mut self, ix: SlotIx, end: u32, last_crc: u32) {
+        let tail = self.shape.units(end);
         if let Some(slot) = self.slot_mut(ix) {
             (slot.tail, slot.last_crc) = (tail, last_crc);
         }

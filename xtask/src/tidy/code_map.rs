@@ -1,4 +1,5 @@
-//! ARCHITECTURE.md must name every top-level module, so that nothing is where nobody looks.
+//! ARCHITECTURE.md must name every top-level folder and module, so that nothing is where nobody
+//! looks.
 
 use std::collections::BTreeSet;
 
@@ -8,8 +9,15 @@ use super::source::Source;
 
 pub(super) fn check(map: &str, sources: &[Source], offences: &mut Vec<Offence>) {
     let named = named(map);
-    let mut seen = BTreeSet::new();
+    let (mut folders, mut seen) = (BTreeSet::new(), BTreeSet::new());
     for source in sources {
+        if let Some((folder, _)) = source.path.split_once('/')
+            && folders.insert(folder)
+            && !map.contains(&format!("`{folder}/"))
+        {
+            let text = format!("ARCHITECTURE.md does not name `{folder}/`; add it to the code map");
+            offences.push(source.offence(1, "code-map", text));
+        }
         let Some((folder, module)) = top_level_module(&source.path) else { continue };
         if seen.insert((folder, module)) && !named.contains(module) {
             let text = format!("ARCHITECTURE.md does not name `{module}`; add it to the code map");
@@ -41,9 +49,23 @@ mod tests {
         let paths = ["a/src/lib.rs", "a/src/journal.rs", "a/src/views.rs", "a/src/views/apply.rs"];
         let sources = paths.map(|path| Source::new(path.to_owned(), String::new()));
         let mut offences = Vec::new();
-        check("views are here: `journal.rs`\n```\na/src/lib.rs\n```\n", &sources, &mut offences);
+        check(
+            "`a/`: views are here: `journal.rs`\n```\na/src/lib.rs\n```\n",
+            &sources,
+            &mut offences,
+        );
         assert_eq!(offences.len(), 1);
         assert_eq!(offences[0].path, "a/src/views.rs");
+    }
+
+    #[test]
+    fn a_folder_that_the_map_leaves_out_is_named_once() {
+        let paths = ["a/src/lib.rs", "b/c.rs", "b/d/e.rs", "lib.rs"];
+        let sources = paths.map(|path| Source::new(path.to_owned(), String::new()));
+        let mut offences = Vec::new();
+        check("`a/src/`: all that b is", &sources, &mut offences);
+        assert_eq!(offences.len(), 1);
+        assert_eq!(offences[0].path, "b/c.rs");
     }
 
     #[test]

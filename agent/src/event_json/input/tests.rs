@@ -28,6 +28,21 @@ fn problem(shape: &LineShape, line: &str) -> String {
 }
 
 #[test]
+fn a_line_that_is_no_utf8_is_no_json_also_where_no_field_is_asked_for() {
+    for shape in [LineShape::default(), shape("k", "")] {
+        let mut reader = LineReader::new(shape, 100);
+        let piece = Bytes::from_static(b"{\"k\":1,\"x\":\"\xFF\"}\n");
+        let mut problems = Vec::new();
+        let mut each = |line: Result<Event, BadLine>| {
+            problems.push(line.unwrap_err().to_string());
+            Ok::<(), ()>(())
+        };
+        reader.feed(&piece, &mut each).unwrap();
+        assert_eq!(problems, ["line 1: not JSON: not UTF-8 at column 13"]);
+    }
+}
+
+#[test]
 fn lines_are_the_same_however_the_pieces_fall() {
     let text = "{\"mmsi\":338148873,\"time\":\"2022-01-03T00:00:00\",\"x\":[1,{\"mmsi\":2}]}\
                 \r\n\n  {\"mmsi\":\"A\\u0042\",\"time\":1641168000.5}";
