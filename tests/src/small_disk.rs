@@ -10,7 +10,10 @@ use crate::injection::skipped;
 
 /// A file system in memory, unmounted when it is dropped. There is one at a time: a process that
 /// another test is just starting would keep a removed file, and its space, for a moment.
-pub struct SmallDisk<'a>(&'a Path, MutexGuard<'static, ()>);
+pub struct SmallDisk<'a> {
+    path: &'a Path,
+    _one: MutexGuard<'static, ()>,
+}
 
 static ONE: Mutex<()> = Mutex::new(());
 
@@ -22,7 +25,7 @@ impl<'a> SmallDisk<'a> {
         let mut mount = Command::new("mount");
         mount.args(["-t", "tmpfs", "-o", &format!("size={kib}k"), "tmpfs"]).arg(at);
         if mount.output().is_ok_and(|mount| mount.status.success()) {
-            return Some(Self(at, one));
+            return Some(Self { path: at, _one: one });
         }
         skipped("a full disk", "no right to mount a tmpfs");
         None
@@ -30,7 +33,7 @@ impl<'a> SmallDisk<'a> {
 
     /// Where it is.
     pub fn path(&self) -> &Path {
-        self.0
+        self.path
     }
 
     /// Another program's file that takes all the space there is.
@@ -38,7 +41,7 @@ impl<'a> SmallDisk<'a> {
     /// # Panics
     /// It can't be made.
     pub fn fill_up(&self) -> PathBuf {
-        let path = self.0.join("filler");
+        let path = self.path.join("filler");
         let mut file = File::create(&path).expect("a file can be made");
         while file.write_all(&[1; 4096]).is_ok() {}
         path
@@ -47,8 +50,8 @@ impl<'a> SmallDisk<'a> {
 
 impl Drop for SmallDisk<'_> {
     fn drop(&mut self) {
-        let unmounted = Command::new("umount").arg("--lazy").arg(self.0).status();
+        let unmounted = Command::new("umount").arg("--lazy").arg(self.path).status();
         let unmounted = unmounted.is_ok_and(|status| status.success());
-        assert!(unmounted || std::thread::panicking(), "{:?} stays mounted", self.0);
+        assert!(unmounted || std::thread::panicking(), "{:?} stays mounted", self.path);
     }
 }
