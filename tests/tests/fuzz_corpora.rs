@@ -1,6 +1,6 @@
 //! Every kept input of every fuzz target, and inputs close to it, without a fuzzer.
 //!
-//! An input that fails is named, and written to a file if it is not a kept one.
+//! An input that fails is named, and written to a file. `LANDFALL_SEED` makes other changes.
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -33,6 +33,7 @@ fn every_kept_input_and_its_neighbours_keep_what_their_target_promises() {
         PANICS.fetch_add(1, Ordering::SeqCst);
         report(panic);
     }));
+    let seed = std::env::var("LANDFALL_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
     let mut failed = Vec::new();
     for target in &TARGETS {
         let mut inputs: Vec<_> =
@@ -41,7 +42,7 @@ fn every_kept_input_and_its_neighbours_keep_what_their_target_promises() {
         inputs.extend(seeds.map(|(number, bytes)| (format!("seed {number}"), bytes)));
         let (mut ran, mut peak) = (0, 0);
         for (name, bytes) in &inputs {
-            neighbours(bytes, target.cost, 1, &mut |change, changed| {
+            neighbours(bytes, target.cost, seed, &mut |change, changed| {
                 ran += 1;
                 match try_input(target, changed) {
                     Ok(bytes) => peak = peak.max(bytes),

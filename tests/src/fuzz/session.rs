@@ -6,7 +6,7 @@ use landfall_core::num::{BootId, Epoch, LogId, Offset, Partition, Seq, Timestamp
 use landfall_protocol::buffer::Growable;
 use landfall_protocol::channel::{Channel, LaneIndex};
 use landfall_protocol::frame::prefix;
-use landfall_protocol::limits::CHANNELS_MAX;
+use landfall_protocol::limits::{CHANNELS_MAX, FRAME_BYTES_CAP};
 use landfall_protocol::message::{
     Control, Durable, Entry, GoodbyeCode, Introduction, LaneMessage, LaneOffer, Lanes, List,
     Promise, Purpose, Scope, StreamPoint,
@@ -248,7 +248,8 @@ impl End {
         assert!(self.node.cost as u64 <= self.config.credit_bytes, "credit bounds what comes");
         assert!(self.closed.is_none() || self.session.closed() == self.closed);
         assert!(self.session.closed().is_none() || !self.session.is_open());
-        assert!(self.session.message_bytes_max() <= FRAME_BYTES_MAX);
+        // The other end says how long a frame it takes.
+        assert!(self.session.message_bytes_max() <= FRAME_BYTES_CAP);
     }
 }
 
