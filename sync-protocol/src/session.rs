@@ -142,6 +142,11 @@ impl<B: Buffer, const LANES: usize> Session<B, LANES> {
         self.machine.pings.round_trip
     }
 
+    /// When something was last heard; none if not everything may be said.
+    pub fn heard_at(&self) -> Option<Instant> {
+        self.is_open().then_some(self.machine.silence.since)
+    }
+
     /// The longest message that [`Session::send_lane`] may ever take in this session, in bytes. It
     /// changes once, when the other end's hello is heard.
     pub fn message_bytes_max(&self) -> usize {
@@ -251,7 +256,9 @@ impl<B: Buffer, const LANES: usize> Session<B, LANES> {
         if len > self.control_bytes_max() {
             return Err(SendError::TooLong);
         }
-        self.machine.output.queue(message, CONTROL_RESERVE_BYTES)
+        self.machine.output.queue(message, CONTROL_RESERVE_BYTES)?;
+        self.machine.said();
+        Ok(())
     }
 
     /// Writes the frame of a lane message to the front of `out`, for the caller to send on the
@@ -291,6 +298,7 @@ impl<B: Buffer, const LANES: usize> Session<B, LANES> {
             out.split_at_mut_checked(FRAME_PREFIX_BYTES).ok_or(SendError::NoRoom)?;
         start.copy_from_slice(&prefix(len).ok_or(SendError::TooLong)?);
         let head = message.encode_head(rest).map_err(|NoRoom| SendError::NoRoom)?;
+        self.machine.said();
         self.machine.allowance.spend(FRAME_PREFIX_BYTES + len);
         self.machine.output.add_unsent(lane.get(), FRAME_PREFIX_BYTES + len);
         Ok(FRAME_PREFIX_BYTES + head)

@@ -10,8 +10,8 @@ use landfall::transport::Carrier;
 use landfall_tests::internet::{HUB, SHIP, Scene, Way};
 use landfall_tests::rng::Rng;
 
-/// A peer that says nothing is given up after 30 s, and looked at now and then.
-const NOTICED: Duration = Duration::from_secs(31);
+/// A peer that says nothing is given up after 45 s at most, by who was dialed after 55 s.
+const NOTICED: Duration = Duration::from_secs(56);
 /// The longest that a node waits before it dials again, and what a dial may take.
 const BACK: Duration = Duration::from_secs(75);
 
@@ -346,11 +346,29 @@ fn an_idle_day_costs_little_also_where_the_port_is_forgotten_every_hour() {
             scene.forget_ports();
         }
         let bytes = scene.fates_up().bytes + scene.fates_down().bytes;
-        assert!(bytes < 4_000_000, "{bytes} bytes a day");
+        println!("{bytes} bytes in an idle day");
+        assert!(bytes < 1_000_000, "{bytes} bytes in an idle day");
         scene.append("ais", 10, 100).await;
         scene.synced_within(seconds(1)).await;
         scene.expect_all_once();
         assert_eq!(scene.connections(), 1, "{}", scene.describe());
+    });
+}
+
+#[test]
+fn a_metered_link_is_visited_every_four_hours_and_when_there_is_something_to_send() {
+    simulate(async |mut scene| {
+        scene.meter(seconds(4 * 3_600));
+        scene.connect().await;
+        scene.run(seconds(86_400)).await;
+        let bytes = scene.fates_up().bytes + scene.fates_down().bytes;
+        println!("{bytes} bytes in a day of visits");
+        assert!(bytes < 100_000, "{bytes} bytes in a day of visits");
+        assert!(scene.connections() >= 6, "{}", scene.describe());
+        scene.append("ais", 10, 100).await;
+        scene.synced_within(seconds(2)).await;
+        scene.lost_within(SHIP, seconds(6)).await;
+        scene.expect_all_once();
     });
 }
 

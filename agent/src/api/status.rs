@@ -84,6 +84,8 @@ pub enum LinkState {
     Synced,
     /// Down until the next attempt.
     Waiting,
+    /// Hung up, since everything is durable at the root and the link is metered.
+    Resting,
     /// The hub does not let this node in; it is tried again, but a person must act.
     Refused,
 }

@@ -118,6 +118,7 @@ fn link_text(link: &LinkStatus, now_ms: i64) -> String {
         LinkState::CatchingUp => "up, catching up",
         LinkState::Synced => "up, all is durable at the root",
         LinkState::Waiting => "down",
+        LinkState::Resting => "resting, all is durable at the root",
         LinkState::Refused => "refused",
     };
     let mut text = format!("link: {state}");

@@ -71,6 +71,13 @@ section! {
     low "a dead link costs radio time and bytes.";
     high "a link that comes back is noticed late.";
 
+    /// For metered links: hang up 5 s after everything is durable at the root, and dial again when
+    /// there is something to send, or after so long (or up to a quarter less). `none`: stay
+    /// connected.
+    visit_every: Option<Duration> = "none", Allowed::Duration("1m", "30d");
+    low "each visit costs some 11 KB: `4h` stays below 100 KB a day, `1m` costs 16 MB.";
+    high "revocation, and whatever the hub has for this node, is learned that much later.";
+
     /// How long QUIC may take to answer before TLS on TCP is tried beside it.
     tcp_fallback_delay: Duration = "3s", Allowed::Duration("100ms", "5m");
     low "slow links fall back to TCP without need.";
@@ -237,8 +244,8 @@ section! {
     low "nodes behind bad links never get in.";
     high "strangers hold places longer.";
 
-    /// How long a connection may be silent before it counts as lost. Below 20 s, set the same at
-    /// the nodes that dial: they say something every third of their own, or every 15 s.
+    /// How long a connection may be silent before it counts as lost. Below 40 s, set the same at
+    /// the nodes that dial: they say something every third of their own, or every 25 s.
     idle_timeout: Duration = "90s", Allowed::Duration("5s", "1h");
     low "idle nodes must send more keep-alives, or are cut off between two of them.";
     high "a node that vanished is seen as connected for longer.";

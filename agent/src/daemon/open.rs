@@ -244,6 +244,7 @@ fn settings(site: &str, config: &Config, lanes: &[String]) -> Settings {
         keep_acked_ms: millis(config.storage.keep_acked),
         retention_ms: config.storage.retention.map(millis),
         rate_bytes_max: config.upstream.rate_bytes_max.map(|rate| rate.0),
+        visit_every: config.upstream.visit_every.map(millis).map(Duration::from_millis),
         backoff: BackoffConfig { most: Duration::from_millis(most), ..BackoffConfig::STANDARD },
         ..Settings::standard(site)
     }

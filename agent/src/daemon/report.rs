@@ -79,6 +79,7 @@ impl Machine {
             Phase::Dialing | Phase::Greeting => LinkState::Connecting,
             Phase::Waiting if state.refused => LinkState::Refused,
             Phase::Waiting => LinkState::Waiting,
+            Phase::Resting { .. } => LinkState::Resting,
         };
         Some(LinkStatus {
             state: state_now,

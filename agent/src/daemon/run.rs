@@ -169,12 +169,12 @@ async fn forward(
 }
 
 /// Silence after which a listener may cut off a node that dials with its usual settings.
-const IDLE_TIMEOUT_USUAL: Duration = Duration::from_secs(20);
+const IDLE_TIMEOUT_USUAL: Duration = Duration::from_secs(40);
 
 fn warn_of_timeouts(config: &Config) {
     if config.node.listen.is_some() && config.hub.idle_timeout < IDLE_TIMEOUT_USUAL {
         tracing::warn!(
-            "hub.idle_timeout is below 20 s: nodes that dial are cut off when they are idle, \
+            "hub.idle_timeout is below 40 s: nodes that dial are cut off when they are idle, \
              unless they have the same setting"
         );
     }
@@ -196,6 +196,7 @@ fn transport_settings(config: &Config) -> Settings {
         // Two of three may be lost on the way.
         keep_alive: base.keep_alive.min(config.hub.idle_timeout / 3),
         priorities: Settings::control_then(&priorities),
+        datagram_search: config.upstream.visit_every.is_none(),
         ..base
     }
 }

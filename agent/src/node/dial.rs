@@ -32,6 +32,11 @@ pub enum Phase {
     Greeting,
     /// It is up.
     Up,
+    /// The link is metered and nothing is left to be said: it dials when there is, or then.
+    Resting {
+        /// The next visit if nothing is appended until then.
+        until: Instant,
+    },
 }
 
 #[derive(Debug)]
@@ -97,6 +102,14 @@ impl<M: Media, G: Gate> Core<M, G> {
         let random = self.random();
         if let Some(dialer) = &mut self.dialer {
             dialer.fail(why, random, wait, now.instant);
+        }
+    }
+
+    /// Dials without a wait, after a rest.
+    pub(crate) fn wake(&mut self, now: Now) {
+        if let Some(dialer) = &mut self.dialer {
+            dialer.backoff = Backoff::new(self.settings.backoff, now.instant);
+            dialer.turn(Phase::Waiting, "the rest is over", now.instant);
         }
     }
 

@@ -269,7 +269,8 @@ impl<M: Media, G: Gate> Core<M, G> {
 
     pub(crate) fn link_ended(&mut self, state: &LinkState, why: &str, now: Now) {
         self.living.remove(&state.id);
-        let up = self.dialer.as_ref().is_some_and(|dialer| dialer.state().phase != Phase::Waiting);
+        let down = |phase| matches!(phase, Phase::Waiting | Phase::Resting { .. });
+        let up = self.dialer.as_ref().is_some_and(|dialer| !down(dialer.state().phase));
         if state.direction == Direction::Up && up {
             self.dial_failed(why, landfall_protocol::time::Duration::ZERO, now);
         }

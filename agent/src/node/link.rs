@@ -133,6 +133,7 @@ impl<M: Media, G: Gate> Node<M, G> {
 
     /// A time that [`Node::poll_timeout`] gave has come.
     pub fn handle_timeout(&mut self, now: Now) {
+        self.visit(now);
         let ids: Vec<_> = self.links.keys().copied().collect();
         for id in ids {
             if let Some(link) = self.links.get_mut(&id) {
@@ -194,7 +195,12 @@ impl<M: Media, G: Gate> Node<M, G> {
         let unproven = self.links.values().filter_map(|link| link.state.proof_due());
         let read = self.core.read_again.map(|at| (at, "reading failed"));
         let pace = self.core.pace.as_ref().and_then(super::pace::Pace::poll_timeout);
-        let all = sessions.chain(dial).chain(unproven).chain(read).chain(pace);
+        let all = sessions
+            .chain(dial)
+            .chain(unproven)
+            .chain(read)
+            .chain(pace)
+            .chain(self.visit_timeout());
         all.min_by_key(|(at, _)| *at)
     }
 

@@ -44,6 +44,7 @@ mod tips;
 mod twins;
 mod unread;
 mod verdict;
+mod visit;
 
 pub use alarm::{Alarm, AlarmKind};
 pub use append::{Append, AppendOutcome, ClientId, Refusal, Ticket};

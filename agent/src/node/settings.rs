@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use landfall_core::name::topic_is_internal;
 use landfall_core::num::Lane;
 use landfall_protocol::backoff::BackoffConfig;
+use landfall_protocol::time::Duration;
 
 /// What a node is told about itself.
 #[derive(Clone, Debug)]
@@ -34,6 +35,9 @@ pub struct Settings {
     pub retention_ms: Option<u64>,
     /// When to dial again.
     pub backoff: BackoffConfig,
+    /// On a metered link: how long it hangs up at most when nothing is left to be said. None: the
+    /// link stays up.
+    pub visit_every: Option<Duration>,
     /// Bytes a second that are sent to the upstream node at most.
     pub rate_bytes_max: Option<u64>,
     /// Bytes that a peer may have under way to this node.
@@ -125,6 +129,7 @@ impl Settings {
             keep_acked_ms: 24 * 60 * 60 * 1_000,
             retention_ms: None,
             backoff: BackoffConfig::STANDARD,
+            visit_every: None,
             rate_bytes_max: None,
             credit_bytes: 2 * 1024 * 1024,
             lane_bytes: 512 * 1024,

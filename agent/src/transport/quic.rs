@@ -99,6 +99,9 @@ fn transport_config(settings: &Settings) -> io::Result<TransportConfig> {
         .receive_window(window)
         .send_window(u64::from(settings.send_window))
         .enable_segmentation_offload(settings.segmentation_offload);
+    if !settings.datagram_search {
+        config.mtu_discovery_config(None);
+    }
     if let Some(rtt) = settings.initial_rtt {
         config.initial_rtt(rtt);
     }

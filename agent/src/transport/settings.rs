@@ -42,6 +42,9 @@ pub struct Settings {
     pub priorities: Vec<i32>,
     /// Hand the kernel many packets at once. Fast, but some network drivers claim it and fail.
     pub segmentation_offload: bool,
+    /// Look for the longest datagrams that the way takes: some 6 KB for each connection, which
+    /// short visits over a metered link do not earn back.
+    pub datagram_search: bool,
     /// Round-trip time assumed before the first measurement; `None` is 333 ms.
     pub initial_rtt: Option<Duration>,
     /// Congestion window at the start, in bytes; `None` is ten packets.
@@ -61,14 +64,15 @@ impl Settings {
             connections_max: 64,
             handshake_timeout: Duration::from_secs(10),
             tcp_after: Duration::from_secs(3),
-            idle_timeout: Duration::from_secs(30),
-            keep_alive: Duration::from_secs(15),
+            idle_timeout: Duration::from_secs(90),
+            keep_alive: Duration::from_secs(30),
             stream_window: 1 << 20,
             send_window: 2 << 20,
             receive_budget: 256 << 10,
             queue_max: 1 << 20,
             priorities: Self::control_then(&[0, 10]),
             segmentation_offload: false,
+            datagram_search: true,
             initial_rtt: None,
             initial_window: None,
             udp_buffer: 512 << 10,

@@ -28,11 +28,15 @@ pub struct Config {
     pub lane_bytes_max: usize,
     /// Bytes of control messages that wait to be sent, at least 1,280.
     pub control_bytes_max: usize,
-    /// A ping is sent when nothing has been heard for so long; 10 s.
+    /// A ping is sent when something was said, and nothing has been heard for so long; 10 s. Too
+    /// high leaves what a bad way swallowed under way for longer.
     pub ping_after: Duration,
-    /// The other end is given up when nothing has been heard for so long; 30 s, and more than
-    /// `ping_after`.
-    pub silent_after: Duration,
+    /// A dialer that has said nothing either pings after so long, a listener `ping_after` later;
+    /// 25 s, and at least `ping_after`. Too high loses the mapping of a NAT; too low costs bytes
+    /// on idle links.
+    pub ping_idle_after: Duration,
+    /// The other end is given up when a ping has been followed by nothing for so long; 20 s.
+    pub pong_within: Duration,
     /// The other end is given up when the session is not open after so long; 20 s.
     pub handshake_within: Duration,
     /// A probe counts as unanswered after so long; 5 s.
@@ -51,8 +55,8 @@ pub enum ConfigError {
     LaneBytes,
     /// `control_bytes_max` is too small for a hello and what is kept free.
     ControlBytes,
-    /// `silent_after` is not longer than `ping_after`.
-    Silence,
+    /// `ping_idle_after` is shorter than `ping_after`.
+    Pings,
     /// The buffers or lanes that the session's type gives are too few.
     Memory,
 }
@@ -68,7 +72,9 @@ impl Config {
             lane_bytes_max: 2 * (frame_bytes_max + FRAME_PREFIX_BYTES),
             control_bytes_max: CONTROL_RESERVE_BYTES + FRAME_PREFIX_BYTES + frame_bytes_max,
             ping_after: Duration::from_secs(10),
-            silent_after: Duration::from_secs(30),
+            // Most NATs keep a mapping for 30 s, and a day of such pings stays below a megabyte.
+            ping_idle_after: Duration::from_secs(25),
+            pong_within: Duration::from_secs(20),
             handshake_within: Duration::from_secs(20),
             probe_within: Duration::from_secs(5),
         }
@@ -91,8 +97,8 @@ impl Config {
             ConfigError::LaneBytes
         } else if self.control_bytes_max < CONTROL_BYTES_MIN {
             ConfigError::ControlBytes
-        } else if self.silent_after <= self.ping_after {
-            ConfigError::Silence
+        } else if self.ping_idle_after < self.ping_after {
+            ConfigError::Pings
         } else {
             return Ok(());
         };
@@ -119,7 +125,7 @@ impl fmt::Display for ConfigError {
             Self::ControlBytes => {
                 write!(f, "control_bytes_max must be at least {CONTROL_BYTES_MIN}")
             }
-            Self::Silence => f.write_str("silent_after must be longer than ping_after"),
+            Self::Pings => f.write_str("ping_idle_after must be at least ping_after"),
             Self::Memory => f.write_str("the session's buffers cannot hold what its settings say"),
         }
     }

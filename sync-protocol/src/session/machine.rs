@@ -27,6 +27,7 @@ pub(super) struct Machine<B, const LANES: usize> {
     pub(super) events: Events,
     pub(super) lanes: OwnLanes,
     pub(super) pings: Pings,
+    pub(super) silence: Silence,
     /// The probe that was sent and not answered.
     pub(super) probe: Option<u64>,
 }
@@ -36,6 +37,15 @@ pub(super) struct Machine<B, const LANES: usize> {
 pub(super) struct OwnLanes {
     pub(super) count: usize,
     pub(super) most_urgent: usize,
+}
+
+/// What is known of a silence of the other end.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Silence {
+    pub(super) since: Instant,
+    /// Something was said since, other than pings and their answers, so more than silence is due.
+    said: bool,
+    pinged: bool,
 }
 
 /// How pings fare.
@@ -61,6 +71,7 @@ impl<B: Buffer, const LANES: usize> Machine<B, LANES> {
             events: Events::default(),
             lanes,
             pings: Pings::default(),
+            silence: Silence::default(),
             probe: None,
         }
     }
@@ -167,25 +178,49 @@ impl<B: Buffer, const LANES: usize> Machine<B, LANES> {
     /// Something was heard.
     pub(super) fn heard(&mut self, now: Instant) {
         if matches!(self.state, State::Open(_)) {
+            self.silence = Silence { since: now, said: false, pinged: false };
             self.timers.set(Timer::Ping, now.plus(self.config.ping_after));
-            self.timers.set(Timer::Silence, now.plus(self.config.silent_after));
+            self.timers.clear(Timer::Silence);
         }
+    }
+
+    /// Something is said that the other end may well answer.
+    pub(super) fn said(&mut self) {
+        self.silence.said = true;
     }
 
     pub(super) fn on_timer(&mut self, timer: Timer, now: Instant) {
         match timer {
             Timer::Handshake => self.close(Closed::NotOpened),
             Timer::Silence => self.close(Closed::PeerSilent),
-            Timer::Ping => {
-                self.pings.count += 1;
-                self.pings.sent = Some(now);
-                self.output.soon.ping = Some(self.pings.count);
-                self.timers.set(Timer::Ping, now.plus(self.config.ping_after));
-            }
+            Timer::Ping => self.on_silence(now),
             Timer::Probe => {
                 self.probe = None;
                 self.events.push(Event::ProbeSilent);
             }
+        }
+    }
+
+    /// Nothing was heard for a while. Where nothing is due either, the dialer's ping tells both
+    /// ends of each other, and the listener waits for it.
+    fn on_silence(&mut self, now: Instant) {
+        let later = match self.role {
+            Role::Dialer => Duration::ZERO,
+            Role::Listener => self.config.ping_after,
+        };
+        let idle = self.silence.since.plus(self.config.ping_idle_after).plus(later);
+        let next = now.plus(self.config.ping_after);
+        if now < idle && !self.silence.said {
+            self.timers.set(Timer::Ping, next.min(idle));
+            return;
+        }
+        self.pings.count += 1;
+        self.pings.sent = Some(now);
+        self.output.soon.ping = Some(self.pings.count);
+        self.timers.set(Timer::Ping, next);
+        if !self.silence.pinged {
+            self.silence.pinged = true;
+            self.timers.set(Timer::Silence, now.plus(self.config.pong_within));
         }
     }
 

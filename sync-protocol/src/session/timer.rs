@@ -8,7 +8,7 @@ pub(super) enum Timer {
     Handshake,
     /// Nothing was heard for a while: set anew whenever something is.
     Ping,
-    /// Nothing was heard for too long: set anew whenever something is.
+    /// Nothing followed a ping: set when one is sent, cleared when something is heard.
     Silence,
     /// A probe was not answered: set by the command, cleared by the answer.
     Probe,
@@ -26,7 +26,7 @@ impl Timer {
         match self {
             Self::Handshake => "the handshake must be over",
             Self::Ping => "nothing heard: ping",
-            Self::Silence => "nothing heard: give up",
+            Self::Silence => "nothing follows the ping: give up",
             Self::Probe => "the probe must be answered",
         }
     }

@@ -63,6 +63,7 @@ impl Scene {
             listen: Some(HUB_ADDRESS),
             upstream: None,
             transport: usual(Settings::hub()),
+            visit_every: None,
         };
         let ship = Plan {
             site: SHIP,
@@ -71,6 +72,7 @@ impl Scene {
             listen: None,
             upstream: Some((HUB_ADDRESS, public)),
             transport: usual(Settings::device()),
+            visit_every: None,
         };
         let disks = [&hub, &ship].map(|_| Plan::disk(&mut rng));
         let mut scene = Self {
@@ -130,6 +132,15 @@ impl Scene {
     /// Gives the ship new ports at the address that it has.
     pub fn forget_ports(&mut self) {
         self.move_ship(SHIP_ADDRESS);
+    }
+
+    /// Starts the ship again on a metered link.
+    pub fn meter(&mut self, visit_every: Duration) {
+        let every = landfall_protocol::time::Duration::from_millis(visit_every.as_millis() as u64);
+        let ship = self.plans.get_mut(SHIP).expect("it has a plan");
+        ship.visit_every = Some(every);
+        ship.transport.datagram_search = false;
+        self.restart(SHIP);
     }
 
     /// Stops the process of a node in the middle of whatever it does.

@@ -62,6 +62,8 @@ pub(super) struct Plan {
     /// Whom it dials.
     pub(super) upstream: Option<(SocketAddr, PublicKey)>,
     pub(super) transport: transport::Settings,
+    /// How often it visits, if its link is metered.
+    pub(super) visit_every: Option<Duration>,
 }
 
 /// Slots of the lanes `normal` and `urgent`, and of the node's own.
@@ -104,8 +106,11 @@ impl Plan {
         let parts = Parts::<Heap>::new(count, STREAMS_MAX, config.commit_max as usize);
         let fresh = journal::fresh(rng);
         let (opened, _) = Journal::open(disk.clone(), config, parts, fresh).expect("it opens");
-        let settings =
-            Settings { upstream: self.upstream.is_some(), ..Settings::standard(self.site) };
+        let settings = Settings {
+            upstream: self.upstream.is_some(),
+            visit_every: self.visit_every,
+            ..Settings::standard(self.site)
+        };
         let node = Node::new(opened, settings, OpenGate, fresh.boot, rng.u64(), now);
         let card = Card::new(internet, self.host);
         let (sender, events) = mpsc::channel(EVENTS_MAX);
