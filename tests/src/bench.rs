@@ -6,11 +6,13 @@
 //! - [`backlog`]: real positions, shifted in time and id per lap, and a ship's folder full of them.
 //! - [`limits`]: what the disk and bare QUIC reach.
 //! - [`catchup`], [`appends`], [`memory`], [`opening`], [`urgent`], [`wire`]: a benchmark each.
+//! - [`jetstream`]: the same backlog through a NATS JetStream leaf node, if it is installed.
 //! - [`report`]: rows, for people and as JSON.
 
 pub mod appends;
 pub mod backlog;
 pub mod catchup;
+pub mod jetstream;
 pub mod limits;
 pub mod memory;
 pub mod opening;
@@ -41,8 +43,8 @@ pub struct Options {
 }
 
 /// The benchmarks, in the order in which they run.
-pub const NAMES: [&str; 8] =
-    ["bulk", "trickle", "append", "wire", "urgent", "memory", "opening", "size"];
+pub const NAMES: [&str; 9] =
+    ["bulk", "trickle", "jetstream", "append", "wire", "urgent", "memory", "opening", "size"];
 
 /// Runs one benchmark.
 ///
@@ -54,6 +56,7 @@ pub async fn run(name: &str, options: &Options, report: &mut Report) -> io::Resu
     match name {
         "append" => appends::run(options, report).await,
         "bulk" => catchup::bulk(options, report).await,
+        "jetstream" => jetstream::run(options, report).await,
         "trickle" => catchup::trickle(options, report).await,
         "wire" => wire::run(options, report).await,
         "urgent" => urgent::run(options, report).await,

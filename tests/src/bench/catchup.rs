@@ -79,7 +79,7 @@ pub async fn trickle(options: &Options, report: &mut Report) -> io::Result<()> {
 
 /// Runs the ship until all is durable at the hub, as the hub says. Returns the seconds. The folders
 /// are gone afterwards.
-async fn catch_up(mut pair: Pair, backlog: &Backlog) -> io::Result<f64> {
+pub(super) async fn catch_up(mut pair: Pair, backlog: &Backlog) -> io::Result<f64> {
     let started = clock::monotonic();
     let mut ship = pair.ship.run(&["--until-synced"])?;
     let all = |status: Status| {

@@ -14,6 +14,7 @@ const USAGE: &str = "\
 usage: landfall-bench [NAME...] [--dir D] [--divide N] [--device-program P] [--json FILE]
 
   catchup   a ship's backlog to the hub: --bulk, --trickle (one-record commits), or both
+  jetstream the bulk backlog again, beside the mirror of a NATS leaf node (needs nats-server)
   append    durable appends through the library and the API, and how long one takes
   wire      bytes on the wire against the JSON
   urgent    an urgent record beside a backlog on a slow link
