@@ -57,6 +57,20 @@ fn a_second_and_a_half_may_pass_each_way() {
 }
 
 #[test]
+fn a_record_is_at_the_hub_one_and_a_half_round_trips_after_the_dial() {
+    for ms in [5, 40, 300] {
+        simulate(async |mut scene| {
+            scene.both_ways(Way { delay: millis(ms), ..Way::GOOD });
+            scene.append("ais", 1, 100).await;
+            // Half a round trip more until the ship knows.
+            let took = scene.synced_within(4 * millis(ms) + millis(100)).await;
+            println!("known durable {took:?} after the dial, {ms} ms each way");
+            scene.expect_all_once();
+        });
+    }
+}
+
+#[test]
 fn datagrams_may_overtake_each_other() {
     for (ms, span, sent) in [(2, 4, 135), (20, 30, 130), (200, 120, 150)] {
         simulate(async |mut scene| {
