@@ -273,13 +273,13 @@ impl<M: Media, G: Gate> Node<M, G> {
     /// The upstream node wants records again that came from below and are not here any more:
     /// whoever may send them is asked.
     pub(crate) fn pass_wanted(&mut self, ix: StreamIx, at: Point, to: Point) {
-        let text = format!(
-            "the upstream node lacks offsets {} to {} of it, which were passed on and forgotten \
-             here. Whoever is connected from below is asked for them; until they come, the stream \
-             waits.",
-            at.next, to.next
-        );
         if at.next < to.next {
+            let text = format!(
+                "the upstream node lacks offsets {} to {} of it, which were passed on and \
+                 forgotten here. Whoever is connected from below is asked for them; until they \
+                 come, the stream waits.",
+                at.next, to.next
+            );
             self.core.alarm(AlarmKind::Stalled, self.core.stream_name(ix), text);
         }
         self.core.wants.insert(ix, (at, to));
