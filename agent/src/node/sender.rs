@@ -321,9 +321,6 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
         if !self.core.topics.goes_up(topic) || self.sender.held_back.contains(&ix) {
             return false;
         }
-        if let Some(floor) = self.sender.lowered.get(&ix) {
-            return end.next > *floor;
-        }
         let promised = |branch: Branch| match self.sender.from_hop {
             true => branch.hop,
             false => branch.root,
@@ -332,7 +329,10 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
         let branch = self.core.branch_at(ix, end).and_then(|at| frontier.branch(ix, at));
         // What is known for all branches is known for the one that the batch is of.
         let all = frontier.branches(ix).map(|(_, branch)| promised(branch)).min();
-        end.next > branch.map(promised).or(all).unwrap_or_default()
+        let promised = branch.map(promised).or(all).unwrap_or_default();
+        // From where it is wanted again says nothing of a branch that has not come there.
+        let lowered = self.sender.lowered.get(&ix).copied();
+        end.next > lowered.map_or(promised, |from| from.min(promised))
     }
 
     /// Whether a batch does not go on from what was sent of its stream.
