@@ -266,8 +266,10 @@ impl World {
         if self.is_up(name) {
             let held = self.held(name);
             let other = self.node(name).journal().log() != log;
-            if other && self.host(name).upstream.is_none() {
-                // It is another root now, and nobody tells it of what the one before had.
+            let roots = self.hosts.values().filter(|host| host.upstream.is_none()).count();
+            if self.host(name).upstream.is_none() && (other || roots > 1) {
+                // It is another root now, and nobody tells it of what the one before had; or who
+                // has that may dial a root that never promised it.
                 self.truth.note_gone(name, &before, &held);
             }
             // What only this medium had is lost, and nobody can know of it.
