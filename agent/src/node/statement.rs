@@ -9,7 +9,7 @@ use landfall_core::num::{Lane, LogId};
 use landfall_protocol::message::{Begin, Gap, RefusedCode};
 use landfall_protocol::session::Fault;
 
-use super::feed::Feed;
+use super::feed::{Feed, Want};
 use super::link::{LinkState, Say};
 use super::lookup::Held;
 use super::{AlarmKind, Core, Gate};
@@ -42,7 +42,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         if held == Held::Yes {
             // What is missing elsewhere is here, and what comes behind it goes on from there.
             let branch = self.branch_at(ix, end);
-            state.feeds.insert(ix, Feed::Level(branch));
+            state.feeds.entry(ix).or_default().goes_on(branch, end, end);
             state.proven.insert((ix, branch), end);
             return Ok(());
         }
@@ -55,18 +55,16 @@ impl<M: Media, G: Gate> Core<M, G> {
             return Ok(());
         };
         if branch.tip.next < gap.from {
-            state.feeds.insert(ix, Feed::Asked(branch.tip.next));
+            state.feeds.entry(ix).or_default().want(Want::Behind(branch.tip));
             state.says.push_back(Say::NeedFrom(ix, branch.tip));
             return Ok(());
         }
         if branch.tip.next >= gap.to {
             // What is said to be missing is here, or something else in its place. If it was
             // wanted to see where histories part, it can't be seen.
-            let asked = state.feeds.get(&ix).is_some_and(
-                |feed| matches!(feed, Feed::Asked(from) if (gap.from..gap.to).contains(from)),
-            );
-            if asked || held == Held::No {
-                state.feeds.insert(ix, Feed::Parted(end));
+            let feed = state.feeds.entry(ix).or_default();
+            if feed.is_asked_from(gap.from..gap.to) || held == Held::No {
+                feed.want(Want::Parted(end));
             }
             return Ok(());
         }
@@ -96,8 +94,8 @@ impl<M: Media, G: Gate> Core<M, G> {
         gap: &Gap<'_>,
     ) -> Option<(BranchIx, Branch)> {
         let frontier = self.journal.frontier();
-        if let Some(Feed::Level(Some(at))) = state.feeds.get(&ix) {
-            return frontier.branch(ix, *at).map(|branch| (*at, branch));
+        if let Some(at) = state.feeds.get(&ix).and_then(Feed::branch) {
+            return frontier.branch(ix, at).map(|branch| (at, branch));
         }
         let here = |(_, branch): &(BranchIx, Branch)| branch.tip.next <= gap.to;
         let below = frontier.branches(ix).filter(here).max_by_key(|(_, branch)| branch.tip.next);
@@ -140,8 +138,8 @@ impl<M: Media, G: Gate> Core<M, G> {
             );
             self.alarm(AlarmKind::Gap, self.stream_name(ix), text);
             self.gaps.add(ix, branch.tip.next, gap.to);
-            state.feeds.insert(ix, Feed::Level(Some(at)));
             let point = Point { epoch: gap.epoch, next: gap.to, hash: gap.after };
+            state.feeds.entry(ix).or_default().goes_on(Some(at), point, point);
             state.proven.insert((ix, Some(at)), point);
         }
         Ok(())
@@ -170,7 +168,7 @@ impl<M: Media, G: Gate> Core<M, G> {
             return self.begin_stream(state, lane, ix, point, Some(durable_at));
         }
         // What is before it should be had, or be stated to be missing.
-        state.feeds.insert(ix, Feed::Asked(Point::START.next));
+        state.feeds.entry(ix).or_default().want(Want::Behind(Point::START));
         state.says.push_back(Say::NeedFrom(ix, Point::START));
         Ok(())
     }

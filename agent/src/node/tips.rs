@@ -8,7 +8,7 @@ use landfall_core::num::{Epoch, Offset};
 use landfall_protocol::limits::STREAMS_MAX;
 use landfall_protocol::message::{Diverged, DivergedKind, Promise, Tip, Tips};
 
-use super::feed::Feed;
+use super::feed::{Feed, Want};
 use super::giveback::Giveback;
 use super::link::{LinkState, Say};
 use super::lookup::Held;
@@ -70,7 +70,7 @@ impl<M: Media, G: Gate> Core<M, G> {
             // It has more than this node. If it holds that to be durable, it must be asked for it.
             let comes = self.comes_by_itself(state);
             if let (Entry::Vacant(feed), false) = (state.feeds.entry(ix), comes) {
-                feed.insert(Feed::Asked(highest.next));
+                feed.insert(Feed::default()).want(Want::Behind(highest));
                 state.says.push_back(Say::NeedFrom(ix, highest));
                 if state.lacking {
                     // It may have forgotten what it says to be durable here.
@@ -94,7 +94,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         if state.lacking && held != Held::Yes {
             // A branch that was lost here.
             let want = self.deeper(ix, point.next);
-            state.feeds.insert(ix, Feed::Asked(want.next));
+            state.feeds.entry(ix).or_default().want(Want::Behind(want));
             state.says.push_back(Say::NeedFrom(ix, want));
         } else if stream.origin == site && !state.feeds.contains_key(&ix) {
             self.check_tail(state, ix, point, held);
