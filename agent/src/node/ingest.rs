@@ -304,7 +304,7 @@ impl<M: Media, G: Gate> Core<M, G> {
             Verdict::Repair => {
                 // It is told when the root has it; what is here goes when it has been sent on.
                 if let Some(branch) = self.branch_at(item.ix, end) {
-                    state.told.entry((item.ix, branch)).or_insert(end);
+                    state.told.entry((item.ix, Some(branch))).or_insert(end);
                 }
                 return self.repaired(item.ix, end);
             }
@@ -313,13 +313,30 @@ impl<M: Media, G: Gate> Core<M, G> {
                 state.unproven = Some(self.arrived_at.instant);
                 return;
             }
-            _ => self.branch_at(item.ix, end),
+            _ => self.branch_of(item.ix, base.next, end),
         };
         state.feeds.entry(item.ix).or_default().goes_on(branch, base, end);
         let proven = state.proven.entry((item.ix, branch)).or_insert(end);
         if proven.next <= end.next {
             *proven = end;
         }
+    }
+
+    /// The branch that stored records between an offset and a point belong to, if it can be told.
+    /// What came late for a gap ends where the gap does.
+    pub(crate) fn branch_of(&self, ix: StreamIx, base: Offset, end: Point) -> Option<BranchIx> {
+        let frontier = self.journal.frontier();
+        let at = self.branch_at(ix, end);
+        let forked = at.and_then(|at| frontier.branch(ix, at));
+        if forked.is_some_and(|branch| branch.kind == BranchKind::Fork) {
+            return at;
+        }
+        let mut branches = frontier.branches(ix);
+        let late = branches.find(|(_, branch)| {
+            let spans = branch.from <= base && end.next <= branch.tip.next;
+            spans && branch.kind == BranchKind::Late
+        });
+        late.map(|(late, _)| late).or(at)
     }
 
     /// The branch that a point which is known to be here belongs to, if it can be told.

@@ -12,6 +12,7 @@ use landfall_protocol::session::Fault;
 use super::feed::{Feed, Want};
 use super::link::{LinkState, Say};
 use super::lookup::Held;
+use super::promise::STATED;
 use super::{AlarmKind, Core, Gate};
 
 impl<M: Media, G: Gate> Core<M, G> {
@@ -43,7 +44,7 @@ impl<M: Media, G: Gate> Core<M, G> {
             // What is missing elsewhere is here, and what comes behind it goes on from there.
             let branch = self.branch_at(ix, end);
             state.feeds.entry(ix).or_default().goes_on(branch, end, end);
-            state.proven.insert((ix, branch), end);
+            self.prove_stated(state, (ix, branch), end);
             return Ok(());
         }
         let Some((at, branch)) = self.gap_branch(state, ix, gap) else {
@@ -94,10 +95,15 @@ impl<M: Media, G: Gate> Core<M, G> {
         gap: &Gap<'_>,
     ) -> Option<(BranchIx, Branch)> {
         let frontier = self.journal.frontier();
-        if let Some(at) = state.feeds.get(&ix).and_then(Feed::branch) {
-            return frontier.branch(ix, at).map(|branch| (at, branch));
+        let fed = state.feeds.get(&ix).and_then(Feed::branch);
+        let fed = fed.and_then(|at| Some((at, frontier.branch(ix, at)?)));
+        if let Some(fed) = fed.filter(|(_, branch)| branch.kind != BranchKind::Late) {
+            return Some(fed);
         }
-        let here = |(_, branch): &(BranchIx, Branch)| branch.tip.next <= gap.to;
+        // What came late is only what came: it has no gaps.
+        let here = |(_, branch): &(BranchIx, Branch)| {
+            branch.kind != BranchKind::Late && branch.tip.next <= gap.to
+        };
         let below = frontier.branches(ix).filter(here).max_by_key(|(_, branch)| branch.tip.next);
         below.or_else(|| frontier.branches(ix).next())
     }
@@ -140,9 +146,24 @@ impl<M: Media, G: Gate> Core<M, G> {
             self.gaps.add(ix, branch.tip.next, gap.to);
             let point = Point { epoch: gap.epoch, next: gap.to, hash: gap.after };
             state.feeds.entry(ix).or_default().goes_on(Some(at), point, point);
-            state.proven.insert((ix, Some(at)), point);
+            self.prove_stated(state, (ix, Some(at)), point);
         }
         Ok(())
+    }
+
+    /// The peer is told how far a statement has brought a branch.
+    fn prove_stated(
+        &self,
+        state: &mut LinkState,
+        branch: (StreamIx, Option<BranchIx>),
+        at: Point,
+    ) {
+        // Without a hash, only the epoch tells of which branch it is.
+        let at = if at.hash.is_some() { Point { epoch: STATED, ..at } } else { at };
+        let proven = state.proven.entry(branch).or_insert(at);
+        if proven.next < at.next {
+            *proven = at;
+        }
     }
 
     /// A stream that may be new here begins in its middle.

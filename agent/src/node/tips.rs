@@ -13,6 +13,7 @@ use super::giveback::Giveback;
 use super::link::{LinkState, Say};
 use super::lookup::Held;
 use super::note::Note;
+use super::promise::STATED;
 use super::twins::{Doubt, Writer};
 use super::{AlarmKind, Core, Direction, Gate};
 
@@ -84,12 +85,18 @@ impl<M: Media, G: Gate> Core<M, G> {
         let level = branches
             .find(|(_, branch)| branch.tip.next == point.next && branch.tip.hash == Some(hash));
         drop(branches);
+        let gaps = frontier.branches(ix).any(|(_, branch)| branch.gaps);
+        // What is compared with must be readable.
+        if gaps || level.is_none() {
+            self.commit_staged();
+        }
+        // Whoever has records there is not told that they are here if a gap ends there.
+        let known = !gaps || self.has_record(ix, point.next, hash)?;
+        let told = if known { point } else { Point { epoch: STATED, ..point } };
         if let Some((at, _)) = level {
-            state.proven.insert((ix, Some(at)), point);
+            state.proven.insert((ix, Some(at)), told);
             return Ok(());
         }
-        // What is compared with must be readable.
-        self.commit_staged();
         let held = self.holds(ix, point.next, hash)?;
         if state.lacking && held != Held::Yes {
             // A branch that was lost here.
@@ -101,7 +108,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         }
         if held == Held::Yes {
             let branch = self.branch_at(ix, point);
-            state.proven.entry((ix, branch)).or_insert(point);
+            state.proven.entry((ix, branch)).or_insert(told);
         }
         Ok(())
     }
