@@ -131,6 +131,11 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
     pub(super) fn relay_branch(&mut self, body: &[u8]) -> Turn {
         let Ok(begun) = BranchBody::decode(body) else { return Turn::On };
         let Some(ix) = self.core.journal.frontier().find(begun.stream) else { return Turn::On };
+        if self.sender.sent.contains_key(&ix) {
+            // It is known above, and wanted from somewhere before: what is missing there comes
+            // from below, or is stated.
+            return Turn::On;
+        }
         if begun.durable_at.is_none() || !self.is_wanted(ix, begun.stream.topic, begun.at.next, begun.at) {
             return Turn::On;
         }
