@@ -172,9 +172,12 @@ impl<M: Media, G: Gate> Core<M, G> {
         };
         let Some(sender) = &mut state.sender else { return };
         sender.let_go(ix);
-        sender.lowered.insert(ix, want.next);
+        // Of another branch, more may have been wanted before.
+        for from in [&mut sender.lowered, &mut sender.sent] {
+            let from = from.entry(ix).or_insert(want.next);
+            *from = want.next.min(*from);
+        }
         sender.resumed.retain(|(of, _)| *of != ix);
-        sender.sent.insert(ix, want.next);
         if let Some((lane, cursor)) = place {
             sender.rewind(lane, cursor);
         } else if want.stream.origin == self.settings.site {
