@@ -31,6 +31,8 @@ pub(crate) struct Feed {
     branch: Option<BranchIx>,
     /// It is wanted again from there.
     asked: Option<Offset>,
+    /// What seemed to repeat ours was not ours: up to there, all is looked up at once.
+    doubted: Offset,
     /// Histories that are not known to be ours, by the epoch of what comes of them next.
     strands: BTreeMap<Epoch, Strand>,
 }
@@ -77,6 +79,11 @@ impl Feed {
         strands.any(|strand| matches!(strand, Strand::Behind { at, .. } if at.meets(base, before)))
     }
 
+    /// Whether a batch that seems to repeat ours may be taken to, until something proves it.
+    pub(crate) fn trusts(&self, base: Offset) -> bool {
+        base >= self.doubted
+    }
+
     /// Where the history of a batch parts from ours, if it is known to.
     pub(crate) fn parted(&self, head: &BatchHead<'_>) -> Option<Point> {
         let mut parted = self.strands.iter().filter_map(|(epoch, strand)| match strand {
@@ -103,13 +110,12 @@ impl Feed {
     /// What lies between two points goes on from a branch, or is here.
     pub(crate) fn goes_on(&mut self, branch: Option<BranchIx>, base: Point, end: Point) {
         (self.branch, self.asked) = (branch, None);
-        self.strands.retain(|epoch, strand| {
-            let (at, proved) = match *strand {
-                Strand::Behind { at, .. } => (at, at.next <= end.next),
-                Strand::Parted(at) => (at, at.next < end.next),
-            };
-            let meets = at.next == base.next && at.hash == base.hash;
-            !(meets || *epoch == end.epoch && proved)
+        self.strands.retain(|epoch, strand| match *strand {
+            Strand::Behind { at, .. } => {
+                let before = at.next == base.next && at.hash == base.hash;
+                !(before || *epoch == end.epoch && at.next <= end.next)
+            }
+            Strand::Parted(at) => !(*epoch == end.epoch && at.next < end.next),
         });
     }
 
@@ -195,7 +201,10 @@ impl<M: Media, G: Gate> Core<M, G> {
             feed.give_up(at);
             // Where the records are gone, an equal epoch counts as equal.
             let want = match held {
-                Held::No => self.parted_before(ix, start),
+                Held::No => {
+                    feed.doubted = feed.doubted.max(at.next);
+                    self.parted_before(ix, start)
+                }
                 Held::Gone if !self.is_written_under(ix, at.epoch, start.next) => {
                     Want::Parted(start)
                 }
