@@ -69,6 +69,12 @@ impl<M: Media, G: Gate> Core<M, G> {
         Ok(match verdict {
             Verdict::LookEnd => match self.holds(ix, head.end(), head.after)? {
                 Held::Yes => Verdict::Had,
+                Held::Gone
+                    if !feed.trusts(head.base)
+                        && self.is_written_under(ix, head.epoch, head.base) =>
+                {
+                    Verdict::Unproven
+                }
                 Held::No | Held::Gone => self.part(ix, batch)?,
             },
             Verdict::LookOn => match self.holds(ix, head.end(), head.after)? {
@@ -79,7 +85,8 @@ impl<M: Media, G: Gate> Core<M, G> {
             },
             Verdict::Fork(..) => self.part(ix, batch)?,
             Verdict::Deeper => self.part_unproven(ix, batch)?,
-            Verdict::LookBase => match (self.holds(ix, head.base, head.before)?, feed.parted(head)) {
+            Verdict::LookBase => match (self.holds(ix, head.base, head.before)?, feed.parted(head))
+            {
                 (Held::Yes, _) => self.look_closer(ix, batch, feed, Verdict::LookEnd)?,
                 (_, Some(at)) if head.base > at.next => Verdict::Early(at),
                 (_, Some(_)) => self.part(ix, batch)?,

@@ -216,7 +216,10 @@ impl<M: Media, G: Gate> Core<M, G> {
         let root = if scope == Scope::Root { told.next } else { Offset::ZERO };
         let frontier = self.journal.frontier_mut();
         frontier.promise(ix, at, told.next, root);
-        let ends = |late: &Branch| late.kind == BranchKind::Late && (late.tip.next, late.tip.hash) == (told.next, told.hash);
+        let ends = |late: &Branch| {
+            late.kind == BranchKind::Late
+                && (late.tip.next, late.tip.hash) == (told.next, told.hash)
+        };
         let late = frontier.branches(ix).find(|(_, branch)| ends(branch)).map(|(at, _)| at);
         if let Some(late) = late.filter(|_| told.epoch != STATED) {
             frontier.promise(ix, late, told.next, root);

@@ -152,12 +152,7 @@ impl<M: Media, G: Gate> Core<M, G> {
     }
 
     /// The peer is told how far a statement has brought a branch.
-    fn prove_stated(
-        &self,
-        state: &mut LinkState,
-        branch: (StreamIx, Option<BranchIx>),
-        at: Point,
-    ) {
+    fn prove_stated(&self, state: &mut LinkState, branch: (StreamIx, Option<BranchIx>), at: Point) {
         // Without a hash, only the epoch tells of which branch it is.
         let at = if at.hash.is_some() { Point { epoch: STATED, ..at } } else { at };
         let proven = state.proven.entry(branch).or_insert(at);

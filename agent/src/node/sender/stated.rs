@@ -136,7 +136,9 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
             // from below, or is stated.
             return Turn::On;
         }
-        if begun.durable_at.is_none() || !self.is_wanted(ix, begun.stream.topic, begun.at.next, begun.at) {
+        if begun.durable_at.is_none()
+            || !self.is_wanted(ix, begun.stream.topic, begun.at.next, begun.at)
+        {
             return Turn::On;
         }
         let (epoch, next, hash) = (begun.at.epoch, begun.at.next, begun.at.hash);
