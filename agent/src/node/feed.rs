@@ -62,6 +62,13 @@ impl Want {
     }
 }
 
+impl Strand {
+    fn end(&self) -> Point {
+        let (Self::Behind { at, .. } | Self::Parted(at)) = self;
+        *at
+    }
+}
+
 impl Feed {
     /// The branch that it goes on from, if nothing else of it is in doubt.
     pub(crate) fn branch(&self) -> Option<BranchIx> {
@@ -110,13 +117,33 @@ impl Feed {
     /// What lies between two points goes on from a branch, or is here.
     pub(crate) fn goes_on(&mut self, branch: Option<BranchIx>, base: Point, end: Point) {
         (self.branch, self.asked) = (branch, None);
-        self.strands.retain(|epoch, strand| match *strand {
-            Strand::Behind { at, .. } => {
-                let before = at.next == base.next && at.hash == base.hash;
-                !(before || *epoch == end.epoch && at.next <= end.next)
+        let its = self.strands.get(&end.epoch).copied();
+        let mut proved = base;
+        match its {
+            Some(Strand::Behind { start, at }) if at.next <= end.next => {
+                self.strands.remove(&end.epoch);
+                proved = if start.next < base.next { start } else { base };
             }
-            Strand::Parted(at) => !(*epoch == end.epoch && at.next < end.next),
-        });
+            Some(Strand::Parted(at)) if at.next < end.next => {
+                self.strands.remove(&end.epoch);
+            }
+            _ => {}
+        }
+        // What leads there is proved with it.
+        while let Some((epoch, start)) = self.leading_to(proved) {
+            self.strands.remove(&epoch);
+            proved = start;
+        }
+    }
+
+    /// What repeats ours up to a point: its epoch, and where it began.
+    fn leading_to(&self, point: Point) -> Option<(Epoch, Point)> {
+        self.strands.iter().find_map(|(epoch, strand)| match *strand {
+            Strand::Behind { start, at } if at.next == point.next && at.hash == point.hash => {
+                Some((*epoch, start))
+            }
+            _ => None,
+        })
     }
 
     /// What lies between two points repeats what should be here.
@@ -126,28 +153,27 @@ impl Feed {
         {
             return;
         }
-        let start = self.give_up(base);
+        let start = match self.strands.get(&end.epoch) {
+            Some(Strand::Behind { start, .. }) if start.next < base.next => *start,
+            _ => base,
+        };
         self.put(end.epoch, Strand::Behind { start, at: end });
+    }
+
+    fn is_behind(&self, at: Point) -> bool {
+        matches!(self.strands.get(&at.epoch), Some(Strand::Behind { at: end, .. }) if *end == at)
     }
 
     /// A history that has come to a point is not taken to repeat ours any more. Returns where that
     /// began.
     pub(crate) fn give_up(&mut self, at: Point) -> Point {
-        let its = |epoch: &Epoch, strand: &Strand| match strand {
-            Strand::Behind { at: end, .. } => {
-                *epoch == at.epoch || end.next == at.next && end.hash == at.hash
-            }
-            Strand::Parted(_) => false,
+        let its = match self.strands.get(&at.epoch) {
+            Some(Strand::Behind { start, .. }) => Some((at.epoch, *start)),
+            _ => self.leading_to(at),
         };
-        let given = self.strands.iter().find(|(epoch, strand)| its(epoch, strand));
-        let Some((epoch, strand)) = given.map(|(epoch, strand)| (*epoch, *strand)) else {
-            return at;
-        };
+        let Some((epoch, start)) = its else { return at };
         self.strands.remove(&epoch);
-        match strand {
-            Strand::Behind { start, .. } if start.next < at.next => start,
-            _ => at,
-        }
+        if start.next < at.next { start } else { at }
     }
 
     fn put(&mut self, epoch: Epoch, strand: Strand) -> Option<Strand> {
@@ -188,11 +214,16 @@ impl<M: Media, G: Gate> Core<M, G> {
 
     fn look_up_unproven(&mut self, state: &mut LinkState) -> Result<(), MediaError> {
         let feeds = state.feeds.iter();
-        let unproven: Vec<_> = feeds
+        let mut unproven: Vec<_> = feeds
             .flat_map(|(ix, feed)| feed.strands.values().map(|strand| (*ix, *strand)))
             .collect();
+        unproven.sort_by_key(|(_, strand)| core::cmp::Reverse(strand.end().next));
         for (ix, strand) in unproven {
             let Strand::Behind { start, at } = strand else { continue };
+            if !state.feeds.get(&ix).is_some_and(|feed| feed.is_behind(at)) {
+                // It was proved with what follows it.
+                continue;
+            }
             let held = match at.hash {
                 Some(hash) => self.holds(ix, at.next, hash)?,
                 None => Held::Gone,
