@@ -82,7 +82,7 @@ impl<M: Media, G: Gate> Core<M, G> {
                 self.refuse_stream(state, batch.head.stream, RefusedCode::TooLarge);
                 continue;
             };
-            let feed = state.feeds.get(&ix).copied().unwrap_or_default();
+            let feed = state.feeds.get(&ix).cloned().unwrap_or_default();
             match self.judge_parts(ix, &batch, &feed, &mut judged) {
                 Ok(()) => {}
                 Err(Unjudged::Malformed) => return Err(Fault::Content("a batch is malformed")),
@@ -299,28 +299,44 @@ impl<M: Media, G: Gate> Core<M, G> {
     }
 
     fn note_progress(&mut self, state: &mut LinkState, item: &Judged<'_>) {
-        let (_, end) = item.ends();
+        let (base, end) = item.ends();
         let branch = match item.verdict {
             Verdict::Repair => {
                 // It is told when the root has it; what is here goes when it has been sent on.
                 if let Some(branch) = self.branch_at(item.ix, end) {
-                    state.told.entry((item.ix, branch)).or_insert(end);
+                    state.told.entry((item.ix, Some(branch))).or_insert(end);
                 }
                 return self.repaired(item.ix, end);
             }
             Verdict::Unproven => {
-                let feed = state.feeds.get(&item.ix).copied().unwrap_or_default();
-                state.feeds.insert(item.ix, feed.behind(item.ix, core::slice::from_ref(item)));
+                state.feeds.entry(item.ix).or_default().repeat(base, end);
                 state.unproven = Some(self.arrived_at.instant);
                 return;
             }
-            _ => self.branch_at(item.ix, end),
+            _ => self.branch_of(item.ix, base.next, end),
         };
-        state.feeds.insert(item.ix, Feed::Level(branch));
+        state.feeds.entry(item.ix).or_default().goes_on(branch, base, end);
         let proven = state.proven.entry((item.ix, branch)).or_insert(end);
         if proven.next <= end.next {
             *proven = end;
         }
+    }
+
+    /// The branch that stored records between an offset and a point belong to, if it can be told.
+    /// What came late for a gap ends where the gap does.
+    pub(crate) fn branch_of(&self, ix: StreamIx, base: Offset, end: Point) -> Option<BranchIx> {
+        let frontier = self.journal.frontier();
+        let at = self.branch_at(ix, end);
+        let forked = at.and_then(|at| frontier.branch(ix, at));
+        if forked.is_some_and(|branch| branch.kind == BranchKind::Fork) {
+            return at;
+        }
+        let mut branches = frontier.branches(ix);
+        let late = branches.find(|(_, branch)| {
+            let spans = branch.from <= base && end.next <= branch.tip.next;
+            spans && branch.kind == BranchKind::Late
+        });
+        late.map(|(late, _)| late).or(at)
     }
 
     /// The branch that a point which is known to be here belongs to, if it can be told.

@@ -21,7 +21,8 @@ pub(crate) struct LanePlace {
 #[derive(Debug)]
 pub(crate) struct Flight {
     pub(crate) after: Cursor,
-    pub(crate) ends: Vec<(StreamIx, Point)>,
+    /// What it was: the stream, where it began, where it ended.
+    pub(crate) ends: Vec<(StreamIx, Offset, Point)>,
 }
 
 impl<M: Media, G: Gate> Core<M, G> {
@@ -78,11 +79,11 @@ impl<M: Media, G: Gate> Core<M, G> {
     /// Whether a promise covers the end of a batch.
     fn has_reached(
         &self,
-        (ix, end): &(StreamIx, Point),
+        (ix, base, end): &(StreamIx, Offset, Point),
         promised: impl Fn(Branch) -> Offset,
     ) -> bool {
         let frontier = self.journal.frontier();
-        let branch = self.branch_at(*ix, *end).and_then(|at| frontier.branch(*ix, at));
+        let branch = self.branch_of(*ix, *base, *end).and_then(|at| frontier.branch(*ix, at));
         match branch {
             Some(held) => promised(held) >= end.next,
             None => frontier.branches(*ix).all(|(_, held)| promised(held) >= end.next),

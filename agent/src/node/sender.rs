@@ -98,7 +98,7 @@ impl Sender {
     pub(crate) fn hold_back(&mut self, ix: StreamIx) {
         self.held_back.insert(ix);
         let flights = self.lanes.values_mut().flat_map(|lane| &mut lane.flights);
-        flights.for_each(|flight| flight.ends.retain(|(of, _)| *of != ix));
+        flights.for_each(|flight| flight.ends.retain(|(of, ..)| *of != ix));
     }
 
     /// Takes a stream up again that was held back.
@@ -274,7 +274,7 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
             let Some(ix) = self.core.journal.frontier().find(batch.head.stream) else { continue };
             let (epoch, next) = (batch.head.epoch, batch.head.end());
             let end = Point { epoch, next, hash: Some(batch.head.after) };
-            if self.is_wanted(ix, batch.head.stream.topic, end) {
+            if self.is_wanted(ix, batch.head.stream.topic, batch.head.base, end) {
                 wanted.push((ix, batch));
             }
         }
@@ -317,22 +317,22 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
     }
 
     /// Whether a batch is to be sent at all.
-    fn is_wanted(&self, ix: StreamIx, topic: &str, end: Point) -> bool {
+    fn is_wanted(&self, ix: StreamIx, topic: &str, base: Offset, end: Point) -> bool {
         if !self.core.topics.goes_up(topic) || self.sender.held_back.contains(&ix) {
             return false;
-        }
-        if let Some(floor) = self.sender.lowered.get(&ix) {
-            return end.next > *floor;
         }
         let promised = |branch: Branch| match self.sender.from_hop {
             true => branch.hop,
             false => branch.root,
         };
         let frontier = self.core.journal.frontier();
-        let branch = self.core.branch_at(ix, end).and_then(|at| frontier.branch(ix, at));
+        let branch = self.core.branch_of(ix, base, end).and_then(|at| frontier.branch(ix, at));
         // What is known for all branches is known for the one that the batch is of.
         let all = frontier.branches(ix).map(|(_, branch)| promised(branch)).min();
-        end.next > branch.map(promised).or(all).unwrap_or_default()
+        let promised = branch.map(promised).or(all).unwrap_or_default();
+        // From where it is wanted again says nothing of a branch that has not come there.
+        let lowered = self.sender.lowered.get(&ix).copied();
+        end.next > lowered.map_or(promised, |from| from.min(promised))
     }
 
     /// Whether a batch does not go on from what was sent of its stream.
