@@ -29,6 +29,7 @@ mod link;
 mod lookup;
 mod note;
 mod pace;
+mod packing;
 mod progress;
 mod promise;
 mod refused;
