@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::event::Channel;
+use super::offload::Offloading;
 
 /// What can be set. [`Settings::device`] and [`Settings::hub`] are the two sensible starting
 /// points.
@@ -40,8 +41,9 @@ pub struct Settings {
     /// Priority of each channel, highest first served; as many channels as there are entries are
     /// opened by a dialer.
     pub priorities: Vec<i32>,
-    /// Hand the kernel many packets at once. Fast, but some network drivers claim it and fail.
-    pub segmentation_offload: bool,
+    /// When the kernel is handed many packets at once. Fast, but some network drivers claim it and
+    /// fail.
+    pub segmentation_offload: Offloading,
     /// Round-trip time assumed before the first measurement; `None` is 333 ms.
     pub initial_rtt: Option<Duration>,
     /// Congestion window at the start, in bytes; `None` is ten packets.
@@ -68,7 +70,7 @@ impl Settings {
             receive_budget: 256 << 10,
             queue_max: 1 << 20,
             priorities: Self::control_then(&[0, 10]),
-            segmentation_offload: false,
+            segmentation_offload: Offloading::OnFastLinks,
             initial_rtt: None,
             initial_window: None,
             udp_buffer: 512 << 10,
@@ -86,7 +88,7 @@ impl Settings {
             send_window: 4 << 20,
             receive_budget: 1 << 20,
             queue_max: 4 << 20,
-            segmentation_offload: true,
+            segmentation_offload: Offloading::Always,
             udp_buffer: 4 << 20,
             ..Self::device()
         }
