@@ -16,11 +16,12 @@ use landfall_core::limits::JOINED_BYTES_MAX;
 use landfall_core::media::Media;
 use landfall_core::num::{Lane, Offset, Seq};
 use landfall_protocol::channel::LaneIndex;
-use landfall_protocol::message::{self, LaneMessage, Purpose, Refused};
+use landfall_protocol::message::{self, Features, LaneMessage, Purpose, Refused};
 
 use super::joiner::Joiner;
 use super::link::{Link, LinkState};
 use super::note::Note;
+use super::packing::{Bytes, Packing};
 use super::progress::{Flight, LanePlace};
 use super::repair::Repair;
 use super::{AlarmKind, Core, Direction, Gate};
@@ -42,6 +43,7 @@ pub(crate) struct Sender {
     pub(crate) repairs: BTreeMap<StreamIx, Repair>,
     /// Streams that the upstream node does not take, or that wait for what is missing.
     pub(crate) held_back: BTreeSet<StreamIx>,
+    pub(crate) packing: Packing,
 }
 
 #[derive(Debug, Default)]
@@ -77,6 +79,7 @@ impl Sender {
             sent: BTreeMap::new(),
             repairs: BTreeMap::new(),
             held_back: BTreeSet::new(),
+            packing: Packing::new(core.counts_bytes()),
         }
     }
 
@@ -380,7 +383,9 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
         let ends = joiner.ends().collect();
         let (records, path) = (joiner.records(), joiner.path().to_vec());
         let stored = joiner.take(|ix| self.core.journal.frontier().name(ix));
-        let (codec, body) = self.core.codec.pack(&stored, self.link.session.features());
+        let agreed = self.link.session.features();
+        let agreed = if self.sender.packing.packs() { agreed } else { Features::NONE };
+        let (codec, body) = self.core.codec.pack(&stored, agreed);
         let entry = message::Entry {
             purpose: Purpose::Uplink,
             seq,
@@ -394,9 +399,10 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
         let frame = self.link.frame(self.index, &LaneMessage::Entry(entry));
         assert!(frame.is_some(), "what was joined fits the room there was");
         self.ready(frame);
+        let bytes = Bytes { stored: stored.len() as u64, sent: body.len() as u64 };
         let lane = self.lane();
         let after = lane.cursor;
-        lane.flights.push_back(Flight { after, ends });
+        lane.flights.push_back(Flight { after, ends, bytes });
     }
 }
 

@@ -13,6 +13,7 @@ use super::event::{
     AttemptId, Carrier, Channel, CloseCode, CloseOrder, CloseReason, ConnectionId, Opened,
     ReceivedBytes, TransportEvent,
 };
+use super::offload::Offload;
 use super::outbox::{Outbox, SendFault};
 use super::settings::Settings;
 use super::{Shared, lock, quic, tcp};
@@ -61,6 +62,7 @@ pub(super) struct Link {
     pub(super) id: ConnectionId,
     pub(super) settings: Arc<Settings>,
     pub(super) outbox: Arc<Outbox>,
+    pub(super) offload: Arc<Offload>,
     events: mpsc::Sender<TransportEvent>,
 }
 
@@ -109,6 +111,7 @@ impl Shared {
             id,
             settings: self.settings.clone(),
             outbox,
+            offload: self.offload.clone(),
             events: self.events.clone(),
         });
         let order = Orders { order, stop: self.stop.subscribe() };

@@ -24,6 +24,7 @@ mod link;
 mod listen;
 mod mux;
 mod network;
+mod offload;
 mod outbox;
 mod probe;
 mod quic;
@@ -44,6 +45,7 @@ use crate::identity::NodeKey;
 use crate::identity::tls::HubKeys;
 
 use admission::Admission;
+use offload::Offload;
 
 pub use event::{
     AttemptId, Carrier, Channel, CloseCode, CloseOrder, CloseReason, ConnectionId, DialFailure,
@@ -51,6 +53,7 @@ pub use event::{
 };
 pub use link::Connection;
 pub use network::{ByteStream, Listener, Network, Waiting};
+pub use offload::Offloading;
 pub use outbox::SendFault;
 pub use probe::Probe;
 pub use settings::{ResetKey, Settings};
@@ -71,6 +74,7 @@ struct Shared {
     reset_key: ResetKey,
     events: mpsc::Sender<TransportEvent>,
     admission: Arc<Admission>,
+    offload: Arc<Offload>,
     next_id: AtomicU64,
     stop: watch::Sender<Option<CloseOrder>>,
     /// Made at the first dial and used for all: one socket for any number of hubs.
@@ -111,6 +115,7 @@ impl Transport {
     ) -> Self {
         settings.check();
         let admission = Arc::new(Admission::new(&settings));
+        let offload = Offload::new(settings.segmentation_offload);
         let shared = Shared {
             key,
             network,
@@ -118,6 +123,7 @@ impl Transport {
             reset_key,
             events,
             admission,
+            offload,
             next_id: AtomicU64::new(1),
             stop: watch::Sender::new(None),
             dialer: Mutex::new(None),
