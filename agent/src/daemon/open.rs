@@ -82,6 +82,8 @@ const INTERNAL_SLOTS: u32 = 4;
 /// ones arrive while one is synced. It is not memory of the hub's: what it has not taken waits in
 /// the transports of both ends, within their windows.
 const HUB_CREDIT_BYTES: u64 = 8 << 20;
+/// Bytes of a lane that wait in a device's transport: four bodies as stored.
+const DEVICE_LANE_BYTES: usize = 256 << 10;
 /// Streams that a node may hold.
 pub(super) const STREAMS_MAX: usize = 200_000;
 
@@ -236,6 +238,7 @@ fn settings(site: &str, config: &Config, lanes: &[String]) -> Settings {
     let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let most = millis(config.upstream.backoff_max);
     let standard = Settings::standard(site);
+    let hub = config.node.profile == Profile::Hub;
     Settings {
         lanes: lanes.iter().map(lane).collect(),
         default_lane: number("normal"),
@@ -248,10 +251,8 @@ fn settings(site: &str, config: &Config, lanes: &[String]) -> Settings {
         },
         keep_acked_ms: millis(config.storage.keep_acked),
         retention_ms: config.storage.retention.map(millis),
-        credit_bytes: match config.node.profile {
-            Profile::Device => standard.credit_bytes,
-            Profile::Hub => HUB_CREDIT_BYTES,
-        },
+        credit_bytes: if hub { HUB_CREDIT_BYTES } else { standard.credit_bytes },
+        lane_bytes: if hub { standard.lane_bytes } else { DEVICE_LANE_BYTES },
         rate_bytes_max: config.upstream.rate_bytes_max.map(|rate| rate.0),
         backoff: BackoffConfig { most: Duration::from_millis(most), ..BackoffConfig::STANDARD },
         ..standard

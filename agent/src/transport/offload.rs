@@ -44,16 +44,15 @@ impl Offload {
         self.0.load(Ordering::Relaxed)
     }
 
-    /// A connection goes on sending; `stats` says how it has fared.
-    pub(super) fn consider(&self, stats: impl FnOnce() -> ConnectionStats) {
-        if self.is_on() {
-            return;
-        }
-        let ConnectionStats { udp_tx, path, .. } = stats();
-        if udp_tx.bytes >= SENT_BYTES_MIN && is_fast(path.cwnd, path.rtt) {
-            self.0.store(true, Ordering::Relaxed);
+    /// A connection goes on sending, and `stats` say how it has fared: its round trip, if it is
+    /// fast.
+    pub(super) fn fast_round_trip(&self, stats: &ConnectionStats) -> Option<Duration> {
+        let ConnectionStats { udp_tx, path, .. } = stats;
+        let fast = udp_tx.bytes >= SENT_BYTES_MIN && is_fast(path.cwnd, path.rtt);
+        if fast && !self.0.swap(true, Ordering::Relaxed) {
             tracing::debug!("the link is fast: packets are handed over together");
         }
+        fast.then_some(path.rtt)
     }
 
     /// A socket that takes many packets at once only while that is on.
@@ -106,5 +105,35 @@ impl AsyncUdpSocket for Gated {
 
     fn may_fragment(&self) -> bool {
         self.socket.may_fragment()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stats(sent: u64, cwnd: u64, rtt_us: u64) -> ConnectionStats {
+        let mut stats = ConnectionStats::default();
+        stats.udp_tx.bytes = sent;
+        (stats.path.cwnd, stats.path.rtt) = (cwnd, Duration::from_micros(rtt_us));
+        stats
+    }
+
+    #[test]
+    fn packets_go_together_once_a_connection_is_fast() {
+        let offload = Offload::new(Offloading::OnFastLinks);
+        let slow = [
+            ("has hardly sent", stats(SENT_BYTES_MIN - 1, 1 << 20, 100)),
+            ("is far away", stats(1 << 30, 1 << 20, 600_000)),
+            ("lost packets", stats(1 << 30, 3_000, 1_000)),
+        ];
+        for (why, stats) in slow {
+            assert_eq!(offload.fast_round_trip(&stats), None, "one that {why}");
+            assert!(!offload.is_on(), "one that {why}");
+        }
+        let near = stats(SENT_BYTES_MIN, 100_000, 200);
+        assert_eq!(offload.fast_round_trip(&near), Some(Duration::from_micros(200)));
+        assert!(offload.is_on());
+        assert!(Offload::new(Offloading::Always).is_on());
     }
 }

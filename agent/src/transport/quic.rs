@@ -250,12 +250,19 @@ async fn send_all(
     carrying: &Carrying,
 ) -> Result<Infallible, ChannelFault> {
     let Carrying { connection, link } = carrying;
+    let mut window = link.settings.send_window;
     loop {
         let piece = link.outbox.take(channel, PIECE_MAX).await;
         let length = piece.len();
         sender.write_chunk(piece).await?;
         link.sent(channel, length).await;
-        link.offload.consider(|| connection.stats());
+        let wanted = match link.offload.fast_round_trip(&connection.stats()) {
+            Some(round_trip) => link.settings.send_window_at(round_trip),
+            None => link.settings.send_window,
+        };
+        if core::mem::replace(&mut window, wanted) != wanted {
+            connection.set_send_window(u64::from(wanted));
+        }
     }
 }
 
