@@ -13,6 +13,7 @@ use super::event::{
     AttemptId, Carrier, Channel, CloseCode, CloseOrder, CloseReason, ConnectionId, Opened,
     ReceivedBytes, TransportEvent,
 };
+use super::offence::{Offence, Offences};
 use super::outbox::{Outbox, SendFault};
 use super::settings::Settings;
 use super::{Shared, lock, quic, tcp};
@@ -62,6 +63,8 @@ pub(super) struct Link {
     pub(super) settings: Arc<Settings>,
     pub(super) outbox: Arc<Outbox>,
     events: mpsc::Sender<TransportEvent>,
+    remote: SocketAddr,
+    offences: Arc<Offences>,
 }
 
 /// What is known about a connection when its handshake is over.
@@ -107,9 +110,11 @@ impl Shared {
         self.report(TransportEvent::Opened(opened)).await;
         let link = Arc::new(Link {
             id,
+            remote,
             settings: self.settings.clone(),
             outbox,
             events: self.events.clone(),
+            offences: self.offences.clone(),
         });
         let order = Orders { order, stop: self.stop.subscribe() };
         match stream {
@@ -165,6 +170,9 @@ impl Link {
 
     pub(super) async fn closed(&self, reason: CloseReason) {
         self.outbox.close();
+        if let CloseReason::Misbehaved(rule) = reason {
+            self.offences.count(Offence::Misbehaved, self.remote, rule);
+        }
         tracing::debug!(id = %self.id, %reason, "connection closed");
         self.report(TransportEvent::Closed { connection: self.id, reason }).await;
     }

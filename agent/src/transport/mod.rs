@@ -24,6 +24,7 @@ mod link;
 mod listen;
 mod mux;
 mod network;
+mod offence;
 mod outbox;
 mod probe;
 mod quic;
@@ -51,6 +52,7 @@ pub use event::{
 };
 pub use link::Connection;
 pub use network::{ByteStream, Listener, Network, Waiting};
+pub use offence::Offence;
 pub use outbox::SendFault;
 pub use probe::Probe;
 pub use settings::{ResetKey, Settings};
@@ -71,6 +73,7 @@ struct Shared {
     reset_key: ResetKey,
     events: mpsc::Sender<TransportEvent>,
     admission: Arc<Admission>,
+    offences: Arc<offence::Offences>,
     next_id: AtomicU64,
     stop: watch::Sender<Option<CloseOrder>>,
     /// Made at the first dial and used for all: one socket for any number of hubs.
@@ -118,6 +121,7 @@ impl Transport {
             reset_key,
             events,
             admission,
+            offences: Arc::default(),
             next_id: AtomicU64::new(1),
             stop: watch::Sender::new(None),
             dialer: Mutex::new(None),
@@ -143,6 +147,11 @@ impl Transport {
         let shared = self.shared.clone();
         self.shared.spawn(dial::dial(shared, attempt, addresses, pinned));
         attempt
+    }
+
+    /// What was refused or done before or below a session since the start, and how often.
+    pub fn offences(&self) -> impl Iterator<Item = (Offence, u64)> {
+        self.shared.offences.met()
     }
 
     /// Closes everything with a reason and waits until the peers had a chance to hear it, for
