@@ -1,5 +1,7 @@
 //! What a person wants to know of a node, as `GET /v1/status` tells it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// A node at one moment.
@@ -29,6 +31,8 @@ pub struct Status {
     pub alarms: Vec<Alarm>,
     /// Nodes that dial this one.
     pub sites: Vec<SiteStatus>,
+    /// What peers did that they must not, by name, and how often since the node started.
+    pub offences: BTreeMap<String, u64>,
 }
 
 /// One lane.

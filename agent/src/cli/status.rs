@@ -105,6 +105,12 @@ pub fn status_text(status: &Status) -> String {
         let (what, place, hint) = (&alarm.what, &alarm.place, &alarm.hint);
         text.push_str(&format!("\nALARM: {what} ({place}, {since})\n  {hint}\n"));
     }
+    if !status.offences.is_empty() {
+        let told = status.offences.iter();
+        let told: Vec<_> =
+            told.map(|(name, count)| format!("{name} {}", count_text(*count))).collect();
+        text.push_str(&format!("\noffences of peers: {}\n", told.join(", ")));
+    }
     if !status.sites.is_empty() {
         text.push('\n');
         text.push_str(&sites_table(&status.sites, status.now_ms));

@@ -1,6 +1,6 @@
 //! The node's status, for people and programs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use landfall_core::frontier::{Branch, BranchIx, Frontier, StreamIx};
 use landfall_core::num::Lane;
@@ -33,6 +33,7 @@ impl Machine {
             gaps: self.gaps(),
             alarms: self.alarms(),
             sites: self.sites(),
+            offences: self.offences(),
         }
     }
 
@@ -162,6 +163,14 @@ impl Machine {
             since_ms: alarm.since.get(),
         });
         alarms.collect()
+    }
+
+    /// What peers did that they must not, by name.
+    fn offences(&self) -> BTreeMap<String, u64> {
+        let sessions = self.node.offences().map(|(offence, count)| (offence.name(), count));
+        let below = self.transport.iter().flat_map(|transport| transport.offences());
+        let below = below.map(|(offence, count)| (offence.name(), count));
+        sessions.chain(below).map(|(name, count)| (name.to_owned(), count)).collect()
     }
 
     /// The sites that are registered here, and those that are connected.

@@ -189,6 +189,8 @@ fn transport_settings(config: &Config) -> Settings {
     Settings {
         connections_max: config.hub.connections_max as usize,
         handshakes_max: config.hub.handshakes_max as usize,
+        // One source must not lock all others out.
+        handshakes_per_source_max: (config.hub.handshakes_max as usize).div_ceil(2),
         handshake_timeout: config.hub.handshake_timeout,
         tcp_after: config.upstream.tcp_fallback_delay,
         initial_rtt: Some(config.upstream.initial_rtt),

@@ -53,6 +53,13 @@ pub struct Alarm {
     pub times: u64,
 }
 
+impl Alarm {
+    /// Whether its text begins with the same name as the other's.
+    fn names_as(&self, other: &Self) -> bool {
+        self.text.split(':').next() == other.text.split(':').next()
+    }
+}
+
 /// The latest alarms, one for each kind and subject.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Alarms {
@@ -61,6 +68,9 @@ pub(crate) struct Alarms {
 
 /// Alarms that are kept.
 const ALARMS_MAX: usize = 256;
+/// Of them, those about peers: a stranger may call itself anything, and must not drive out what is
+/// wrong here.
+const PEER_ALARMS_MAX: usize = 64;
 
 impl Alarms {
     pub(crate) fn all(&self) -> impl Iterator<Item = &Alarm> {
@@ -76,7 +86,11 @@ impl Alarms {
             known.text.clone_from(&alarm.text);
             return changed;
         }
-        if self.alarms.len() == ALARMS_MAX {
+        let of_peers = self.alarms.iter().filter(|known| known.kind == AlarmKind::Peer).count();
+        if alarm.kind == AlarmKind::Peer && of_peers >= PEER_ALARMS_MAX {
+            let oldest = self.alarms.iter().position(|known| known.kind == AlarmKind::Peer);
+            oldest.map(|at| self.alarms.remove(at));
+        } else if self.alarms.len() == ALARMS_MAX {
             self.alarms.pop_front();
         }
         self.alarms.push_back(alarm.clone());
@@ -99,6 +113,26 @@ impl<M: Media, G: Gate> Core<M, G> {
     pub(crate) fn alarm(&mut self, kind: AlarmKind, subject: String, text: String) {
         let alarm = Alarm { kind, subject, text, since: self.arrived_at.wall, times: 1 };
         if self.alarms.raise(&alarm) {
+            self.events.push_back(Event::Alarm(alarm));
+        }
+    }
+
+    /// Raises an alarm that a peer could raise without end: it is told if `told`, or if it is a new
+    /// one about somebody who is `known`.
+    pub(crate) fn alarm_paced(
+        &mut self,
+        kind: AlarmKind,
+        subject: String,
+        text: String,
+        told: bool,
+        known: bool,
+    ) {
+        let alarm = Alarm { kind, subject, text, since: self.arrived_at.wall, times: 1 };
+        let fresh = !self.alarms.all().any(|other| {
+            other.kind == kind && other.subject == alarm.subject && other.names_as(&alarm)
+        });
+        self.alarms.raise(&alarm);
+        if told || fresh && known {
             self.events.push_back(Event::Alarm(alarm));
         }
     }

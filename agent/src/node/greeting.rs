@@ -11,15 +11,21 @@ use landfall_protocol::message::{
     Enrol, Goodbye, GoodbyeCode, Hello, Introduction, LaneOffer, Lanes, List, Opened, Promise,
 };
 use landfall_protocol::session::{Config, Role, Session};
+use landfall_protocol::time::Duration;
 
 use super::dial::Phase;
 use super::link::{Link, LinkState, PeerHello, Say};
 use super::note::Note;
 use super::sender::Sender;
 use super::{
-    Admission, AlarmKind, Core, Direction, Gate, InternalRecord, LinkId, Node, Now, PeerKey,
+    Admission, AlarmKind, Core, Direction, Gate, InternalRecord, LinkId, Node, Now, Offence,
+    PeerKey,
 };
 use crate::codec;
+
+/// Who is told to come again because too many connect at once, does so after a second and a random
+/// part of this.
+const OVERLOADED_SPREAD_MS: u64 = 4_000;
 
 impl<M: Media, G: Gate> Node<M, G> {
     /// A connection is there, and the peer has proved that it owns `key`.
@@ -45,7 +51,15 @@ impl<M: Media, G: Gate> Node<M, G> {
                 dialer.turn(Phase::Greeting, "waiting to be accepted", now.instant);
             }
         }
-        self.links.insert(id, Link::new(session, state));
+        let mut link = Link::new(session, state);
+        if direction == Direction::Down && !core.greeting_has_room(id) {
+            let retry_after = Duration::from_millis(1_000 + core.random() % OVERLOADED_SPREAD_MS);
+            let text = "too many nodes connect at once; come again soon";
+            link.session.goodbye(GoodbyeCode::Overloaded { retry_after }, text);
+            link.state.parting = Some(text.into());
+        }
+        self.links.insert(id, link);
+        self.after(id, now);
     }
 }
 
@@ -60,8 +74,11 @@ impl Link {
                 }
             }
             Err((code, text)) => {
-                let subject = self.state.peer_name();
-                core.alarm(AlarmKind::Peer, subject, format!("it was not let in: {text}"));
+                let why = format!("it was not let in: {text}");
+                match Offence::of_goodbye(code) {
+                    Some(offence) => core.offence(&self.state, offence, &why),
+                    None => core.alarm(AlarmKind::Peer, self.state.peer_name(), why),
+                }
                 self.session.goodbye(code, &text);
                 self.state.parting = Some(text);
             }
@@ -70,6 +87,11 @@ impl Link {
 }
 
 impl<M: Media, G: Gate> Core<M, G> {
+    /// Takes a place for a peer that is not let in yet, if there is one.
+    fn greeting_has_room(&mut self, id: LinkId) -> bool {
+        self.greeting.len() < self.settings.greetings_max && self.greeting.insert(id)
+    }
+
     fn new_session(
         &self,
         role: Role,
@@ -181,7 +203,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         }
         let enrol = hello.enrol.as_ref().map(|(token, secret)| Enrol { token, secret });
         if !self.knows_internal {
-            let wait = landfall_protocol::time::Duration::from_secs(10);
+            let wait = Duration::from_secs(10);
             let code = GoodbyeCode::Overloaded { retry_after: wait };
             return Err((code, "the hub can't read who is registered; check its disk".into()));
         }
@@ -191,7 +213,7 @@ impl<M: Media, G: Gate> Core<M, G> {
                     if !self.record(record, now) {
                         let text =
                             "the hub can't record the registration now; its disk may be full";
-                        let wait = landfall_protocol::time::Duration::from_secs(10);
+                        let wait = Duration::from_secs(10);
                         let code = GoodbyeCode::Overloaded { retry_after: wait };
                         return Err((code, text.into()));
                     }
@@ -222,6 +244,7 @@ impl<M: Media, G: Gate> Core<M, G> {
     }
 
     pub(crate) fn link_opened(&mut self, state: &mut LinkState, now: Now) {
+        self.greeting.remove(&state.id);
         match state.direction {
             Direction::Up => {
                 if let Some(dialer) = &mut self.dialer {
@@ -269,10 +292,11 @@ impl<M: Media, G: Gate> Core<M, G> {
 
     pub(crate) fn link_ended(&mut self, state: &LinkState, why: &str, now: Now) {
         self.living.remove(&state.id);
+        self.greeting.remove(&state.id);
         let down = |phase| matches!(phase, Phase::Waiting | Phase::Resting { .. });
         let up = self.dialer.as_ref().is_some_and(|dialer| !down(dialer.state().phase));
         if state.direction == Direction::Up && up {
-            self.dial_failed(why, landfall_protocol::time::Duration::ZERO, now);
+            self.dial_failed(why, Duration::ZERO, now);
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Ingest: an entry from a peer is judged as a whole, and either staged, dropped, or wanted again.
 
+use std::collections::BTreeMap;
+
 use landfall_core::batch::{Batch, batches};
 use landfall_core::codec::{Malformed, Writer};
 use landfall_core::control::BranchBody;
@@ -21,8 +23,13 @@ use super::feed::Feed;
 use super::link::{LinkState, OwnedStream, Say};
 use super::unread::Unjudged;
 use super::verdict::{Verdict, View};
-use super::{AlarmKind, Core, Gate, Now};
+use super::{Core, Gate, Now, Offence};
 use crate::media::checksum;
+
+/// Streams of one origin that peers may begin here, so that none takes the places of all others.
+const STREAMS_PER_ORIGIN_MAX: usize = 20_000;
+/// Streams that a peer is told in one session not to be taken.
+const REFUSED_MAX: usize = 4_096;
 
 /// A batch with what it is to this node.
 pub(crate) struct Judged<'a> {
@@ -68,24 +75,26 @@ impl<M: Media, G: Gate> Core<M, G> {
         let body = self
             .codec
             .unpack(entry.codec, entry.body, entry.body_len)
-            .map_err(|_| Fault::Content("a body can't be unpacked"))?;
+            .map_err(|_| Offence::BodyLength.fault())?;
         if checksum().of(&body) != entry.body_crc {
-            return Err(Fault::Content("a body does not have its checksum"));
+            return Err(Offence::BodyChecksum.fault());
         }
+        self.note_replay(state, lane, entry);
         let mut judged: Vec<Judged<'_>> = Vec::new();
         for batch in batches(&body, checksum()) {
-            let batch = batch.map_err(|_| Fault::Content("a body holds no batches"))?;
+            let batch = batch.map_err(|_| Offence::MalformedBatch.fault())?;
             if !self.is_allowed(state, entry, batch.head.stream)? {
                 continue;
             }
-            let Ok(ix) = self.journal.frontier_mut().add(batch.head.stream) else {
-                self.refuse_stream(state, batch.head.stream, RefusedCode::TooLarge);
+            self.check_batch(&batch).map_err(Offence::fault)?;
+            let Some(ix) = self.stream_of_peer(batch.head.stream) else {
+                self.refuse_stream(state, batch.head.stream, RefusedCode::TooLarge)?;
                 continue;
             };
             let feed = state.feeds.get(&ix).cloned().unwrap_or_default();
             match self.judge_parts(ix, &batch, &feed, &mut judged) {
                 Ok(()) => {}
-                Err(Unjudged::Malformed) => return Err(Fault::Content("a batch is malformed")),
+                Err(Unjudged::Malformed) => return Err(Offence::MalformedBatch.fault()),
                 Err(Unjudged::Unread(error)) => {
                     self.put_off(state, error);
                     return Ok(());
@@ -111,10 +120,10 @@ impl<M: Media, G: Gate> Core<M, G> {
     ) -> Result<bool, Fault> {
         let own = stream.origin == self.settings.site;
         if entry.purpose == Purpose::Return {
-            return if own { Ok(true) } else { Err(Fault::Content("records of others came back")) };
+            return if own { Ok(true) } else { Err(Offence::ForeignReturn.fault()) };
         }
         let Some(site) = state.site.clone() else {
-            return Err(Fault::Content("records came before the peer was accepted"));
+            return Err(Offence::WrongState.fault());
         };
         let passed = |hop: Hop<'_>| hop.site == self.settings.site;
         let looped = own || hops(entry.path).flatten().any(passed);
@@ -129,25 +138,82 @@ impl<M: Media, G: Gate> Core<M, G> {
         } else {
             return Ok(true);
         };
-        self.refuse_stream(state, stream, code);
+        self.refuse_stream(state, stream, code)?;
         Ok(false)
     }
 
+    /// A batch as a whole: full, and at a root, with the stream hash that its records give. Stored
+    /// under a false one there, it could be told from damage by nobody. A relay does no work for
+    /// single records, and leaves that to the root.
+    fn check_batch(&self, batch: &Batch<'_>) -> Result<(), Offence> {
+        if batch.head.partial {
+            return Err(Offence::MalformedBatch);
+        }
+        if self.settings.upstream {
+            return Ok(());
+        }
+        batch.verify().map_err(|why| match why {
+            Malformed::Checksum => Offence::FalseHash,
+            _ => Offence::MalformedBatch,
+        })
+    }
+
     /// Tells the peer, once, that records of a stream are not taken.
+    ///
+    /// # Errors
+    /// It was told so of too many streams.
     pub(crate) fn refuse_stream(
         &mut self,
         state: &mut LinkState,
         stream: StreamId<'_>,
         code: RefusedCode,
-    ) {
+    ) -> Result<(), Fault> {
         let text = format!("{code}: ask the operator of {}", self.settings.site);
         let alarm = format!("it sent records of {stream}, which are not taken: {code}");
-        self.alarm(AlarmKind::Peer, state.peer_name(), alarm);
+        self.offence(state, Offence::of_refusal(code), &alarm);
+        if state.refused.len() >= REFUSED_MAX {
+            return Err(Offence::RefusalFlood.fault());
+        }
         if state.refused.insert(stream.to_string()) {
             let origin = stream.origin.into();
             let topic = stream.topic.into();
             let stream = OwnedStream { origin, topic, partition: stream.partition };
             state.says.push_back(Say::Refused { stream, code, text });
+        }
+        Ok(())
+    }
+
+    /// The place of a peer's stream: none if there are too many, of its origin or in all.
+    pub(crate) fn stream_of_peer(&mut self, stream: StreamId<'_>) -> Option<StreamIx> {
+        let frontier = self.journal.frontier();
+        if let Some(ix) = frontier.find(stream) {
+            return Some(ix);
+        }
+        let all = self.streams_of.get_or_insert_with(|| {
+            let mut counts = BTreeMap::new();
+            for ix in (0..frontier.streams()).map(StreamIx) {
+                *counts.entry(frontier.name(ix).origin.to_owned()).or_default() += 1;
+            }
+            counts
+        });
+        let count = all.entry(stream.origin.to_owned()).or_default();
+        if *count >= STREAMS_PER_ORIGIN_MAX {
+            return None;
+        }
+        let ix = self.journal.frontier_mut().add(stream).ok()?;
+        *count += 1;
+        Some(ix)
+    }
+
+    /// Entries come in the order of their seqs, unless something was asked for again. What comes
+    /// again all the same is judged like any other, and costs only time.
+    fn note_replay(&mut self, state: &mut LinkState, lane: Lane, entry: &Entry<'_>) {
+        if entry.purpose != Purpose::Uplink || state.asked_again {
+            return;
+        }
+        let last = state.seqs.insert(lane, entry.seq);
+        if last.is_some_and(|last| entry.seq <= last) {
+            self.offence(state, Offence::Replay, "it sends again what it has sent");
         }
     }
 
@@ -197,11 +263,11 @@ impl<M: Media, G: Gate> Core<M, G> {
                 Verdict::Fork(from, before) => {
                     self.begin_branch(state, lane, item, (from, before))?;
                     cut(&mut body, &item.batch, from, before)
-                        .map_err(|_| Fault::Content("a batch is malformed"))?;
+                        .map_err(|_| Offence::MalformedBatch.fault())?;
                 }
                 Verdict::Overlap(_, from, before) => {
                     cut(&mut body, &item.batch, from, before)
-                        .map_err(|_| Fault::Content("a batch is malformed"))?;
+                        .map_err(|_| Offence::MalformedBatch.fault())?;
                 }
                 _ => {}
             }
@@ -249,9 +315,9 @@ impl<M: Media, G: Gate> Core<M, G> {
                     // Two entries of one commit contradict each other in a way that each did not.
                     self.journal.abandon();
                     self.reset_links = true;
-                    return Err(Fault::Content("its batches do not follow each other"));
+                    return Err(Offence::Contradiction.fault());
                 }
-                Err(_) => return Err(Fault::Content("it can't be stored")),
+                Err(_) => return Err(Offence::Contradiction.fault()),
             }
         }
     }

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use landfall_core::frontier::{BranchIx, Point, StreamIx};
 use landfall_core::media::Media;
-use landfall_core::num::{Epoch, Lane, LogId, Offset};
+use landfall_core::num::{Epoch, Lane, LogId, Offset, Seq};
 use landfall_protocol::buffer::Growable;
 use landfall_protocol::channel::{Channel, LaneIndex};
+use landfall_protocol::limits::CREDIT_BYTES_EARLY;
 use landfall_protocol::message::{Control, GoodbyeCode, LaneMessage, Promise};
 use landfall_protocol::session::{self, Fault, Receiver, SendError, Session};
 use landfall_protocol::time::Instant;
@@ -15,7 +16,7 @@ use super::feed::Feed;
 use super::giveback::Giveback;
 pub(crate) use super::say::{OwnedStream, Say};
 use super::sender::Sender;
-use super::{AlarmKind, Core, Event, Gate, Node, Now, Parting, PeerKey, Transmit};
+use super::{Core, Event, Gate, Node, Now, Offence, Parting, PeerKey, Transmit};
 
 /// A connection, as the driver names it.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -50,6 +51,8 @@ pub(crate) struct Link {
     pub(crate) state: LinkState,
     /// Bytes that the session does not take yet, for each channel.
     held: BTreeMap<u8, Vec<u8>>,
+    /// Bytes of control that the transport holds.
+    control_unsent: usize,
 }
 
 /// What this node knows of a peer.
@@ -67,6 +70,12 @@ pub(crate) struct LinkState {
     pub(crate) told: BTreeMap<(StreamIx, Option<BranchIx>), Point>,
     /// Streams whose refusal has been said.
     pub(crate) refused: BTreeSet<String>,
+    /// Gaps that the peer has stated.
+    pub(crate) gaps: usize,
+    /// Where each lane has come.
+    pub(crate) seqs: BTreeMap<Lane, Seq>,
+    /// The peer was asked for something again, so that entries may come again.
+    pub(crate) asked_again: bool,
     pub(crate) sender: Option<Sender>,
     pub(crate) givebacks: VecDeque<Giveback>,
     /// Streams of which something was given back.
@@ -102,8 +111,14 @@ pub(crate) struct PeerHello {
     pub(crate) enrol: Option<(String, Vec<u8>)>,
 }
 
-/// The most bytes of a channel that wait for the session.
-const HELD_BYTES_MAX: usize = 1024 * 1024;
+/// The most bytes of a link that wait for the session: what a dialer may send on lanes before it is
+/// let in, and a piece of control.
+const HELD_BYTES_MAX: usize = CREDIT_BYTES_EARLY as usize + 128 * 1024;
+
+/// Bytes of control that a transport may hold; the rest waits here.
+const CONTROL_UNSENT_MAX: usize = 256 * 1024;
+/// Messages that wait until a peer has read those before them.
+const SAYS_MAX: usize = 16_384;
 
 impl<M: Media, G: Gate> Node<M, G> {
     /// Bytes came in on a channel of a link. Order within a channel is the transport's promise.
@@ -119,8 +134,11 @@ impl<M: Media, G: Gate> Node<M, G> {
         let (Some(link), Some(channel)) = (self.links.get_mut(&id), Channel::new(channel)) else {
             return;
         };
-        if channel != Channel::CONTROL {
-            link.session.handle_sent(channel, bytes);
+        match channel {
+            Channel::CONTROL => {
+                link.control_unsent = link.control_unsent.saturating_sub(bytes);
+            }
+            lane => link.session.handle_sent(lane, bytes),
         }
     }
 
@@ -170,16 +188,23 @@ impl<M: Media, G: Gate> Node<M, G> {
     /// Bytes to be sent next.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
         loop {
-            for (id, link) in &mut self.links {
+            let from = self.core.transmitted.map_or(LinkId(0), |(from, _)| from);
+            for (id, link) in self.links.range_mut(from..) {
                 link.flush(&mut self.core);
                 if let Some((channel, bytes)) = link.next_bytes(&mut self.core) {
+                    // Those before it were asked: with many links it is dear to begin anew.
+                    self.core.transmitted = Some((*id, true));
                     return Some(Transmit { link: *id, channel, bytes });
                 }
             }
-            if self.core.notes.is_empty() {
+            let round = self.core.transmitted.take();
+            if round.is_some_and(|(_, any)| any) {
+                self.core.transmitted = Some((LinkId(0), false));
+            } else if self.core.notes.is_empty() {
                 return None;
+            } else {
+                self.pass_notes();
             }
-            self.pass_notes();
         }
     }
 
@@ -205,7 +230,7 @@ impl<M: Media, G: Gate> Node<M, G> {
     }
 
     /// Deals with what a link's session reports and what it has to tell others.
-    fn after(&mut self, id: LinkId, now: Now) {
+    pub(crate) fn after(&mut self, id: LinkId, now: Now) {
         self.core.arrived_at = now;
         while let Some(event) = self.links.get_mut(&id).and_then(|link| link.session.poll_event()) {
             self.on_session_event(id, event, now);
@@ -255,7 +280,7 @@ impl<M: Media, G: Gate> Node<M, G> {
 
 impl Link {
     pub(crate) fn new(session: Session<Growable, 7>, state: LinkState) -> Self {
-        Self { session, state, held: BTreeMap::new() }
+        Self { session, state, held: BTreeMap::new(), control_unsent: 0 }
     }
 
     pub(crate) fn view(&self, id: LinkId) -> LinkView<'_> {
@@ -284,8 +309,18 @@ impl Link {
         } else {
             held.extend_from_slice(bytes);
         }
-        if held.len() > HELD_BYTES_MAX {
-            self.session.goodbye(GoodbyeCode::ProtocolError, "too much was sent ahead");
+        if self.held.values().map(Vec::len).sum::<usize>() > HELD_BYTES_MAX {
+            self.held.clear();
+            self.end_for(core, Offence::SentAhead);
+        }
+    }
+
+    /// Ends the session for an offence that the session itself does not see.
+    pub(crate) fn end_for<M: Media, G: Gate>(&mut self, core: &mut Core<M, G>, offence: Offence) {
+        if self.session.closed().is_none() {
+            core.offence(&self.state, offence, "the connection was closed");
+            self.session.goodbye(GoodbyeCode::ProtocolError, offence.name());
+            self.state.parting = Some(offence.name().into());
         }
     }
 
@@ -308,7 +343,13 @@ impl Link {
             self.session.goodbye(code, &text);
             self.state.parting = Some(text);
         }
+        if self.state.says.len() > SAYS_MAX {
+            self.state.says.clear();
+            self.end_for(core, Offence::NotListening);
+        }
         while let Some(say) = self.state.says.front() {
+            let asks = matches!(say, Say::NeedFrom(..) | Say::TipsWanted | Say::Diverged { .. });
+            self.state.asked_again |= asks;
             match say.send(core.journal.frontier(), &mut self.session) {
                 Ok(()) | Err(SendError::TooLong | SendError::NotAgreed | SendError::NotYours) => {
                     self.state.says.pop_front();
@@ -319,8 +360,10 @@ impl Link {
     }
 
     fn next_bytes<M: Media, G: Gate>(&mut self, core: &mut Core<M, G>) -> Option<(u8, Vec<u8>)> {
-        if let Some(transmit) = self.session.poll_transmit() {
+        let has_room = self.control_unsent < CONTROL_UNSENT_MAX;
+        if let Some(transmit) = self.session.poll_transmit().filter(|_| has_room) {
             let bytes = transmit.bytes.to_vec();
+            self.control_unsent += bytes.len();
             self.session.handle_sent(Channel::CONTROL, bytes.len());
             return Some((Channel::CONTROL.number(), bytes));
         }
@@ -348,6 +391,9 @@ impl LinkState {
             proven: BTreeMap::new(),
             told: BTreeMap::new(),
             refused: BTreeSet::new(),
+            gaps: 0,
+            seqs: BTreeMap::new(),
+            asked_again: false,
             sender: None,
             givebacks: VecDeque::new(),
             returned: BTreeSet::new(),
@@ -378,15 +424,6 @@ impl LinkState {
     }
 }
 
-impl<M: Media, G: Gate> Core<M, G> {
-    fn blame(&mut self, state: &LinkState, why: session::Closed) {
-        if let session::Closed::PeerAtFault(fault) = why {
-            let text = format!("it broke the protocol: {fault}. The connection was closed.");
-            self.alarm(AlarmKind::Peer, state.peer_name(), text);
-        }
-    }
-}
-
 /// Where a session's messages go.
 struct Sink<'a, M: Media, G> {
     core: &'a mut Core<M, G>,
@@ -397,7 +434,13 @@ struct Sink<'a, M: Media, G> {
 impl<M: Media, G: Gate> Receiver for Sink<'_, M, G> {
     fn on_control(&mut self, message: Control<'_>) -> Result<(), Fault> {
         let (core, state) = (&mut *self.core, &mut *self.state);
+        let from_below = state.direction == Direction::Down;
         match message {
+            Control::Durable(_) if from_below => return Err(Offence::FalsePromise.fault()),
+            // To tell all tips would cost much, and betray the streams of others.
+            Control::Diverged(_) | Control::CopySeen(_) | Control::TipsWanted if from_below => {
+                return Err(Offence::WrongDirection.fault());
+            }
             Control::Hello(hello) => core.on_hello(state, &hello),
             Control::Accept(site) => core.on_accept(state, site),
             Control::Goodbye(goodbye) => core.on_goodbye(state, &goodbye, self.now),

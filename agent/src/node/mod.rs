@@ -28,6 +28,7 @@ mod late;
 mod link;
 mod lookup;
 mod note;
+mod offence;
 mod pace;
 mod packing;
 mod progress;
@@ -52,11 +53,12 @@ pub use append::{Append, AppendOutcome, ClientId, Refusal, Ticket};
 pub use dial::{DialState, Phase};
 pub use gate::{Admission, Gate, InternalRecord, OpenGate, PeerKey};
 pub use link::{Direction, LinkId, LinkView};
+pub use offence::Offence;
 pub use settings::{LaneSettings, OnFull, Replicate, Settings, TopicSettings, TrimAt};
 pub use standing::HeardStanding;
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use landfall_core::frontier::{Frontier, StreamIx};
 use landfall_core::journal::{Cursor, Journal};
@@ -132,6 +134,7 @@ pub(crate) struct Core<M: Media, G> {
     pub(crate) dialer: Option<Dialer>,
     pub(crate) events: VecDeque<Event>,
     pub(crate) alarms: alarm::Alarms,
+    pub(crate) offences: offence::Offences,
     pub(crate) boot: BootId,
     /// The log at the root, as the upstream node says.
     pub(crate) root_log: Option<LogId>,
@@ -144,6 +147,8 @@ pub(crate) struct Core<M: Media, G> {
     /// How far each lane is durable at the next node.
     pub(crate) durable: BTreeMap<Lane, progress::LanePlace>,
     pub(crate) gaps: late::Gaps,
+    /// How many streams each origin has, once a peer began one.
+    pub(crate) streams_of: Option<BTreeMap<String, usize>>,
     /// What the upstream node wants again and only others below have.
     pub(crate) wants: repair::Wants,
     /// The sessions from below.
@@ -157,6 +162,10 @@ pub(crate) struct Core<M: Media, G> {
     pub(crate) reset_links: bool,
     /// The time of the input at hand.
     pub(crate) arrived_at: Now,
+    /// The link that had something to send last, and whether any had in this round.
+    pub(crate) transmitted: Option<(LinkId, bool)>,
+    /// Peers that dialed and are not let in yet.
+    pub(crate) greeting: BTreeSet<LinkId>,
     /// When old records were last looked for.
     pub(crate) trimmed_at: Instant,
     /// Where entries are read into.
@@ -194,6 +203,7 @@ impl<M: Media, G: Gate> Node<M, G> {
             dialer,
             events: VecDeque::new(),
             alarms: alarm::Alarms::default(),
+            offences: offence::Offences::default(),
             boot,
             root_log: None,
             rooted_at: root::RootedAt::default(),
@@ -201,6 +211,7 @@ impl<M: Media, G: Gate> Node<M, G> {
             root_promise: None,
             durable: BTreeMap::new(),
             gaps: late::Gaps::default(),
+            streams_of: None,
             wants: repair::Wants::new(),
             living: BTreeMap::new(),
             standings: standing::Standings::default(),
@@ -208,6 +219,8 @@ impl<M: Media, G: Gate> Node<M, G> {
             notes: VecDeque::new(),
             reset_links: false,
             arrived_at: now,
+            transmitted: None,
+            greeting: BTreeSet::new(),
             trimmed_at: now.instant,
             scratch: vec![0; SCRATCH_BYTES],
             looked: Cell::new(None),

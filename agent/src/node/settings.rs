@@ -44,6 +44,9 @@ pub struct Settings {
     pub credit_bytes: u64,
     /// Bytes of a lane that the transport may hold unsent.
     pub lane_bytes: usize,
+    /// Peers that may have dialed and not be let in yet; more are told to come again in some
+    /// seconds.
+    pub greetings_max: usize,
 }
 
 /// A lane as it is configured.
@@ -133,6 +136,7 @@ impl Settings {
             rate_bytes_max: None,
             credit_bytes: 2 * 1024 * 1024,
             lane_bytes: 512 * 1024,
+            greetings_max: 256,
         }
     }
 }

@@ -5,6 +5,7 @@ use landfall_core::control::{BranchBody, GapBody};
 use landfall_core::entry::Kind;
 use landfall_core::frontier::{Branch, BranchIx, BranchKind, Change, Frontier, Point, StreamIx};
 use landfall_core::media::{Media, MediaError};
+use landfall_core::name::StreamId;
 use landfall_core::num::{Lane, LogId};
 use landfall_protocol::message::{Begin, Gap, RefusedCode};
 use landfall_protocol::session::Fault;
@@ -13,7 +14,11 @@ use super::feed::{Feed, Want};
 use super::link::{LinkState, Say};
 use super::lookup::Held;
 use super::promise::STATED;
-use super::{AlarmKind, Core, Gate};
+use super::{AlarmKind, Core, Gate, Offence};
+
+/// Gaps that a peer may state in one session. A device states one for each time that it dropped its
+/// oldest records or lost some.
+const GAPS_MAX: usize = 10_000;
 
 impl<M: Media, G: Gate> Core<M, G> {
     /// The peer states that offsets of a stream are missing for good. Only who may send the stream
@@ -24,13 +29,17 @@ impl<M: Media, G: Gate> Core<M, G> {
         lane: Lane,
         gap: &Gap<'_>,
     ) -> Result<(), Fault> {
-        let site = state.site.clone().unwrap_or_default();
         let stream = gap.stream;
-        if stream.origin != site && !self.gate.may_carry(&site, stream.origin) {
-            self.refuse_stream(state, stream, RefusedCode::NotAllowedOrigin);
+        state.gaps += 1;
+        if state.gaps > GAPS_MAX {
+            return Err(Offence::GapFlood.fault());
+        }
+        if !self.may_state(state, stream)? {
             return Ok(());
         }
-        let Ok(ix) = self.journal.frontier_mut().add(stream) else { return Ok(()) };
+        let Some(ix) = self.stream_of_peer(stream) else {
+            return self.refuse_stream(state, stream, RefusedCode::TooLarge);
+        };
         self.pass_gap(ix, gap);
         let held = match self.held_behind(ix, gap) {
             Ok(held) => held,
@@ -70,6 +79,21 @@ impl<M: Media, G: Gate> Core<M, G> {
             return Ok(());
         }
         self.take_gap(state, lane, ix, at, gap)
+    }
+
+    /// Whether a peer may say something about a stream: only who may send it may. Otherwise it is
+    /// refused.
+    fn may_state(&mut self, state: &mut LinkState, stream: StreamId<'_>) -> Result<bool, Fault> {
+        let site = state.site.clone().unwrap_or_default();
+        let code = if stream.origin != site && !self.gate.may_carry(&site, stream.origin) {
+            RefusedCode::NotAllowedOrigin
+        } else if !self.gate.may_write(&site, stream.origin, stream.topic) {
+            RefusedCode::NotAllowedTopic
+        } else {
+            return Ok(true);
+        };
+        self.refuse_stream(state, stream, code)?;
+        Ok(false)
     }
 
     /// Whether a gap ends at a point that a stream passes here, in whatever branch.
@@ -142,7 +166,8 @@ impl<M: Media, G: Gate> Core<M, G> {
                 state.peer_name(),
                 gap.reason
             );
-            self.alarm(AlarmKind::Gap, self.stream_name(ix), text);
+            let told = state.gaps.is_power_of_two();
+            self.alarm_paced(AlarmKind::Gap, self.stream_name(ix), text, told, true);
             self.gaps.add(ix, branch.tip.next, gap.to);
             let point = Point { epoch: gap.epoch, next: gap.to, hash: gap.after };
             state.feeds.entry(ix).or_default().goes_on(Some(at), point, point);
@@ -168,12 +193,14 @@ impl<M: Media, G: Gate> Core<M, G> {
         lane: Lane,
         begin: &Begin<'_>,
     ) -> Result<(), Fault> {
-        let site = state.site.clone().unwrap_or_default();
         let stream = begin.point.stream;
-        let carried = stream.origin == site || self.gate.may_carry(&site, stream.origin);
-        let written = carried && self.gate.may_write(&site, stream.origin, stream.topic);
-        let Ok(ix) = self.journal.frontier_mut().add(stream) else { return Ok(()) };
-        if !written || self.journal.frontier().branch(ix, BranchIx::MAIN).is_some() {
+        if !self.may_state(state, stream)? {
+            return Ok(());
+        }
+        let Some(ix) = self.stream_of_peer(stream) else {
+            return self.refuse_stream(state, stream, RefusedCode::TooLarge);
+        };
+        if self.journal.frontier().branch(ix, BranchIx::MAIN).is_some() {
             // A stream that is known goes on from where it is; entries will show.
             return Ok(());
         }

@@ -63,7 +63,7 @@ impl<M: Media, G: Gate> Core<M, G> {
             return Ok(());
         }
         let point = Point { epoch: tip.point.epoch, next: tip.point.next, hash: tip.point.hash };
-        let Ok(ix) = self.journal.frontier_mut().add(stream) else { return Ok(()) };
+        let Some(ix) = self.stream_of_peer(stream) else { return Ok(()) };
         let frontier = self.journal.frontier();
         let highest = frontier.branches(ix).map(|(_, branch)| branch.tip).max_by_key(|at| at.next);
         let highest = highest.unwrap_or(Point::START);

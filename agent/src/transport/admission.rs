@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::lock;
+use super::offence::Offence;
 use super::settings::Settings;
 
 /// Counts handshakes in progress, in all and per source, and open connections.
@@ -51,17 +52,21 @@ impl Admission {
     }
 
     /// Takes a place for a handshake and for the connection that may follow, if there is one.
-    pub(super) fn knock(self: &Arc<Self>, address: IpAddr) -> Option<Knock> {
-        let connection = self.connections.clone().try_acquire_owned().ok()?;
+    ///
+    /// # Errors
+    /// What there are too many of.
+    pub(super) fn knock(self: &Arc<Self>, address: IpAddr) -> Result<Knock, Offence> {
+        let connection = self.connections.clone().try_acquire_owned();
+        let connection = connection.map_err(|_| Offence::ConnectionsFull)?;
         let source = source_of(address);
         let mut handshakes = lock(&self.handshakes);
         let of_source = handshakes.by_source.get(&source).copied().unwrap_or(0);
         if handshakes.all >= self.handshakes_max || of_source >= self.per_source_max {
-            return None;
+            return Err(Offence::HandshakesFull);
         }
         handshakes.all += 1;
         handshakes.by_source.insert(source, of_source + 1);
-        Some(Knock { admission: self.clone(), source, connection: Some(connection) })
+        Ok(Knock { admission: self.clone(), source, connection: Some(connection) })
     }
 }
 
@@ -121,10 +126,10 @@ mod tests {
         assert!(admission.wants_validation(ip("10.0.0.1")), "half of its limit is used");
         assert!(!admission.wants_validation(ip("10.0.0.2")));
         let _second = admission.knock(ip("::ffff:10.0.0.1")).unwrap();
-        assert!(admission.knock(ip("10.0.0.1")).is_none());
+        assert!(admission.knock(ip("10.0.0.1")).is_err());
         let _other = admission.knock(ip("10.0.0.2")).unwrap();
         drop(first);
-        assert!(admission.knock(ip("10.0.0.1")).is_some());
+        assert!(admission.knock(ip("10.0.0.1")).is_ok());
     }
 
     #[test]
@@ -132,8 +137,8 @@ mod tests {
         let admission = admission(100);
         let _first = admission.knock(ip("2001:db8::1")).unwrap();
         let _second = admission.knock(ip("2001:db8::2")).unwrap();
-        assert!(admission.knock(ip("2001:db8::3")).is_none());
-        assert!(admission.knock(ip("2001:db8:0:1::3")).is_some());
+        assert!(admission.knock(ip("2001:db8::3")).is_err());
+        assert!(admission.knock(ip("2001:db8:0:1::3")).is_ok());
     }
 
     #[test]
@@ -141,11 +146,11 @@ mod tests {
         let admission = admission(5);
         let knocks: Vec<_> =
             (0..4).map(|n| admission.knock(ip(&format!("10.0.0.{n}"))).unwrap()).collect();
-        assert!(admission.knock(ip("10.0.1.1")).is_none(), "four handshakes at once");
+        assert!(admission.knock(ip("10.0.1.1")).is_err(), "four handshakes at once");
         let mut open: Vec<_> = knocks.into_iter().map(Knock::entered).collect();
         open.push(admission.knock(ip("10.0.1.1")).unwrap().entered());
-        assert!(admission.knock(ip("10.0.1.1")).is_none(), "five connections");
+        assert!(admission.knock(ip("10.0.1.1")).is_err(), "five connections");
         open.pop();
-        assert!(admission.knock(ip("10.0.1.1")).is_some());
+        assert!(admission.knock(ip("10.0.1.1")).is_ok());
     }
 }

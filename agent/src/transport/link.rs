@@ -13,6 +13,7 @@ use super::event::{
     AttemptId, Carrier, Channel, CloseCode, CloseOrder, CloseReason, ConnectionId, Opened,
     ReceivedBytes, TransportEvent,
 };
+use super::offence::{Offence, Offences};
 use super::offload::Offload;
 use super::outbox::{Outbox, SendFault};
 use super::settings::Settings;
@@ -64,6 +65,8 @@ pub(super) struct Link {
     pub(super) outbox: Arc<Outbox>,
     pub(super) offload: Arc<Offload>,
     events: mpsc::Sender<TransportEvent>,
+    remote: SocketAddr,
+    offences: Arc<Offences>,
 }
 
 /// What is known about a connection when its handshake is over.
@@ -109,10 +112,12 @@ impl Shared {
         self.report(TransportEvent::Opened(opened)).await;
         let link = Arc::new(Link {
             id,
+            remote,
             settings: self.settings.clone(),
             outbox,
             offload: self.offload.clone(),
             events: self.events.clone(),
+            offences: self.offences.clone(),
         });
         let order = Orders { order, stop: self.stop.subscribe() };
         match stream {
@@ -168,6 +173,9 @@ impl Link {
 
     pub(super) async fn closed(&self, reason: CloseReason) {
         self.outbox.close();
+        if let CloseReason::Misbehaved(rule) = reason {
+            self.offences.count(Offence::Misbehaved, self.remote, rule);
+        }
         tracing::debug!(id = %self.id, %reason, "connection closed");
         self.report(TransportEvent::Closed { connection: self.id, reason }).await;
     }

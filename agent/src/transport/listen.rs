@@ -14,6 +14,7 @@ use crate::identity::tls;
 use super::admission::Knock;
 use super::link::{Established, Side, Stream};
 use super::network::{ByteStream, Listener};
+use super::offence::Offence;
 use super::{Shared, quic};
 
 /// How often a port that is free on UDP may turn out to be taken on TCP.
@@ -68,8 +69,11 @@ async fn accept_quic(shared: Arc<Shared>, endpoint: quinn::Endpoint) {
             continue;
         }
         match shared.admission.knock(source) {
-            Some(knock) => shared.spawn(enter_quic(shared.clone(), incoming, knock)),
-            None => incoming.refuse(),
+            Ok(knock) => shared.spawn(enter_quic(shared.clone(), incoming, knock)),
+            Err(offence) => {
+                shared.offences.count(offence, canonical(incoming.remote_address()), "refused");
+                incoming.refuse();
+            }
         }
     }
     endpoint.set_server_config(None);
@@ -96,15 +100,13 @@ async fn accept_tcp(shared: Arc<Shared>, mut listener: Box<dyn Listener>, accept
         };
         match accepted {
             Ok((socket, remote)) => {
-                if let Some(knock) = shared.admission.knock(remote.ip()) {
-                    let acceptor = acceptor.clone();
-                    shared.spawn(enter_tcp(
-                        shared.clone(),
-                        socket,
-                        canonical(remote),
-                        acceptor,
-                        knock,
-                    ));
+                let remote = canonical(remote);
+                let acceptor = acceptor.clone();
+                match shared.admission.knock(remote.ip()) {
+                    Ok(knock) => {
+                        shared.spawn(enter_tcp(shared.clone(), socket, remote, acceptor, knock));
+                    }
+                    Err(offence) => shared.offences.count(offence, remote, "refused"),
                 }
             }
             Err(error) => {
@@ -145,8 +147,10 @@ async fn shake_hands<T, E: fmt::Display>(
     };
     match finished {
         Ok(Ok(connection)) => return Some(connection),
-        Ok(Err(error)) => tracing::debug!(%remote, %error, "handshake failed"),
-        Err(_) => tracing::debug!(%remote, "handshake took too long"),
+        Ok(Err(error)) => shared.offences.count(Offence::HandshakeFailed, remote, error),
+        Err(_) => {
+            shared.offences.count(Offence::HandshakeTimeout, remote, "handshake took too long");
+        }
     }
     None
 }

@@ -24,6 +24,7 @@ mod link;
 mod listen;
 mod mux;
 mod network;
+mod offence;
 mod offload;
 mod outbox;
 mod probe;
@@ -53,6 +54,7 @@ pub use event::{
 };
 pub use link::Connection;
 pub use network::{ByteStream, Listener, Network, Waiting};
+pub use offence::Offence;
 pub use offload::Offloading;
 pub use outbox::SendFault;
 pub use probe::Probe;
@@ -75,6 +77,7 @@ struct Shared {
     events: mpsc::Sender<TransportEvent>,
     admission: Arc<Admission>,
     offload: Arc<Offload>,
+    offences: Arc<offence::Offences>,
     next_id: AtomicU64,
     stop: watch::Sender<Option<CloseOrder>>,
     /// Made at the first dial and used for all: one socket for any number of hubs.
@@ -124,6 +127,7 @@ impl Transport {
             events,
             admission,
             offload,
+            offences: Arc::default(),
             next_id: AtomicU64::new(1),
             stop: watch::Sender::new(None),
             dialer: Mutex::new(None),
@@ -149,6 +153,11 @@ impl Transport {
         let shared = self.shared.clone();
         self.shared.spawn(dial::dial(shared, attempt, addresses, pinned));
         attempt
+    }
+
+    /// What was refused or done before or below a session since the start, and how often.
+    pub fn offences(&self) -> impl Iterator<Item = (Offence, u64)> {
+        self.shared.offences.met()
     }
 
     /// Closes everything with a reason and waits until the peers had a chance to hear it, for

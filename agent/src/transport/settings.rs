@@ -27,9 +27,9 @@ pub struct Settings {
     /// How often the dialer sends a packet in silence: half the idle timeout at most, or a lost
     /// packet ends the connection. Each costs about 120 bytes, with its answer and all headers.
     pub keep_alive: Duration,
-    /// Bytes that may be on the way on one channel to this node (QUIC). Lower than bandwidth × round
-    /// trip caps the rate. With the peer's `send_window` it decides how many channels may have a
-    /// backlog before one of them keeps what is urgent out of that window.
+    /// Bytes that may be on the way on one channel to this node (QUIC). Lower than bandwidth ×
+    /// round trip caps the rate. With the peer's `send_window` it decides how many channels may
+    /// have a backlog before one of them keeps what is urgent out of that window.
     pub stream_window: u32,
     /// Bytes that QUIC holds until they are acknowledged, all channels together, at most. The same
     /// warning applies. On fast links with a short round trip it holds less.

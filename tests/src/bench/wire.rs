@@ -1,5 +1,5 @@
-//! Bytes on the wire, in both directions with QUIC's own, against the JSON that they carry. The link
-//! has a rate at which bodies are packed: on the loopback itself they would go as stored.
+//! Bytes on the wire, in both directions with QUIC's own, against the JSON that they carry. The
+//! link has a rate at which bodies are packed: on the loopback itself they would go as stored.
 
 use std::io::{self, Error};
 use std::num::NonZeroU64;

@@ -238,12 +238,10 @@ impl World {
         let delay = pipe.last_at - self.now;
         let bytes = piece.len();
         self.after(delay, Happening::Arrive(id, from.other(), channel, piece));
-        if channel != 0 {
-            if let Some(node) = &mut self.host_mut(&sender).node {
-                node.handle_sent(Self::link_of(id, from), channel, bytes);
-            }
-            self.transmit(&sender);
+        if let Some(node) = &mut self.host_mut(&sender).node {
+            node.handle_sent(Self::link_of(id, from), channel, bytes);
         }
+        self.transmit(&sender);
         if cut {
             self.break_connection(id);
         }

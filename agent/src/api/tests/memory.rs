@@ -194,6 +194,7 @@ impl Backend for Memory {
             gaps: Vec::new(),
             alarms: Vec::new(),
             sites: Vec::new(),
+            offences: std::collections::BTreeMap::new(),
         })
     }
 
