@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use landfall::api::{Client, Target, serve_connection};
 use landfall::cli::{self, Command, DataOptions, Exit, Failure};
@@ -63,7 +64,10 @@ async fn obey(command: Command) -> Result<Exit, Failure> {
             node.end(outcome).await
         }
         Command::Read(options) => {
-            let node = Reached::find(&options.node).await?;
+            let node = match options.follow {
+                true => Reached::find_running(&options.node).await?,
+                false => Reached::find(&options.node).await?,
+            };
             let outcome = cli::read::run(&options, &node.client, &mut out).await;
             node.end(outcome).await
         }
@@ -84,6 +88,9 @@ async fn obey(command: Command) -> Result<Exit, Failure> {
         }
     }
 }
+
+/// Pauses while a node is waited for.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(300);
 
 /// The node that a command speaks to: one that runs, or the directory opened here.
 struct Reached {
@@ -112,6 +119,24 @@ impl Reached {
         };
         let client = Client::new(Target::InProcess(Arc::new(connect)));
         Ok(Self { client, opened: Some((daemon, stop)) })
+    }
+
+    /// Waits for a node that runs: the directory opened here would keep one from starting for as
+    /// long as this takes.
+    async fn find_running(options: &DataOptions) -> Result<Self, Failure> {
+        let mut told = false;
+        loop {
+            if let Some(client) = cli::connect::running_node(options, std::env::vars()).await? {
+                return Ok(Self { client, opened: None });
+            }
+            if !core::mem::replace(&mut told, true) {
+                // What can't be opened, no node will run on.
+                let opened = Self::find(options).await?;
+                opened.end(Ok(Exit::Done)).await?;
+                eprintln!("landfall: no node runs on {}; waiting for it", options.data.display());
+            }
+            tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+        }
     }
 
     /// Closes the directory if it was opened here.

@@ -30,7 +30,7 @@ Options:
   --origin SITE      Only what was first written at this site
   --partition N      Only this partition
   --max N            At most so many records
-  --follow           Wait for more at the end; goes on by itself when the node restarts
+  --follow           Wait for more at the end, and for the node if it does not run
   --raw              Print only values, as they are; tombstones are left out
   --help             Show this
 ";

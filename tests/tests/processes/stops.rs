@@ -1,5 +1,7 @@
 //! How processes end, and what their next start finds.
 
+use std::time::Duration;
+
 use landfall_tests::soak::{self, Options};
 
 use crate::fleet::{Fleet, lines, synced};
@@ -49,6 +51,23 @@ async fn a_second_process_on_a_directory_is_refused_and_told_who_has_it() {
     assert_eq!(second.code, Some(3), "{second:?}");
     assert!(second.err.contains("is in use by process"), "{second:?}");
     assert!(hub.status().await.is_some(), "the first goes on");
+}
+
+#[tokio::test]
+async fn who_follows_a_node_that_does_not_run_waits_for_it_and_does_not_keep_it_from_starting() {
+    let (fleet, hub) = Fleet::running().await.unwrap();
+    let file = fleet.file("in", &lines("a", 10)).unwrap();
+    fleet.hub.done("append", &["log", &file]).await.unwrap();
+    assert!(hub.terminate().await.unwrap().success());
+    let follow = fleet.hub.call("read", &["log", "--follow", "--max", "10"]);
+    let mut follow = std::pin::pin!(follow);
+    let early = tokio::time::timeout(Duration::from_secs(1), &mut follow).await;
+    assert!(early.is_err(), "it waits: {early:?}");
+    let hub = fleet.hub.run_up().await.unwrap();
+    let followed = follow.await.unwrap();
+    assert_eq!((followed.code, followed.out.lines().count()), (Some(0), 10), "{followed:?}");
+    assert!(followed.err.contains("waiting for it"), "{followed:?}");
+    drop(hub);
 }
 
 #[tokio::test]
