@@ -26,8 +26,9 @@ use super::verdict::{Verdict, View};
 use super::{Core, Gate, Now, Offence};
 use crate::media::checksum;
 
-/// Streams of one origin that peers may begin here, so that none takes the places of all others.
-const STREAMS_PER_ORIGIN_MAX: usize = 20_000;
+/// Streams of one origin that peers may begin here, so that none takes the places of all others. The
+/// footer of a segment has room for some 2,500; with more, each entry could begin a segment.
+const STREAMS_PER_ORIGIN_MAX: usize = 2_000;
 /// Streams that a peer is told in one session not to be taken.
 const REFUSED_MAX: usize = 4_096;
 

@@ -8,6 +8,8 @@ mod full_disk;
 mod input;
 mod links;
 mod refusals;
+mod rogue;
 mod stops;
+mod swarm;
 mod syscalls;
 mod torture;
