@@ -272,15 +272,33 @@ impl Running {
         self.child.kill().await
     }
 
+    /// SIGSTOP: it does nothing until [`Running::thaw`].
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn freeze(&self) -> io::Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// SIGCONT.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub fn thaw(&self) -> io::Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> io::Result<()> {
+        let pid = self.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+        pid.map_or(Ok(()), |pid| Ok(kill_process(pid, signal)?))
+    }
+
     /// SIGTERM, and waits for the end.
     ///
     /// # Errors
     /// The system refuses, or it does not end in time.
     pub async fn terminate(mut self) -> io::Result<ExitStatus> {
-        let pid = self.child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-        if let Some(pid) = pid {
-            kill_process(pid, Signal::TERM)?;
-        }
+        self.signal(Signal::TERM)?;
         self.ended().await
     }
 

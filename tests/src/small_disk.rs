@@ -21,14 +21,30 @@ impl<'a> SmallDisk<'a> {
     /// Mounts one of that many KiB. None, said loudly, where nobody may mount: the test is then
     /// skipped.
     pub fn mount(at: &'a Path, kib: u32) -> Option<Self> {
+        Self::mount_with(at, &format!("size={kib}k"))
+    }
+
+    /// Mounts one with options of tmpfs.
+    pub fn mount_with(at: &'a Path, options: &str) -> Option<Self> {
         let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
         let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={kib}k"), "tmpfs"]).arg(at);
+        mount.args(["-t", "tmpfs", "-o", options, "tmpfs"]).arg(at);
         if mount.output().is_ok_and(|mount| mount.status.success()) {
             return Some(Self { path: at, _one: one });
         }
         skipped("a full disk", "no right to mount a tmpfs");
         None
+    }
+
+    /// Changes an option, such as `ro`, while nobody has a file open.
+    ///
+    /// # Panics
+    /// The system refuses.
+    pub fn remount(&self, option: &str) {
+        let mut mount = Command::new("mount");
+        mount.args(["-o", &format!("remount,{option}")]).arg(self.path);
+        let done = mount.output();
+        assert!(done.as_ref().is_ok_and(|done| done.status.success()), "{done:?}");
     }
 
     /// Where it is.

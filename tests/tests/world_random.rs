@@ -27,13 +27,38 @@ struct Chaos {
 fn whatever_happens_nothing_is_lost_and_nothing_comes_twice() {
     for seed in seeds() {
         println!("LANDFALL_SEED={seed}");
-        run(seed);
+        run(seed, number("LANDFALL_LENGTH").unwrap_or(1));
+    }
+}
+
+/// Seeds and lengths. In the order of their causes: branches that came mixed; what came late for a
+/// gap; what was taken for had behind a gap; a batch that parts from ours in its middle; a stream
+/// that is wanted from before its beginning; branches that begin at the same point; two branches
+/// that are wanted again; an epoch that parts from ours behind one that does not.
+const ONCE_FAILED: [(u64, u64); 10] = [
+    (122, 2),
+    (30, 3),
+    (92, 3),
+    (57, 3),
+    (142, 3),
+    (125, 3),
+    (133, 3),
+    (228, 3),
+    (55, 3),
+    (123, 3),
+];
+
+#[test]
+fn what_once_broke_a_rule_breaks_it_no_more() {
+    for (seed, length) in ONCE_FAILED {
+        println!("LANDFALL_SEED={seed} LANDFALL_LENGTH={length}");
+        run(seed, length);
     }
 }
 
 #[test]
 fn the_same_seed_gives_the_same_world() {
-    assert_eq!(run(7), run(7));
+    assert_eq!(run(7, 1), run(7, 1));
 }
 
 fn number(name: &str) -> Option<u64> {
@@ -50,9 +75,9 @@ fn seeds() -> Range<u64> {
     }
 }
 
-fn run(seed: u64) -> u64 {
+fn run(seed: u64, length: u64) -> u64 {
     let mut chaos = Chaos::new(seed);
-    let steps = (20 + chaos.rng.below(80)) * number("LANDFALL_LENGTH").unwrap_or(1);
+    let steps = (20 + chaos.rng.below(80)) * length;
     for _ in 0..steps {
         chaos.step();
         chaos.world.check();

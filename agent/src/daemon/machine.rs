@@ -153,14 +153,16 @@ impl Machine {
                     continue;
                 }
             };
+            let commit = self.node.journal().last_commit();
             let mut next = input;
             for taken in 1.. {
                 match next {
                     None | Some(Input::Stop) => return self.stop(inputs).await,
                     Some(input) => self.take(input),
                 }
-                // What is received must be taken, so the limit comes first.
-                if taken >= TURN_INPUTS_MAX {
+                // What is received must be taken, so the limits come first. Behind a commit that
+                // was full, the peers are told at once: they may be waiting for it.
+                if taken >= TURN_INPUTS_MAX || self.node.journal().last_commit() != commit {
                     break;
                 }
                 match inputs.try_recv() {

@@ -15,7 +15,7 @@ use landfall_protocol::time::Duration;
 
 use super::gate::SiteGate;
 use super::machine::now;
-use crate::config::{self, Config};
+use crate::config::{self, Config, Profile};
 use crate::entropy::{self, NoEntropy};
 use crate::identity::{KeyFileFault, NodeKey};
 use crate::media::{FileMedia, FileShape, OpenError as MediaOpenError, checksum};
@@ -78,6 +78,12 @@ pub(super) const SITE_FILE: &str = "site";
 pub(super) const TOKEN_FILE: &str = "join.token";
 /// Slots for the node's own topics.
 const INTERNAL_SLOTS: u32 = 4;
+/// Bytes that each node below may have under way to a hub: several full commits, so that the next
+/// ones arrive while one is synced. It is not memory of the hub's: what it has not taken waits in
+/// the transports of both ends, within their windows.
+const HUB_CREDIT_BYTES: u64 = 8 << 20;
+/// Bytes of a lane that wait in a device's transport: four bodies as stored.
+const DEVICE_LANE_BYTES: usize = 256 << 10;
 /// Streams that a node may hold.
 pub(super) const STREAMS_MAX: usize = 200_000;
 
@@ -231,6 +237,8 @@ fn settings(site: &str, config: &Config, lanes: &[String]) -> Settings {
     };
     let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let most = millis(config.upstream.backoff_max);
+    let standard = Settings::standard(site);
+    let hub = config.node.profile == Profile::Hub;
     Settings {
         lanes: lanes.iter().map(lane).collect(),
         default_lane: number("normal"),
@@ -243,10 +251,12 @@ fn settings(site: &str, config: &Config, lanes: &[String]) -> Settings {
         },
         keep_acked_ms: millis(config.storage.keep_acked),
         retention_ms: config.storage.retention.map(millis),
+        credit_bytes: if hub { HUB_CREDIT_BYTES } else { standard.credit_bytes },
+        lane_bytes: if hub { standard.lane_bytes } else { DEVICE_LANE_BYTES },
         rate_bytes_max: config.upstream.rate_bytes_max.map(|rate| rate.0),
         visit_every: config.upstream.visit_every.map(millis).map(Duration::from_millis),
         backoff: BackoffConfig { most: Duration::from_millis(most), ..BackoffConfig::STANDARD },
-        ..Settings::standard(site)
+        ..standard
     }
 }
 

@@ -6,7 +6,7 @@ use landfall_core::frontier::{BranchIx, BranchKind, Frontier, Point, StreamIx};
 use landfall_core::media::{Media, MediaError};
 use landfall_core::num::{Epoch, Offset};
 
-use super::feed::Feed;
+use super::feed::{Feed, Want};
 use super::ingest::{Judged, foresee};
 use super::late::cut_at;
 use super::link::{LinkState, Say};
@@ -69,6 +69,12 @@ impl<M: Media, G: Gate> Core<M, G> {
         Ok(match verdict {
             Verdict::LookEnd => match self.holds(ix, head.end(), head.after)? {
                 Held::Yes => Verdict::Had,
+                Held::Gone
+                    if !feed.trusts(head.base)
+                        && self.is_written_under(ix, head.epoch, head.base) =>
+                {
+                    Verdict::Unproven
+                }
                 Held::No | Held::Gone => self.part(ix, batch)?,
             },
             Verdict::LookOn => match self.holds(ix, head.end(), head.after)? {
@@ -79,10 +85,11 @@ impl<M: Media, G: Gate> Core<M, G> {
             },
             Verdict::Fork(..) => self.part(ix, batch)?,
             Verdict::Deeper => self.part_unproven(ix, batch)?,
-            Verdict::LookBase => match (self.holds(ix, head.base, head.before)?, feed) {
+            Verdict::LookBase => match (self.holds(ix, head.base, head.before)?, feed.parted(head))
+            {
                 (Held::Yes, _) => self.look_closer(ix, batch, feed, Verdict::LookEnd)?,
-                (_, Feed::Parted(at)) if head.base > at.next => Verdict::Early(*at),
-                (_, Feed::Parted(_)) => self.part(ix, batch)?,
+                (_, Some(at)) if head.base > at.next => Verdict::Early(at),
+                (_, Some(_)) => self.part(ix, batch)?,
                 // What was dropped was durable; a batch from below it can't be told apart.
                 (Held::Gone, _) => Verdict::Unproven,
                 (Held::No, _) => Verdict::Deeper,
@@ -116,40 +123,38 @@ impl<M: Media, G: Gate> Core<M, G> {
     /// If something is missing before the entry, asks for it. Returns whether the entry is refused.
     pub(crate) fn want_again(&mut self, state: &mut LinkState, judged: &[Judged<'_>]) -> bool {
         let mut refused = false;
-        for (at, Judged { ix, batch, verdict, .. }) in judged.iter().enumerate() {
-            let head = &batch.head;
-            let known = state.feeds.get(ix).copied().unwrap_or_default();
-            let (want, feed) = match verdict {
-                Verdict::Early(point) if known == Feed::Parted(*point) => (*point, known),
-                Verdict::Early(point) => (*point, Feed::Asked(point.next)),
+        for (at, item) in judged.iter().enumerate() {
+            let (Judged { ix, batch, verdict, .. }, base) = (item, item.ends().0);
+            let feed = state.feeds.entry(*ix).or_default();
+            let want = match verdict {
+                Verdict::Early(at) if feed.parted(&batch.head) == Some(*at) => Want::Parted(*at),
+                Verdict::Early(at) => Want::Behind(*at),
                 Verdict::Deeper => {
-                    let base =
-                        Point { epoch: head.epoch, next: head.base, hash: Some(head.before) };
                     let before = judged.get(..at).unwrap_or_default();
-                    self.parted_before(*ix, known.behind(*ix, before), base)
+                    let start = feed.behind(*ix, before).give_up(base);
+                    feed.give_up(base);
+                    self.parted_before(*ix, start)
                 }
                 _ => continue,
             };
             refused = true;
             // What is under way behind the entry is early too, and has been asked for.
-            if known != feed || head.base <= want.next {
-                state.feeds.insert(*ix, feed);
-                state.says.push_back(Say::NeedFrom(*ix, want));
+            if feed.want(want) || base.next <= want.point().next {
+                state.says.push_back(Say::NeedFrom(*ix, want.point()));
             }
         }
         refused
     }
 
-    /// From where a history must be seen that parted from ours before `base`, and what it is then.
-    pub(crate) fn parted_before(&self, ix: StreamIx, feed: Feed, base: Point) -> (Point, Feed) {
-        let start = if let Feed::Behind { start, .. } = feed { start } else { base };
+    /// From where a history that began to differ at `start` must be seen.
+    pub(crate) fn parted_before(&self, ix: StreamIx, start: Point) -> Want {
         let want = self.deeper(ix, start.next);
         let main = self.journal.frontier().branch(ix, BranchIx::MAIN);
         if want == Point::START && main.is_some_and(|main| main.from > Offset::ZERO) {
             // All of it lies before the place where the stream begins here.
-            return (start, Feed::Parted(start));
+            return Want::Parted(start);
         }
-        (want, Feed::Asked(want.next))
+        Want::Behind(want)
     }
 
     /// Whether a point above `base` is known that is of that epoch.

@@ -1,8 +1,16 @@
 //! How a peer's history of a stream relates to this node's, for as long as the link lasts.
+//!
+//! The branches of a stream come mixed. What is not known yet to be ours is therefore kept by its
+//! epoch, which no two branches have in common behind the point where they part: that one branch
+//! goes on says nothing of another.
 
+use std::collections::BTreeMap;
+
+use landfall_core::batch::BatchHead;
 use landfall_core::frontier::{BranchIx, Point, StreamIx};
+use landfall_core::hash::StreamHash;
 use landfall_core::media::{Media, MediaError};
-use landfall_core::num::Offset;
+use landfall_core::num::{Epoch, Offset};
 use landfall_protocol::time::{Duration, Instant};
 
 use super::ingest::Judged;
@@ -13,46 +21,177 @@ use super::{Core, Gate};
 
 /// What nothing has proved for so long is looked up.
 const PROOF_WITHIN: Duration = Duration::from_secs(1);
+/// Histories of a stream that are told apart at a time; a stream has fewer, or its peer is odd.
+const STRANDS_MAX: usize = 32;
 
 /// A stream as a peer sends it.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(crate) enum Feed {
-    /// Nothing has come yet.
-    #[default]
-    New,
-    /// It goes on from a branch, if it could be told from which.
-    Level(Option<BranchIx>),
-    /// It repeats what should be here, from `start` on, but nothing has proved it so far.
-    Behind {
-        /// Where the repetition began.
-        start: Point,
-        /// How far it has come.
-        at: Point,
-    },
-    /// It is wanted again from an offset, and nothing behind it is taken before that has come.
-    Asked(Offset),
-    /// The same, where what comes from there is known to be another history, or can't be told from
-    /// one.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Feed {
+    /// The branch that it went on from last, if it could be told from which.
+    branch: Option<BranchIx>,
+    /// It is wanted again from there.
+    asked: Option<Offset>,
+    /// What seemed to repeat ours was not ours: up to there, all is looked up at once.
+    doubted: Offset,
+    /// Histories that are not known to be ours, by the epoch of what comes of them next.
+    strands: BTreeMap<Epoch, Strand>,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Strand {
+    /// It repeats what should be here, from `start` to `at`, but nothing has proved it so far.
+    Behind { start: Point, at: Point },
+    /// It is wanted again from there, and is another history, or can't be told from one.
     Parted(Point),
 }
 
+/// What a peer is asked for again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Want {
+    /// What is behind a point, to see how it relates to what is here.
+    Behind(Point),
+    /// A history that parts from ours there.
+    Parted(Point),
+}
+
+impl Want {
+    /// From where.
+    pub(crate) fn point(self) -> Point {
+        let (Self::Behind(point) | Self::Parted(point)) = self;
+        point
+    }
+}
+
+impl Strand {
+    fn end(&self) -> Point {
+        let (Self::Behind { at, .. } | Self::Parted(at)) = self;
+        *at
+    }
+}
+
 impl Feed {
-    /// Whether a batch repeats on from where the feed has come.
-    pub(crate) fn repeats(&self, base: Offset, before: landfall_core::hash::StreamHash) -> bool {
-        matches!(self, Self::Behind { at, .. } if at.meets(base, before))
+    /// The branch that it goes on from, if nothing else of it is in doubt.
+    pub(crate) fn branch(&self) -> Option<BranchIx> {
+        self.branch.filter(|_| self.asked.is_none() && self.strands.is_empty())
+    }
+
+    /// Whether it is wanted again from one of these offsets.
+    pub(crate) fn is_asked_from(&self, offsets: core::ops::Range<Offset>) -> bool {
+        self.asked.is_some_and(|from| offsets.contains(&from))
+    }
+
+    /// Whether a batch repeats on from where one of its histories has come.
+    pub(crate) fn repeats(&self, base: Offset, before: StreamHash) -> bool {
+        let mut strands = self.strands.values();
+        strands.any(|strand| matches!(strand, Strand::Behind { at, .. } if at.meets(base, before)))
+    }
+
+    /// Whether a batch that seems to repeat ours may be taken to, until something proves it.
+    pub(crate) fn trusts(&self, base: Offset) -> bool {
+        base >= self.doubted
+    }
+
+    /// Where the history of a batch parts from ours, if it is known to.
+    pub(crate) fn parted(&self, head: &BatchHead<'_>) -> Option<Point> {
+        let mut parted = self.strands.iter().filter_map(|(epoch, strand)| match strand {
+            Strand::Parted(at) => Some((epoch, at)),
+            Strand::Behind { .. } => None,
+        });
+        let its = |epoch: &Epoch, at: &Point| {
+            *epoch == head.epoch && at.next < head.end() || at.meets(head.base, head.before)
+        };
+        parted.find(|(epoch, at)| its(epoch, at)).map(|(_, at)| *at)
+    }
+
+    /// It is wanted again. Returns whether that is news.
+    pub(crate) fn want(&mut self, want: Want) -> bool {
+        match want {
+            Want::Behind(point) => self.asked.replace(point.next) != Some(point.next),
+            Want::Parted(point) => {
+                self.asked = None;
+                self.put(point.epoch, Strand::Parted(point)) != Some(Strand::Parted(point))
+            }
+        }
+    }
+
+    /// What lies between two points goes on from a branch, or is here.
+    pub(crate) fn goes_on(&mut self, branch: Option<BranchIx>, base: Point, end: Point) {
+        (self.branch, self.asked) = (branch, None);
+        let its = self.strands.get(&end.epoch).copied();
+        let mut proved = base;
+        match its {
+            Some(Strand::Behind { start, at }) if at.next <= end.next => {
+                self.strands.remove(&end.epoch);
+                proved = if start.next < base.next { start } else { base };
+            }
+            Some(Strand::Parted(at)) if at.next < end.next => {
+                self.strands.remove(&end.epoch);
+            }
+            _ => {}
+        }
+        // What leads there is proved with it.
+        while let Some((epoch, start)) = self.leading_to(proved) {
+            self.strands.remove(&epoch);
+            proved = start;
+        }
+    }
+
+    /// What repeats ours up to a point: its epoch, and where it began.
+    fn leading_to(&self, point: Point) -> Option<(Epoch, Point)> {
+        self.strands.iter().find_map(|(epoch, strand)| match *strand {
+            Strand::Behind { start, at } if at.next == point.next && at.hash == point.hash => {
+                Some((*epoch, start))
+            }
+            _ => None,
+        })
+    }
+
+    /// What lies between two points repeats what should be here.
+    pub(crate) fn repeat(&mut self, base: Point, end: Point) {
+        if let Some(Strand::Parted(at)) = self.strands.get(&end.epoch)
+            && end.next <= at.next
+        {
+            return;
+        }
+        let start = match self.strands.get(&end.epoch) {
+            Some(Strand::Behind { start, .. }) if start.next < base.next => *start,
+            _ => base,
+        };
+        self.put(end.epoch, Strand::Behind { start, at: end });
+    }
+
+    fn is_behind(&self, at: Point) -> bool {
+        matches!(self.strands.get(&at.epoch), Some(Strand::Behind { at: end, .. }) if *end == at)
+    }
+
+    /// A history that has come to a point is not taken to repeat ours any more. Returns where that
+    /// began.
+    pub(crate) fn give_up(&mut self, at: Point) -> Point {
+        let its = match self.strands.get(&at.epoch) {
+            Some(Strand::Behind { start, .. }) => Some((at.epoch, *start)),
+            _ => self.leading_to(at),
+        };
+        let Some((epoch, start)) = its else { return at };
+        self.strands.remove(&epoch);
+        if start.next < at.next { start } else { at }
+    }
+
+    fn put(&mut self, epoch: Epoch, strand: Strand) -> Option<Strand> {
+        if self.strands.len() >= STRANDS_MAX && !self.strands.contains_key(&epoch) {
+            self.strands.pop_first();
+        }
+        self.strands.insert(epoch, strand)
     }
 
     /// What it is behind batches of one entry that have been judged.
-    pub(crate) fn behind(self, ix: StreamIx, judged: &[Judged<'_>]) -> Self {
+    pub(crate) fn behind(&self, ix: StreamIx, judged: &[Judged<'_>]) -> Self {
+        let mut feed = self.clone();
         let of_stream = judged.iter().filter(|judged| judged.is_current_of(ix));
-        of_stream.fold(self, |feed, judged| {
-            let (base, at) = judged.ends();
-            match (judged.verdict, feed) {
-                (Verdict::Unproven, Self::Behind { start, .. }) => Self::Behind { start, at },
-                (Verdict::Unproven, _) => Self::Behind { start: base, at },
-                _ => feed,
-            }
-        })
+        for judged in of_stream.filter(|judged| judged.verdict == Verdict::Unproven) {
+            let (base, end) = judged.ends();
+            feed.repeat(base, end);
+        }
+        feed
     }
 }
 
@@ -74,27 +213,41 @@ impl<M: Media, G: Gate> Core<M, G> {
     }
 
     fn look_up_unproven(&mut self, state: &mut LinkState) -> Result<(), MediaError> {
-        for (ix, feed) in state.feeds.clone() {
-            let Feed::Behind { start, at } = feed else { continue };
+        let feeds = state.feeds.iter();
+        let mut unproven: Vec<_> = feeds
+            .flat_map(|(ix, feed)| feed.strands.values().map(|strand| (*ix, *strand)))
+            .collect();
+        unproven.sort_by_key(|(_, strand)| core::cmp::Reverse(strand.end().next));
+        for (ix, strand) in unproven {
+            let Strand::Behind { start, at } = strand else { continue };
+            if !state.feeds.get(&ix).is_some_and(|feed| feed.is_behind(at)) {
+                // It was proved with what follows it.
+                continue;
+            }
             let held = match at.hash {
                 Some(hash) => self.holds(ix, at.next, hash)?,
                 None => Held::Gone,
             };
+            let feed = state.feeds.entry(ix).or_default();
+            feed.give_up(at);
             // Where the records are gone, an equal epoch counts as equal.
-            let (want, asked) = match held {
-                Held::No => self.parted_before(ix, feed, start),
+            let want = match held {
+                Held::No => {
+                    feed.doubted = feed.doubted.max(at.next);
+                    self.parted_before(ix, start)
+                }
                 Held::Gone if !self.is_written_under(ix, at.epoch, start.next) => {
-                    (start, Feed::Parted(start))
+                    Want::Parted(start)
                 }
                 _ => {
                     let branch = self.branch_at(ix, at);
-                    state.feeds.insert(ix, Feed::Level(branch));
+                    feed.goes_on(branch, start, at);
                     state.proven.insert((ix, branch), at);
                     continue;
                 }
             };
-            state.feeds.insert(ix, asked);
-            state.says.push_back(Say::NeedFrom(ix, want));
+            feed.want(want);
+            state.says.push_back(Say::NeedFrom(ix, want.point()));
         }
         Ok(())
     }

@@ -87,12 +87,12 @@ impl<M: Media, G: Gate> Core<M, G> {
             if !self.is_allowed(state, entry, batch.head.stream)? {
                 continue;
             }
-            check_batch(&batch).map_err(Offence::fault)?;
+            self.check_batch(&batch).map_err(Offence::fault)?;
             let Some(ix) = self.stream_of_peer(batch.head.stream) else {
                 self.refuse_stream(state, batch.head.stream, RefusedCode::TooLarge)?;
                 continue;
             };
-            let feed = state.feeds.get(&ix).copied().unwrap_or_default();
+            let feed = state.feeds.get(&ix).cloned().unwrap_or_default();
             match self.judge_parts(ix, &batch, &feed, &mut judged) {
                 Ok(()) => {}
                 Err(Unjudged::Malformed) => return Err(Offence::MalformedBatch.fault()),
@@ -141,6 +141,22 @@ impl<M: Media, G: Gate> Core<M, G> {
         };
         self.refuse_stream(state, stream, code)?;
         Ok(false)
+    }
+
+    /// A batch as a whole: full, and at a root, with the stream hash that its records give. Stored
+    /// under a false one there, it could be told from damage by nobody. A relay does no work for
+    /// single records, and leaves that to the root.
+    fn check_batch(&self, batch: &Batch<'_>) -> Result<(), Offence> {
+        if batch.head.partial {
+            return Err(Offence::MalformedBatch);
+        }
+        if self.settings.upstream {
+            return Ok(());
+        }
+        batch.verify().map_err(|why| match why {
+            Malformed::Checksum => Offence::FalseHash,
+            _ => Offence::MalformedBatch,
+        })
     }
 
     /// Tells the peer, once, that records of a stream are not taken.
@@ -350,28 +366,44 @@ impl<M: Media, G: Gate> Core<M, G> {
     }
 
     fn note_progress(&mut self, state: &mut LinkState, item: &Judged<'_>) {
-        let (_, end) = item.ends();
+        let (base, end) = item.ends();
         let branch = match item.verdict {
             Verdict::Repair => {
                 // It is told when the root has it; what is here goes when it has been sent on.
                 if let Some(branch) = self.branch_at(item.ix, end) {
-                    state.told.entry((item.ix, branch)).or_insert(end);
+                    state.told.entry((item.ix, Some(branch))).or_insert(end);
                 }
                 return self.repaired(item.ix, end);
             }
             Verdict::Unproven => {
-                let feed = state.feeds.get(&item.ix).copied().unwrap_or_default();
-                state.feeds.insert(item.ix, feed.behind(item.ix, core::slice::from_ref(item)));
+                state.feeds.entry(item.ix).or_default().repeat(base, end);
                 state.unproven = Some(self.arrived_at.instant);
                 return;
             }
-            _ => self.branch_at(item.ix, end),
+            _ => self.branch_of(item.ix, base.next, end),
         };
-        state.feeds.insert(item.ix, Feed::Level(branch));
+        state.feeds.entry(item.ix).or_default().goes_on(branch, base, end);
         let proven = state.proven.entry((item.ix, branch)).or_insert(end);
         if proven.next <= end.next {
             *proven = end;
         }
+    }
+
+    /// The branch that stored records between an offset and a point belong to, if it can be told.
+    /// What came late for a gap ends where the gap does.
+    pub(crate) fn branch_of(&self, ix: StreamIx, base: Offset, end: Point) -> Option<BranchIx> {
+        let frontier = self.journal.frontier();
+        let at = self.branch_at(ix, end);
+        let forked = at.and_then(|at| frontier.branch(ix, at));
+        if forked.is_some_and(|branch| branch.kind == BranchKind::Fork) {
+            return at;
+        }
+        let mut branches = frontier.branches(ix);
+        let late = branches.find(|(_, branch)| {
+            let spans = branch.from <= base && end.next <= branch.tip.next;
+            spans && branch.kind == BranchKind::Late
+        });
+        late.map(|(late, _)| late).or(at)
     }
 
     /// The branch that a point which is known to be here belongs to, if it can be told.
@@ -424,18 +456,6 @@ pub(crate) fn foresee(views: &mut Vec<View<'_>>, earlier: &Judged<'_>) {
     let mark = (landfall_core::num::SegmentNo::ZERO, none);
     let branch = Branch { kind, first, from, tip, hop: none, root: none, mark, gaps: false };
     views.push(View { ix: BranchIx(views.len() as u16), branch, ladder: &[] });
-}
-
-/// A batch as a whole: full, and with the stream hash that its records give. What is stored under a
-/// false one could be told from damage by nobody.
-fn check_batch(batch: &Batch<'_>) -> Result<(), Offence> {
-    if batch.head.partial {
-        return Err(Offence::MalformedBatch);
-    }
-    batch.verify().map_err(|why| match why {
-        Malformed::Checksum => Offence::FalseHash,
-        _ => Offence::MalformedBatch,
-    })
 }
 
 fn raw(body: &mut Vec<u8>, batch: &Batch<'_>) {

@@ -105,11 +105,11 @@ impl Joiner {
         })
     }
 
-    /// What the body holds of each stream: where it ends.
-    pub(crate) fn ends(&self) -> impl Iterator<Item = (StreamIx, Point)> {
+    /// What the body holds of each stream: where it begins and ends.
+    pub(crate) fn ends(&self) -> impl Iterator<Item = (StreamIx, Offset, Point)> {
         self.parts.iter().map(|part| {
             let next = part.base.plus(u64::from(part.span));
-            (part.ix, Point { epoch: part.epoch, next, hash: Some(part.after) })
+            (part.ix, part.base, Point { epoch: part.epoch, next, hash: Some(part.after) })
         })
     }
 

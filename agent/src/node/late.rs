@@ -99,7 +99,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         if views.is_empty() {
             return Ok(Verdict::Late);
         }
-        Ok(match judge(&views, part, &Feed::New)? {
+        Ok(match judge(&views, part, &Feed::default())? {
             verdict @ (Verdict::Next(_) | Verdict::Had | Verdict::Overlap(..)) => verdict,
             _ => Verdict::Late,
         })

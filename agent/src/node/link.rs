@@ -67,7 +67,7 @@ pub(crate) struct LinkState {
     /// What the peer may be told to be durable once what is staged is synced.
     pub(crate) proven: BTreeMap<(StreamIx, Option<BranchIx>), Point>,
     /// How far the peer was last told.
-    pub(crate) told: BTreeMap<(StreamIx, BranchIx), Point>,
+    pub(crate) told: BTreeMap<(StreamIx, Option<BranchIx>), Point>,
     /// Streams whose refusal has been said.
     pub(crate) refused: BTreeSet<String>,
     /// Gaps that the peer has stated.

@@ -30,6 +30,7 @@ mod lookup;
 mod note;
 mod offence;
 mod pace;
+mod packing;
 mod progress;
 mod promise;
 mod refused;
@@ -336,6 +337,11 @@ impl<M: Media, G: Gate> Core<M, G> {
     /// The journal at the root, if it is known.
     pub(crate) fn root(&self) -> Option<LogId> {
         if self.settings.upstream { self.root_log } else { Some(self.journal.log()) }
+    }
+
+    /// Whether each byte that is sent upward counts.
+    pub(crate) fn counts_bytes(&self) -> bool {
+        self.settings.rate_bytes_max.is_some() || self.settings.visit_every.is_some()
     }
 
     /// Whether a lane goes before the default one.

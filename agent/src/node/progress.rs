@@ -6,6 +6,7 @@ use landfall_core::media::Media;
 use landfall_core::num::{Lane, Offset};
 
 use super::link::LinkState;
+use super::packing::Bytes;
 use super::{Core, Gate};
 
 /// Where a lane is durable.
@@ -21,7 +22,9 @@ pub(crate) struct LanePlace {
 #[derive(Debug)]
 pub(crate) struct Flight {
     pub(crate) after: Cursor,
-    pub(crate) ends: Vec<(StreamIx, Point)>,
+    /// What it was: the stream, where it began, where it ended.
+    pub(crate) ends: Vec<(StreamIx, Offset, Point)>,
+    pub(crate) bytes: Bytes,
 }
 
 impl<M: Media, G: Gate> Core<M, G> {
@@ -30,6 +33,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         let Some(sender) = &mut state.sender else { return };
         // Where something is held back that was passed over, the next session begins before it.
         let moves = sender.held_back.is_empty();
+        let mut arrived = Bytes::default();
         for (lane, flying) in &mut sender.lanes {
             let mut place = self.durable.get(lane).copied().unwrap_or_default();
             while let Some(flight) = flying.flights.front() {
@@ -43,6 +47,8 @@ impl<M: Media, G: Gate> Core<M, G> {
                 if moves {
                     place.hop = flight.after;
                 }
+                arrived.stored += flight.bytes.stored;
+                arrived.sent += flight.bytes.sent;
                 flying.flights.pop_front();
             }
             if flying.flights.is_empty() && flying.ready.is_empty() && moves {
@@ -52,6 +58,11 @@ impl<M: Media, G: Gate> Core<M, G> {
                 place.hop = flying.cursor;
             }
             self.durable.insert(*lane, place);
+        }
+        if arrived.sent > 0 {
+            let flights = sender.lanes.values().flat_map(|lane| &lane.flights);
+            let left = flights.map(|flight| flight.bytes.sent).sum();
+            sender.packing.arrived(arrived, left, self.arrived_at.instant);
         }
     }
 
@@ -78,11 +89,11 @@ impl<M: Media, G: Gate> Core<M, G> {
     /// Whether a promise covers the end of a batch.
     fn has_reached(
         &self,
-        (ix, end): &(StreamIx, Point),
+        (ix, base, end): &(StreamIx, Offset, Point),
         promised: impl Fn(Branch) -> Offset,
     ) -> bool {
         let frontier = self.journal.frontier();
-        let branch = self.branch_at(*ix, *end).and_then(|at| frontier.branch(*ix, at));
+        let branch = self.branch_of(*ix, *base, *end).and_then(|at| frontier.branch(*ix, at));
         match branch {
             Some(held) => promised(held) >= end.next,
             None => frontier.branches(*ix).all(|(_, held)| promised(held) >= end.next),

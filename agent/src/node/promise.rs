@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use landfall_core::frontier::{BranchIx, Frontier, Point, StreamIx};
+use landfall_core::frontier::{Branch, BranchIx, BranchKind, Frontier, Point, StreamIx};
 use landfall_core::media::Media;
 use landfall_core::num::{CommitNo, Epoch, Offset};
 use landfall_core::tables::Heard;
@@ -16,6 +16,9 @@ use super::{AlarmKind, Core, Direction, Gate, Node};
 
 /// Points that were proved to be here, by stream and branch.
 type Proven = BTreeMap<(StreamIx, Option<BranchIx>), Point>;
+
+/// The epoch of a point that is known by a statement: no record that ends there is promised.
+pub(crate) const STATED: Epoch = Epoch::new(0);
 
 impl<M: Media, G: Gate> Node<M, G> {
     /// What came in is durable: tells each peer, and gives it its credit back.
@@ -52,11 +55,9 @@ impl<M: Media, G: Gate> Core<M, G> {
             if ends_here {
                 self.is_root_for(ix);
             }
-            if let Some(branch) = branch {
-                let told = state.told.entry((ix, branch)).or_insert(point);
-                if told.next < point.next {
-                    *told = point;
-                }
+            let told = state.told.entry((ix, branch)).or_insert(point);
+            if told.next < point.next {
+                *told = point;
             }
             if ends_here { here.push((ix, point)) } else { beyond.push((ix, point)) }
         }
@@ -99,17 +100,30 @@ impl<M: Media, G: Gate> Core<M, G> {
         let mut points = Vec::new();
         let told = state.told.iter().filter(|((ix, _), _)| streams.contains(ix));
         for ((ix, at), told) in told {
-            let Some(branch) = self.journal.frontier().branch(*ix, *at) else { continue };
-            if branch.root >= told.next {
+            let root = self.root_at(*ix, *at, *told);
+            if root >= told.next {
                 points.push((*ix, *told));
-            } else if branch.root > Offset::ZERO {
-                let (epoch, hash) = (told.epoch, self.hash_at_root(*ix, *at, branch.root));
-                points.push((*ix, Point { epoch, next: branch.root, hash }));
+            } else if let Some(at) = at.filter(|_| root > Offset::ZERO) {
+                let (epoch, hash) = (told.epoch, self.hash_at_root(*ix, at, root));
+                points.push((*ix, Point { epoch, next: root, hash }));
             }
         }
         if let Some(promise) = self.promise_of_root() {
             self.say_durable(state, Scope::Root, promise, points);
         }
+    }
+
+    /// How far the branch of a point is durable at the root. If it can't be told which that is, all
+    /// that come there must be.
+    fn root_at(&self, ix: StreamIx, at: Option<BranchIx>, point: Point) -> Offset {
+        let frontier = self.journal.frontier();
+        if let Some(at) = at {
+            return frontier.branch(ix, at).map(|branch| branch.root).unwrap_or_default();
+        }
+        let branches = frontier.branches(ix).map(|(_, branch)| branch);
+        let there =
+            branches.filter(|branch| branch.from < point.next && point.next <= branch.tip.next);
+        there.map(|branch| branch.root).min().unwrap_or_default()
     }
 
     /// Who promised what is durable at the root. If that was forgotten in a restart, at least the
@@ -181,7 +195,8 @@ impl<M: Media, G: Gate> Core<M, G> {
         }
     }
 
-    /// Notes a promise on the branch that it is about, if it fits.
+    /// Notes a promise on the branch that it is about, if it fits. Where a gap ends, it is also
+    /// about what came late for the gap, if the other end has records there.
     fn note_promise(&mut self, state: &LinkState, ix: StreamIx, told: Point, scope: Scope) -> bool {
         let Some(at) = self.branch_at(ix, told) else { return false };
         let Some(branch) = self.journal.frontier().branch(ix, at) else { return false };
@@ -199,7 +214,16 @@ impl<M: Media, G: Gate> Core<M, G> {
             return false;
         }
         let root = if scope == Scope::Root { told.next } else { Offset::ZERO };
-        self.journal.frontier_mut().promise(ix, at, told.next, root);
+        let frontier = self.journal.frontier_mut();
+        frontier.promise(ix, at, told.next, root);
+        let ends = |late: &Branch| {
+            late.kind == BranchKind::Late
+                && (late.tip.next, late.tip.hash) == (told.next, told.hash)
+        };
+        let late = frontier.branches(ix).find(|(_, branch)| ends(branch)).map(|(at, _)| at);
+        if let Some(late) = late.filter(|_| told.epoch != STATED) {
+            frontier.promise(ix, late, told.next, root);
+        }
         true
     }
 }

@@ -172,9 +172,12 @@ impl<M: Media, G: Gate> Core<M, G> {
         };
         let Some(sender) = &mut state.sender else { return };
         sender.let_go(ix);
-        sender.lowered.insert(ix, want.next);
+        // Of another branch, more may have been wanted before.
+        for from in [&mut sender.lowered, &mut sender.sent] {
+            let from = from.entry(ix).or_insert(want.next);
+            *from = want.next.min(*from);
+        }
         sender.resumed.retain(|(of, _)| *of != ix);
-        sender.sent.insert(ix, want.next);
         if let Some((lane, cursor)) = place {
             sender.rewind(lane, cursor);
         } else if want.stream.origin == self.settings.site {
@@ -273,13 +276,13 @@ impl<M: Media, G: Gate> Node<M, G> {
     /// The upstream node wants records again that came from below and are not here any more:
     /// whoever may send them is asked.
     pub(crate) fn pass_wanted(&mut self, ix: StreamIx, at: Point, to: Point) {
-        let text = format!(
-            "the upstream node lacks offsets {} to {} of it, which were passed on and forgotten \
-             here. Whoever is connected from below is asked for them; until they come, the stream \
-             waits.",
-            at.next, to.next
-        );
         if at.next < to.next {
+            let text = format!(
+                "the upstream node lacks offsets {} to {} of it, which were passed on and \
+                 forgotten here. Whoever is connected from below is asked for them; until they \
+                 come, the stream waits.",
+                at.next, to.next
+            );
             self.core.alarm(AlarmKind::Stalled, self.core.stream_name(ix), text);
         }
         self.core.wants.insert(ix, (at, to));

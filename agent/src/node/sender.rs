@@ -16,11 +16,12 @@ use landfall_core::limits::JOINED_BYTES_MAX;
 use landfall_core::media::Media;
 use landfall_core::num::{Lane, Offset, Seq};
 use landfall_protocol::channel::LaneIndex;
-use landfall_protocol::message::{self, LaneMessage, Purpose, Refused};
+use landfall_protocol::message::{self, Features, LaneMessage, Purpose, Refused};
 
 use super::joiner::Joiner;
 use super::link::{Link, LinkState};
 use super::note::Note;
+use super::packing::{Bytes, Packing};
 use super::progress::{Flight, LanePlace};
 use super::repair::Repair;
 use super::{AlarmKind, Core, Direction, Gate};
@@ -42,6 +43,7 @@ pub(crate) struct Sender {
     pub(crate) repairs: BTreeMap<StreamIx, Repair>,
     /// Streams that the upstream node does not take, or that wait for what is missing.
     pub(crate) held_back: BTreeSet<StreamIx>,
+    pub(crate) packing: Packing,
 }
 
 #[derive(Debug, Default)]
@@ -77,6 +79,7 @@ impl Sender {
             sent: BTreeMap::new(),
             repairs: BTreeMap::new(),
             held_back: BTreeSet::new(),
+            packing: Packing::new(core.counts_bytes()),
         }
     }
 
@@ -98,7 +101,7 @@ impl Sender {
     pub(crate) fn hold_back(&mut self, ix: StreamIx) {
         self.held_back.insert(ix);
         let flights = self.lanes.values_mut().flat_map(|lane| &mut lane.flights);
-        flights.for_each(|flight| flight.ends.retain(|(of, _)| *of != ix));
+        flights.for_each(|flight| flight.ends.retain(|(of, ..)| *of != ix));
     }
 
     /// Takes a stream up again that was held back.
@@ -274,7 +277,7 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
             let Some(ix) = self.core.journal.frontier().find(batch.head.stream) else { continue };
             let (epoch, next) = (batch.head.epoch, batch.head.end());
             let end = Point { epoch, next, hash: Some(batch.head.after) };
-            if self.is_wanted(ix, batch.head.stream.topic, end) {
+            if self.is_wanted(ix, batch.head.stream.topic, batch.head.base, end) {
                 wanted.push((ix, batch));
             }
         }
@@ -317,22 +320,22 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
     }
 
     /// Whether a batch is to be sent at all.
-    fn is_wanted(&self, ix: StreamIx, topic: &str, end: Point) -> bool {
+    fn is_wanted(&self, ix: StreamIx, topic: &str, base: Offset, end: Point) -> bool {
         if !self.core.topics.goes_up(topic) || self.sender.held_back.contains(&ix) {
             return false;
-        }
-        if let Some(floor) = self.sender.lowered.get(&ix) {
-            return end.next > *floor;
         }
         let promised = |branch: Branch| match self.sender.from_hop {
             true => branch.hop,
             false => branch.root,
         };
         let frontier = self.core.journal.frontier();
-        let branch = self.core.branch_at(ix, end).and_then(|at| frontier.branch(ix, at));
+        let branch = self.core.branch_of(ix, base, end).and_then(|at| frontier.branch(ix, at));
         // What is known for all branches is known for the one that the batch is of.
         let all = frontier.branches(ix).map(|(_, branch)| promised(branch)).min();
-        end.next > branch.map(promised).or(all).unwrap_or_default()
+        let promised = branch.map(promised).or(all).unwrap_or_default();
+        // From where it is wanted again says nothing of a branch that has not come there.
+        let lowered = self.sender.lowered.get(&ix).copied();
+        end.next > lowered.map_or(promised, |from| from.min(promised))
     }
 
     /// Whether a batch does not go on from what was sent of its stream.
@@ -380,7 +383,9 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
         let ends = joiner.ends().collect();
         let (records, path) = (joiner.records(), joiner.path().to_vec());
         let stored = joiner.take(|ix| self.core.journal.frontier().name(ix));
-        let (codec, body) = self.core.codec.pack(&stored, self.link.session.features());
+        let agreed = self.link.session.features();
+        let agreed = if self.sender.packing.packs() { agreed } else { Features::NONE };
+        let (codec, body) = self.core.codec.pack(&stored, agreed);
         let entry = message::Entry {
             purpose: Purpose::Uplink,
             seq,
@@ -394,9 +399,10 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
         let frame = self.link.frame(self.index, &LaneMessage::Entry(entry));
         assert!(frame.is_some(), "what was joined fits the room there was");
         self.ready(frame);
+        let bytes = Bytes { stored: stored.len() as u64, sent: body.len() as u64 };
         let lane = self.lane();
         let after = lane.cursor;
-        lane.flights.push_back(Flight { after, ends });
+        lane.flights.push_back(Flight { after, ends, bytes });
     }
 }
 

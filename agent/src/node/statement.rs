@@ -10,9 +10,10 @@ use landfall_core::num::{Lane, LogId};
 use landfall_protocol::message::{Begin, Gap, RefusedCode};
 use landfall_protocol::session::Fault;
 
-use super::feed::Feed;
+use super::feed::{Feed, Want};
 use super::link::{LinkState, Say};
 use super::lookup::Held;
+use super::promise::STATED;
 use super::{AlarmKind, Core, Gate, Offence};
 
 /// Gaps that a peer may state in one session. A device states one for each time that it dropped its
@@ -51,8 +52,8 @@ impl<M: Media, G: Gate> Core<M, G> {
         if held == Held::Yes {
             // What is missing elsewhere is here, and what comes behind it goes on from there.
             let branch = self.branch_at(ix, end);
-            state.feeds.insert(ix, Feed::Level(branch));
-            state.proven.insert((ix, branch), end);
+            state.feeds.entry(ix).or_default().goes_on(branch, end, end);
+            self.prove_stated(state, (ix, branch), end);
             return Ok(());
         }
         let Some((at, branch)) = self.gap_branch(state, ix, gap) else {
@@ -64,18 +65,16 @@ impl<M: Media, G: Gate> Core<M, G> {
             return Ok(());
         };
         if branch.tip.next < gap.from {
-            state.feeds.insert(ix, Feed::Asked(branch.tip.next));
+            state.feeds.entry(ix).or_default().want(Want::Behind(branch.tip));
             state.says.push_back(Say::NeedFrom(ix, branch.tip));
             return Ok(());
         }
         if branch.tip.next >= gap.to {
             // What is said to be missing is here, or something else in its place. If it was
             // wanted to see where histories part, it can't be seen.
-            let asked = state.feeds.get(&ix).is_some_and(
-                |feed| matches!(feed, Feed::Asked(from) if (gap.from..gap.to).contains(from)),
-            );
-            if asked || held == Held::No {
-                state.feeds.insert(ix, Feed::Parted(end));
+            let feed = state.feeds.entry(ix).or_default();
+            if feed.is_asked_from(gap.from..gap.to) || held == Held::No {
+                feed.want(Want::Parted(end));
             }
             return Ok(());
         }
@@ -120,10 +119,15 @@ impl<M: Media, G: Gate> Core<M, G> {
         gap: &Gap<'_>,
     ) -> Option<(BranchIx, Branch)> {
         let frontier = self.journal.frontier();
-        if let Some(Feed::Level(Some(at))) = state.feeds.get(&ix) {
-            return frontier.branch(ix, *at).map(|branch| (*at, branch));
+        let fed = state.feeds.get(&ix).and_then(Feed::branch);
+        let fed = fed.and_then(|at| Some((at, frontier.branch(ix, at)?)));
+        if let Some(fed) = fed.filter(|(_, branch)| branch.kind != BranchKind::Late) {
+            return Some(fed);
         }
-        let here = |(_, branch): &(BranchIx, Branch)| branch.tip.next <= gap.to;
+        // What came late is only what came: it has no gaps.
+        let here = |(_, branch): &(BranchIx, Branch)| {
+            branch.kind != BranchKind::Late && branch.tip.next <= gap.to
+        };
         let below = frontier.branches(ix).filter(here).max_by_key(|(_, branch)| branch.tip.next);
         below.or_else(|| frontier.branches(ix).next())
     }
@@ -165,11 +169,21 @@ impl<M: Media, G: Gate> Core<M, G> {
             let told = state.gaps.is_power_of_two();
             self.alarm_paced(AlarmKind::Gap, self.stream_name(ix), text, told, true);
             self.gaps.add(ix, branch.tip.next, gap.to);
-            state.feeds.insert(ix, Feed::Level(Some(at)));
             let point = Point { epoch: gap.epoch, next: gap.to, hash: gap.after };
-            state.proven.insert((ix, Some(at)), point);
+            state.feeds.entry(ix).or_default().goes_on(Some(at), point, point);
+            self.prove_stated(state, (ix, Some(at)), point);
         }
         Ok(())
+    }
+
+    /// The peer is told how far a statement has brought a branch.
+    fn prove_stated(&self, state: &mut LinkState, branch: (StreamIx, Option<BranchIx>), at: Point) {
+        // Without a hash, only the epoch tells of which branch it is.
+        let at = if at.hash.is_some() { Point { epoch: STATED, ..at } } else { at };
+        let proven = state.proven.entry(branch).or_insert(at);
+        if proven.next < at.next {
+            *proven = at;
+        }
     }
 
     /// A stream that may be new here begins in its middle.
@@ -197,7 +211,7 @@ impl<M: Media, G: Gate> Core<M, G> {
             return self.begin_stream(state, lane, ix, point, Some(durable_at));
         }
         // What is before it should be had, or be stated to be missing.
-        state.feeds.insert(ix, Feed::Asked(Point::START.next));
+        state.feeds.entry(ix).or_default().want(Want::Behind(Point::START));
         state.says.push_back(Say::NeedFrom(ix, Point::START));
         Ok(())
     }

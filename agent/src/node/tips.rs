@@ -8,11 +8,12 @@ use landfall_core::num::{Epoch, Offset};
 use landfall_protocol::limits::STREAMS_MAX;
 use landfall_protocol::message::{Diverged, DivergedKind, Promise, Tip, Tips};
 
-use super::feed::Feed;
+use super::feed::{Feed, Want};
 use super::giveback::Giveback;
 use super::link::{LinkState, Say};
 use super::lookup::Held;
 use super::note::Note;
+use super::promise::STATED;
 use super::twins::{Doubt, Writer};
 use super::{AlarmKind, Core, Direction, Gate};
 
@@ -70,7 +71,7 @@ impl<M: Media, G: Gate> Core<M, G> {
             // It has more than this node. If it holds that to be durable, it must be asked for it.
             let comes = self.comes_by_itself(state);
             if let (Entry::Vacant(feed), false) = (state.feeds.entry(ix), comes) {
-                feed.insert(Feed::Asked(highest.next));
+                feed.insert(Feed::default()).want(Want::Behind(highest));
                 state.says.push_back(Say::NeedFrom(ix, highest));
                 if state.lacking {
                     // It may have forgotten what it says to be durable here.
@@ -84,24 +85,30 @@ impl<M: Media, G: Gate> Core<M, G> {
         let level = branches
             .find(|(_, branch)| branch.tip.next == point.next && branch.tip.hash == Some(hash));
         drop(branches);
+        let gaps = frontier.branches(ix).any(|(_, branch)| branch.gaps);
+        // What is compared with must be readable.
+        if gaps || level.is_none() {
+            self.commit_staged();
+        }
+        // Whoever has records there is not told that they are here if a gap ends there.
+        let known = !gaps || self.has_record(ix, point.next, hash)?;
+        let told = if known { point } else { Point { epoch: STATED, ..point } };
         if let Some((at, _)) = level {
-            state.proven.insert((ix, Some(at)), point);
+            state.proven.insert((ix, Some(at)), told);
             return Ok(());
         }
-        // What is compared with must be readable.
-        self.commit_staged();
         let held = self.holds(ix, point.next, hash)?;
         if state.lacking && held != Held::Yes {
             // A branch that was lost here.
             let want = self.deeper(ix, point.next);
-            state.feeds.insert(ix, Feed::Asked(want.next));
+            state.feeds.entry(ix).or_default().want(Want::Behind(want));
             state.says.push_back(Say::NeedFrom(ix, want));
         } else if stream.origin == site && !state.feeds.contains_key(&ix) {
             self.check_tail(state, ix, point, held);
         }
         if held == Held::Yes {
             let branch = self.branch_at(ix, point);
-            state.proven.entry((ix, branch)).or_insert(point);
+            state.proven.entry((ix, branch)).or_insert(told);
         }
         Ok(())
     }

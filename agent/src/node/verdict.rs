@@ -105,11 +105,10 @@ pub(crate) fn judge(
     let holds =
         |view: &View<'_>| view.branch.tip.next >= head.end() && !inside.differs.contains(&view.ix);
     let held = views.iter().any(holds);
+    let trusted = feed.trusts(head.base) && written_under(views, head.epoch, head.base);
     Ok(match (known, repeats) {
         (false, false) => Verdict::LookBase,
-        (true, _) | (_, true) if held && written_under(views, head.epoch, head.base) => {
-            Verdict::Unproven
-        }
+        (true, _) | (_, true) if held && trusted => Verdict::Unproven,
         (true, _) if held => Verdict::LookEnd,
         (_, true) if held => Verdict::LookOn,
         (true, _) => Verdict::Fork(head.base, head.before),

@@ -14,6 +14,7 @@ use super::event::{
     ReceivedBytes, TransportEvent,
 };
 use super::offence::{Offence, Offences};
+use super::offload::Offload;
 use super::outbox::{Outbox, SendFault};
 use super::settings::Settings;
 use super::{Shared, lock, quic, tcp};
@@ -62,6 +63,7 @@ pub(super) struct Link {
     pub(super) id: ConnectionId,
     pub(super) settings: Arc<Settings>,
     pub(super) outbox: Arc<Outbox>,
+    pub(super) offload: Arc<Offload>,
     events: mpsc::Sender<TransportEvent>,
     remote: SocketAddr,
     offences: Arc<Offences>,
@@ -113,6 +115,7 @@ impl Shared {
             remote,
             settings: self.settings.clone(),
             outbox,
+            offload: self.offload.clone(),
             events: self.events.clone(),
             offences: self.offences.clone(),
         });

@@ -25,6 +25,7 @@ mod listen;
 mod mux;
 mod network;
 mod offence;
+mod offload;
 mod outbox;
 mod probe;
 mod quic;
@@ -45,6 +46,7 @@ use crate::identity::NodeKey;
 use crate::identity::tls::HubKeys;
 
 use admission::Admission;
+use offload::Offload;
 
 pub use event::{
     AttemptId, Carrier, Channel, CloseCode, CloseOrder, CloseReason, ConnectionId, DialFailure,
@@ -53,6 +55,7 @@ pub use event::{
 pub use link::Connection;
 pub use network::{ByteStream, Listener, Network, Waiting};
 pub use offence::Offence;
+pub use offload::Offloading;
 pub use outbox::SendFault;
 pub use probe::Probe;
 pub use settings::{ResetKey, Settings};
@@ -73,6 +76,7 @@ struct Shared {
     reset_key: ResetKey,
     events: mpsc::Sender<TransportEvent>,
     admission: Arc<Admission>,
+    offload: Arc<Offload>,
     offences: Arc<offence::Offences>,
     next_id: AtomicU64,
     stop: watch::Sender<Option<CloseOrder>>,
@@ -114,6 +118,7 @@ impl Transport {
     ) -> Self {
         settings.check();
         let admission = Arc::new(Admission::new(&settings));
+        let offload = Offload::new(settings.segmentation_offload);
         let shared = Shared {
             key,
             network,
@@ -121,6 +126,7 @@ impl Transport {
             reset_key,
             events,
             admission,
+            offload,
             offences: Arc::default(),
             next_id: AtomicU64::new(1),
             stop: watch::Sender::new(None),

@@ -38,7 +38,7 @@ pub(super) fn endpoint(
     address: SocketAddr,
     server: Option<quinn::ServerConfig>,
 ) -> io::Result<quinn::Endpoint> {
-    let socket = shared.network.datagrams(address)?;
+    let socket = shared.offload.over(shared.network.datagrams(address)?);
     let mut config = endpoint_config(&shared.reset_key);
     config.rng_seed(shared.network.seed());
     quinn::Endpoint::new_with_abstract_socket(config, server, socket, shared.network.runtime())
@@ -97,8 +97,7 @@ fn transport_config(settings: &Settings) -> io::Result<TransportConfig> {
         .max_idle_timeout(Some(idle))
         .stream_receive_window(VarInt::from_u32(settings.stream_window))
         .receive_window(window)
-        .send_window(u64::from(settings.send_window))
-        .enable_segmentation_offload(settings.segmentation_offload);
+        .send_window(u64::from(settings.send_window));
     if !settings.datagram_search {
         config.mtu_discovery_config(None);
     }
@@ -153,7 +152,8 @@ async fn run_channels(
         for channel in Channel::all().take(count) {
             match connection.open_bi().await {
                 Ok((sender, receiver)) => {
-                    channels.spawn(open_channel(channel, sender, receiver, link.clone()));
+                    let carrying = Carrying { connection: connection.clone(), link: link.clone() };
+                    channels.spawn(open_channel(channel, sender, receiver, carrying));
                 }
                 Err(error) => return error.into(),
             }
@@ -166,7 +166,8 @@ async fn run_channels(
             error = connection.closed() => return error.into(),
             accepted = connection.accept_bi(), if !dialed => match accepted {
                 Ok((sender, receiver)) => {
-                    channels.spawn(accept_channel(sender, receiver, link.clone(), named.clone()));
+                    let carrying = Carrying { connection: connection.clone(), link: link.clone() };
+                    channels.spawn(accept_channel(sender, receiver, carrying, named.clone()));
                 }
                 Err(error) => return error.into(),
             },
@@ -184,6 +185,12 @@ async fn run_channels(
 /// The channels that the peer has opened: each at most once.
 type NamedChannels = Arc<std::sync::Mutex<BTreeSet<Channel>>>;
 
+/// What a channel runs on.
+struct Carrying {
+    connection: quinn::Connection,
+    link: Arc<Link>,
+}
+
 /// Why a channel ended.
 enum ChannelFault {
     /// Its connection ended, and knows why.
@@ -195,17 +202,17 @@ async fn open_channel(
     channel: Channel,
     mut sender: SendStream,
     receiver: RecvStream,
-    link: Arc<Link>,
+    carrying: Carrying,
 ) -> Result<Infallible, ChannelFault> {
-    set_priority(&sender, channel, &link)?;
+    set_priority(&sender, channel, &carrying.link)?;
     sender.write_all(&[channel.number()]).await?;
-    run_channel(channel, sender, receiver, &link).await
+    run_channel(channel, sender, receiver, &carrying).await
 }
 
 async fn accept_channel(
     sender: SendStream,
     mut receiver: RecvStream,
-    link: Arc<Link>,
+    carrying: Carrying,
     named: NamedChannels,
 ) -> Result<Infallible, ChannelFault> {
     let name = receiver
@@ -217,8 +224,8 @@ async fn accept_channel(
     if !super::lock(&named).insert(channel) {
         return Err(ChannelFault::Misbehaved("a channel was opened twice"));
     }
-    set_priority(&sender, channel, &link)?;
-    run_channel(channel, sender, receiver, &link).await
+    set_priority(&sender, channel, &carrying.link)?;
+    run_channel(channel, sender, receiver, &carrying).await
 }
 
 fn set_priority(sender: &SendStream, channel: Channel, link: &Link) -> Result<(), ChannelFault> {
@@ -231,25 +238,34 @@ async fn run_channel(
     channel: Channel,
     sender: SendStream,
     receiver: RecvStream,
-    link: &Link,
+    carrying: &Carrying,
 ) -> Result<Infallible, ChannelFault> {
     tokio::select! {
         biased;
-        ended = send_all(channel, sender, link) => ended,
-        ended = receive_all(channel, receiver, link) => ended,
+        ended = send_all(channel, sender, carrying) => ended,
+        ended = receive_all(channel, receiver, &carrying.link) => ended,
     }
 }
 
 async fn send_all(
     channel: Channel,
     mut sender: SendStream,
-    link: &Link,
+    carrying: &Carrying,
 ) -> Result<Infallible, ChannelFault> {
+    let Carrying { connection, link } = carrying;
+    let mut window = link.settings.send_window;
     loop {
         let piece = link.outbox.take(channel, PIECE_MAX).await;
         let length = piece.len();
         sender.write_chunk(piece).await?;
         link.sent(channel, length).await;
+        let wanted = match link.offload.fast_round_trip(&connection.stats()) {
+            Some(round_trip) => link.settings.send_window_at(round_trip),
+            None => link.settings.send_window,
+        };
+        if core::mem::replace(&mut window, wanted) != wanted {
+            connection.set_send_window(u64::from(wanted));
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::event::Channel;
+use super::offload::Offloading;
 
 /// What can be set. [`Settings::device`] and [`Settings::hub`] are the two sensible starting
 /// points.
@@ -26,11 +27,12 @@ pub struct Settings {
     /// How often the dialer sends a packet in silence: half the idle timeout at most, or a lost
     /// packet ends the connection. Each costs about 120 bytes, with its answer and all headers.
     pub keep_alive: Duration,
-    /// Bytes that may be on the way on one channel (QUIC). Lower than bandwidth × round trip caps
-    /// the rate.
+    /// Bytes that may be on the way on one channel to this node (QUIC). Lower than bandwidth ×
+    /// round trip caps the rate. With the peer's `send_window` it decides how many channels may
+    /// have a backlog before one of them keeps what is urgent out of that window.
     pub stream_window: u32,
-    /// Bytes that QUIC holds until they are acknowledged, all channels together. The same warning
-    /// applies.
+    /// Bytes that QUIC holds until they are acknowledged, all channels together, at most. The same
+    /// warning applies. On fast links with a short round trip it holds less.
     pub send_window: u32,
     /// Bytes of one channel that the node has received and not yet dropped. On TCP a channel over
     /// its budget holds up the others, so a session grants a lane less credit than this.
@@ -40,8 +42,9 @@ pub struct Settings {
     /// Priority of each channel, highest first served; as many channels as there are entries are
     /// opened by a dialer.
     pub priorities: Vec<i32>,
-    /// Hand the kernel many packets at once. Fast, but some network drivers claim it and fail.
-    pub segmentation_offload: bool,
+    /// When the kernel is handed many packets at once. Fast, but some network drivers claim it and
+    /// fail.
+    pub segmentation_offload: Offloading,
     /// Look for the longest datagrams that the way takes: some 6 KB for each connection, which
     /// short visits over a metered link do not earn back.
     pub datagram_search: bool,
@@ -52,6 +55,9 @@ pub struct Settings {
     /// Kernel buffers of a UDP socket, in bytes each way, as far as the system allows.
     pub udp_buffer: usize,
 }
+
+/// QUIC holds as many bytes on the shortest round trip: two bodies and more, which keeps it busy.
+const SEND_WINDOW_MIN: u32 = 160 << 10;
 
 impl Settings {
     /// For a device: little memory, unknown network hardware, one hub, perhaps a few devices behind
@@ -67,11 +73,11 @@ impl Settings {
             idle_timeout: Duration::from_secs(90),
             keep_alive: Duration::from_secs(30),
             stream_window: 1 << 20,
-            send_window: 2 << 20,
+            send_window: 4 << 20,
             receive_budget: 256 << 10,
             queue_max: 1 << 20,
             priorities: Self::control_then(&[0, 10]),
-            segmentation_offload: false,
+            segmentation_offload: Offloading::OnFastLinks,
             datagram_search: true,
             initial_rtt: None,
             initial_window: None,
@@ -86,11 +92,11 @@ impl Settings {
             handshakes_max: 1024,
             handshakes_per_source_max: 512,
             connections_max: 20_000,
-            stream_window: 2 << 20,
+            stream_window: 3 << 19,
             send_window: 4 << 20,
             receive_budget: 1 << 20,
             queue_max: 4 << 20,
-            segmentation_offload: true,
+            segmentation_offload: Offloading::Always,
             udp_buffer: 4 << 20,
             ..Self::device()
         }
@@ -120,6 +126,14 @@ impl Settings {
 
     pub(super) fn priority(&self, channel: Channel) -> i32 {
         self.priorities.get(channel.index()).copied().unwrap_or(i32::MIN)
+    }
+
+    /// Bytes that QUIC holds on a fast link: what one of 200 MB/s has under way in a round trip, so
+    /// that a short one does not cost the memory that a long one needs.
+    pub(super) fn send_window_at(&self, round_trip: Duration) -> u32 {
+        let under_way = round_trip.as_micros().saturating_mul(200);
+        let under_way = u32::try_from(under_way).unwrap_or(u32::MAX);
+        under_way.max(SEND_WINDOW_MIN).min(self.send_window)
     }
 
     /// One channel that is not read must not use up what the others may receive.

@@ -35,7 +35,7 @@ impl BranchIx {
 /// A place between two records of a branch.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Point {
-    /// The epoch of the record before it.
+    /// The epoch of the record before it; 0 if that is missing, or nobody knows.
     pub epoch: Epoch,
     /// The offset of the record behind it.
     pub next: Offset,
@@ -266,7 +266,7 @@ impl Branch {
     /// Moves the tip over a gap.
     pub(crate) fn skip(&mut self, to: Offset, after: Option<StreamHash>) {
         assert!(to >= self.tip.next, "a gap lies ahead");
-        self.tip = Point { epoch: self.tip.epoch, next: to, hash: after };
+        self.tip = Point { epoch: Point::START.epoch, next: to, hash: after };
         self.gaps = true;
     }
 }

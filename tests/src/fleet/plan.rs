@@ -26,7 +26,7 @@ struct Draw<'a> {
 const DIVIDER: &str = "--";
 
 /// Kinds of operations, and how often each is drawn where it is in use.
-const WEIGHTS: [(&str, u64); 37] = [
+const WEIGHTS: [(&str, u64); 35] = [
     ("wait", 24),
     ("append", 12),
     ("trickle", 4),
@@ -62,8 +62,6 @@ const WEIGHTS: [(&str, u64); 37] = [
     ("revoke", 1),
     ("welcome", 2),
     ("forbid", 1),
-    ("heal", 1),
-    ("wait", 1),
 ];
 
 impl Plan {

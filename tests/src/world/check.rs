@@ -35,8 +35,8 @@ pub(super) struct Truth {
     /// Sites whose disk went back to an earlier state, or lost something: what producers repeat
     /// can't be known there.
     rewound: BTreeSet<String>,
-    /// What a host held until its disk rotted.
-    rotten: BTreeSet<(String, Coordinates)>,
+    /// What a host held until its disk rotted, or a root until it began a new journal.
+    gone: BTreeSet<(String, Coordinates)>,
 }
 
 impl Truth {
@@ -65,15 +65,15 @@ impl Truth {
         self.rewound.insert(site.into());
     }
 
-    pub(super) fn note_rotten(&mut self, name: &str, before: &Held, after: &Held) {
+    pub(super) fn note_gone(&mut self, name: &str, before: &Held, after: &Held) {
         let here: BTreeSet<_> = after.records.iter().map(super::HeldRecord::coordinates).collect();
         let before = before.records.iter().map(super::HeldRecord::coordinates);
-        self.rotten.extend(before.filter(|at| !here.contains(at)).map(|at| (name.into(), at)));
+        self.gone.extend(before.filter(|at| !here.contains(at)).map(|at| (name.into(), at)));
     }
 
-    /// Whether rot took a record from a host.
-    fn is_rotten(&self, name: &str, at: &Coordinates) -> bool {
-        self.rotten.contains(&(name.into(), at.clone()))
+    /// Whether a host is known to have lost a record.
+    fn is_gone(&self, name: &str, at: &Coordinates) -> bool {
+        self.gone.contains(&(name.into(), at.clone()))
     }
 
     /// A node has all of a group or nothing of it.
@@ -146,7 +146,7 @@ impl World {
                 || held.is_gap(&at.0, at.2)
                 || self.truth.gaps.is_gap(&at.0, at.2)
                 // The node says so when it comes to it.
-                || self.truth.is_rotten(name, at);
+                || self.truth.is_gone(name, at);
             assert!(known, "{at:?} was acknowledged at {name} and is lost\n{}", self.describe());
         }
     }
@@ -218,8 +218,8 @@ impl World {
         }
         for at in wanted.iter().filter(|at| counts(&at.0)) {
             // What rotted at a root is told to whoever reads it.
-            let rotten = || roots.iter().any(|root| self.truth.is_rotten(root, at));
-            let known = here.contains(at) || is_gap(at) || rotten();
+            let gone = || roots.iter().any(|root| self.truth.is_gone(root, at));
+            let known = here.contains(at) || is_gap(at) || gone();
             assert!(known, "{at:?} never came to {roots:?}\n{}", self.describe());
         }
     }

@@ -246,7 +246,7 @@ impl World {
             let site = self.host(name).settings.site.clone();
             self.truth.note_rewound(&site);
             let after = self.held(name);
-            self.truth.note_rotten(name, &before, &after);
+            self.truth.note_gone(name, &before, &after);
         }
     }
 
@@ -256,6 +256,7 @@ impl World {
             return;
         }
         self.check();
+        let (before, log) = (self.held(name), self.node(name).journal().log());
         self.kill(name);
         let site = self.host(name).settings.site.clone();
         self.truth.note_rewound(&site);
@@ -263,8 +264,15 @@ impl World {
         self.host(name).disk.lose_synced(programs);
         self.boot(name);
         if self.is_up(name) {
-            // What only this medium had is lost, and nobody can know of it.
             let held = self.held(name);
+            let other = self.node(name).journal().log() != log;
+            let roots = self.hosts.values().filter(|host| host.upstream.is_none()).count();
+            if self.host(name).upstream.is_none() && (other || roots > 1) {
+                // It is another root now, and nobody tells it of what the one before had; or who
+                // has that may dial a root that never promised it.
+                self.truth.note_gone(name, &before, &held);
+            }
+            // What only this medium had is lost, and nobody can know of it.
             let here: Expected = held.records.iter().map(HeldRecord::coordinates).collect();
             let mut expected = core::mem::take(&mut self.host_mut(name).expected);
             expected.retain(|at| here.contains(at));

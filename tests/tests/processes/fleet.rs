@@ -4,7 +4,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use landfall::api::{LinkState, Status};
+use landfall::api::{LinkState, ReceiptLine, Status};
 use landfall::transport::relay::{Relay, Shape};
 use landfall_tests::process::{NodeDir, Program, Running};
 use landfall_tests::rng::Rng;
@@ -17,7 +17,7 @@ pub(crate) struct Fleet {
     pub(crate) program: Program,
     pub(crate) hub: NodeDir,
     /// What ships reach the hub through.
-    _relay: Relay,
+    pub(crate) relay: Relay,
     address: SocketAddr,
 }
 
@@ -33,7 +33,7 @@ impl Fleet {
         let (listen, advertise) = (address.to_string(), relay.address().to_string());
         let words = ["--site", "hub", "--listen", &listen, "--advertise", &advertise];
         hub.done("init", &words).await?;
-        Ok(Self { dir, program, hub, _relay: relay, address })
+        Ok(Self { dir, program, hub, relay, address })
     }
 
     /// Makes a hub and starts it.
@@ -102,6 +102,12 @@ pub(crate) async fn values(node: &NodeDir, topic: &str) -> io::Result<Vec<String
         Some(record.get("value")?.to_string())
     };
     Ok(read.lines().filter_map(value).collect())
+}
+
+/// Lines of the input that an append told to be durable.
+pub(crate) fn through(out: &str) -> usize {
+    let receipts = out.lines().filter_map(|line| serde_json::from_str::<ReceiptLine>(line).ok());
+    receipts.map(|receipt| receipt.through_line).max().unwrap_or(0) as usize
 }
 
 /// The same lines, whatever their order, each as often.

@@ -1,5 +1,7 @@
 //! What a link may do, and what the status says of it.
 
+use std::time::Duration;
+
 use landfall::api::LinkState;
 use landfall::clock;
 use landfall::transport::relay::Shape;
@@ -18,6 +20,81 @@ async fn where_udp_is_blocked_a_ship_catches_up_over_tls_on_tcp() {
     assert_eq!(status.link.unwrap().carrier.as_deref(), Some("tls"));
     assert_eq!(values(&fleet.hub, "log").await.unwrap(), lines("a", 2_000));
     drop(hub);
+}
+
+#[tokio::test]
+async fn through_a_bad_network_that_forgets_its_ports_all_arrives_once() {
+    let shape = Shape {
+        delay: Duration::from_millis(20),
+        jitter: Duration::from_millis(20),
+        loss_per_mille: 50,
+        duplicate_per_mille: 50,
+        corrupt_per_mille: 20,
+        ..Shape::default()
+    };
+    let fleet = Fleet::new(shape).await.unwrap();
+    let hub = fleet.hub.run_up().await.unwrap();
+    let ship = fleet.ship("ship-1").await.unwrap();
+    let many: Vec<_> = lines("a", 2_000)
+        .iter()
+        .map(|line| line.replace('}', &format!(r#","x":"{}"}}"#, noise(line))))
+        .collect();
+    let file = fleet.file("in", &many).unwrap();
+    ship.done("append", &["log", &file]).await.unwrap();
+    let mut runs = ship.run_up().await.unwrap();
+    let mut asked = 0;
+    let all = runs.until("synced", |status| {
+        asked += 1;
+        // Some twice a second: what is on the way to the old port is lost.
+        if asked % 50 == 0 {
+            fleet.relay.rebind();
+        }
+        synced(status)
+    });
+    let status = all.await.unwrap();
+    assert_eq!(status.link.unwrap().carrier.as_deref(), Some("quic"));
+    assert_eq!(values(&fleet.hub, "log").await.unwrap(), many);
+    assert!(asked > 100, "the ports changed {} times", asked / 50);
+    drop(hub);
+}
+
+#[tokio::test]
+async fn a_hub_and_a_ship_that_stand_still_go_on_where_they_were() {
+    let (fleet, mut hub) = Fleet::running().await.unwrap();
+    let ship = fleet.ship("ship-1").await.unwrap();
+    let mut runs = ship.run_up().await.unwrap();
+    runs.until("synced", synced).await.unwrap();
+    let append = async |name: &str| {
+        let file = fleet.file(name, &lines(name, 100)).unwrap();
+        ship.done("append", &["log", &file]).await.unwrap();
+    };
+    hub.freeze().unwrap();
+    append("a").await;
+    let gone = runs.until("the ship gives the hub up", |status| {
+        let link = status.link?;
+        let up = matches!(link.state, LinkState::Synced | LinkState::CatchingUp);
+        (!up).then_some(())
+    });
+    gone.await.unwrap();
+    append("b").await;
+    hub.thaw().unwrap();
+    runs.until("synced", synced).await.unwrap();
+    runs.freeze().unwrap();
+    let gone = hub.until("the hub gives the ship up", |status| {
+        status.sites.first().is_some_and(|site| site.state == "away").then_some(())
+    });
+    gone.await.unwrap();
+    runs.thaw().unwrap();
+    append("c").await;
+    runs.until("synced", synced).await.unwrap();
+    let all = [lines("a", 100), lines("b", 100), lines("c", 100)].concat();
+    assert_eq!(values(&fleet.hub, "log").await.unwrap(), all);
+}
+
+/// Text that does not compress, and differs from line to line.
+fn noise(line: &str) -> String {
+    let digest = |n: u8| landfall::media::checksum().of(&[line.as_bytes(), &[n]].concat());
+    (0..20).map(|n| format!("{:08x}", digest(n))).collect()
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod damage;
 mod fleet;
 mod full_disk;
 mod input;
+mod limits;
 mod links;
 mod refusals;
 mod rogue;

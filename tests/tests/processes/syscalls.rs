@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
-use landfall::api::{AppendDone, ReceiptLine};
+use landfall::api::AppendDone;
 use landfall::clock::monotonic;
 use landfall_tests::injection::{Attached, Injection, happened, is_possible};
 use landfall_tests::process::{NodeDir, PATIENCE, Running, pause};
 use serde_json::Value;
 
-use crate::fleet::{Fleet, lines, synced, values};
+use crate::fleet::{Fleet, lines, synced, through, values};
 
 /// A small segment, so that segments change within a few commits.
 const SETTINGS: &str = "[storage]\nsegment_bytes = \"512KiB\"\n";
@@ -21,12 +21,6 @@ const KILL: &str = "signal=SIGKILL";
 /// The call to be killed at, for the first, second, … time.
 fn kill(call: &str, when: u32) -> Injection<'_> {
     Injection { call, what: KILL, when: Some(when) }
-}
-
-/// Lines of the input that an append told to be durable.
-fn through(out: &str) -> usize {
-    let receipts = out.lines().filter_map(|line| serde_json::from_str::<ReceiptLine>(line).ok());
-    receipts.map(|receipt| receipt.through_line).max().unwrap_or(0) as usize
 }
 
 #[tokio::test]

@@ -63,7 +63,7 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
         let wanted = self.sender.lowered.get(&ix).filter(|_| forked)?;
         let head = &batch.head;
         let end = Point { epoch: head.epoch, next: head.end(), hash: Some(head.after) };
-        let at = self.core.branch_at(ix, end)?;
+        let at = self.core.branch_of(ix, head.base, end)?;
         let begins = frontier.branch(ix, at)?.from;
         let new = !self.sender.resumed.contains(&(ix, at));
         new.then(|| (at, begins.max(*wanted)))
@@ -105,7 +105,7 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
         let Ok(gap) = GapBody::decode(body) else { return Turn::On };
         let Some(ix) = self.core.journal.frontier().find(gap.stream) else { return Turn::On };
         let end = Point { epoch: gap.branch.0, next: gap.to, hash: gap.after };
-        if !self.is_wanted(ix, gap.stream.topic, end) {
+        if !self.is_wanted(ix, gap.stream.topic, end.next, end) {
             return Turn::On;
         }
         let sent = self.sender.sent.get(&ix).copied();
@@ -131,7 +131,14 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
     pub(super) fn relay_branch(&mut self, body: &[u8]) -> Turn {
         let Ok(begun) = BranchBody::decode(body) else { return Turn::On };
         let Some(ix) = self.core.journal.frontier().find(begun.stream) else { return Turn::On };
-        if begun.durable_at.is_none() || !self.is_wanted(ix, begun.stream.topic, begun.at) {
+        if self.sender.sent.contains_key(&ix) {
+            // It is known above, and wanted from somewhere before: what is missing there comes
+            // from below, or is stated.
+            return Turn::On;
+        }
+        if begun.durable_at.is_none()
+            || !self.is_wanted(ix, begun.stream.topic, begun.at.next, begun.at)
+        {
             return Turn::On;
         }
         let (epoch, next, hash) = (begun.at.epoch, begun.at.next, begun.at.hash);

@@ -11,6 +11,7 @@ mod wire;
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -30,6 +31,12 @@ pub struct Shape {
     pub queue: usize,
     /// Datagrams lost of a thousand; TCP loses nothing here.
     pub loss_per_mille: u16,
+    /// Datagrams of a thousand that arrive twice.
+    pub duplicate_per_mille: u16,
+    /// Datagrams of a thousand that arrive with a bit changed.
+    pub corrupt_per_mille: u16,
+    /// How much longer a datagram may be on the way, drawn for each: it may be overtaken.
+    pub jitter: Duration,
     /// Whether datagrams pass at all.
     pub udp: bool,
 }
@@ -41,7 +48,16 @@ pub struct BitsPerSecond(pub std::num::NonZeroU64);
 impl Default for Shape {
     /// A link like the loopback it stands on.
     fn default() -> Self {
-        Self { rate: None, delay: Duration::ZERO, queue: 1 << 20, loss_per_mille: 0, udp: true }
+        Self {
+            rate: None,
+            delay: Duration::ZERO,
+            queue: 1 << 20,
+            loss_per_mille: 0,
+            duplicate_per_mille: 0,
+            corrupt_per_mille: 0,
+            jitter: Duration::ZERO,
+            udp: true,
+        }
     }
 }
 
@@ -70,7 +86,8 @@ impl Relay {
         let address = listener.local_addr()?;
         let (to_target, target_queue) = Wire::new(shape, seed);
         let (to_dialer, dialer_queue) = Wire::new(shape, !seed);
-        let link = Arc::new(Link { up: watch::Sender::new(true), to_target, to_dialer });
+        let up = watch::Sender::new(true);
+        let link = Arc::new(Link { up, bindings: AtomicU64::new(0), to_target, to_dialer });
         let mut tasks = JoinSet::new();
         tasks.spawn(wire::send_queued(target_queue, shape));
         tasks.spawn(wire::send_queued(dialer_queue, shape));
@@ -90,6 +107,12 @@ impl Relay {
         self.link.up.send_replace(up);
     }
 
+    /// Forgets all bindings, as a NAT does: from the next datagram on, the target sees each dialer
+    /// at another port, and what it sends to the old one is lost.
+    pub fn rebind(&self) {
+        self.link.bindings.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Bytes delivered to the target, without the headers of UDP, TCP and IP.
     #[must_use]
     pub fn bytes_to_target(&self) -> u64 {
@@ -107,6 +130,8 @@ impl Relay {
 #[derive(Debug)]
 struct Link {
     up: watch::Sender<bool>,
+    /// How often the bindings were forgotten.
+    bindings: AtomicU64,
     to_target: Wire,
     to_dialer: Wire,
 }

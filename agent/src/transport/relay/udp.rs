@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::net::UdpSocket;
@@ -22,12 +24,18 @@ const FLYING_MAX: usize = 16 * 1024;
 const DATAGRAM_MAX: usize = 64 * 1024;
 
 /// A datagram on its way.
-struct Flying {
-    journey: Journey,
+#[derive(Clone)]
+struct Datagram {
     bytes: Bytes,
     socket: Arc<UdpSocket>,
     /// Where to, unless the socket knows.
     to: Option<SocketAddr>,
+}
+
+/// The same, and how long the way is.
+struct Flying {
+    journey: Journey,
+    datagram: Datagram,
 }
 
 pub(super) async fn relay(socket: UdpSocket, target: SocketAddr, link: Arc<Link>) {
@@ -37,11 +45,16 @@ pub(super) async fn relay(socket: UdpSocket, target: SocketAddr, link: Arc<Link>
     let mut tasks = JoinSet::new();
     tasks.spawn(deliver(target_flying, link.clone(), Toward::Target));
     tasks.spawn(deliver(dialer_flying, link.clone(), Toward::Dialer));
-    let mut flows = Flows { sockets: BTreeMap::new(), order: VecDeque::new() };
+    let mut flows = Flows::default();
     let mut buffer = vec![0; DATAGRAM_MAX];
+    let mut bindings = 0;
     loop {
         // An error is about an earlier datagram that nobody received.
         let Ok((length, dialer)) = socket.recv_from(&mut buffer).await else { continue };
+        let forgotten = link.bindings.load(Ordering::Relaxed);
+        if core::mem::replace(&mut bindings, forgotten) != forgotten {
+            flows = Flows::default();
+        }
         let flow = match flows.sockets.get(&dialer) {
             Some((flow, _)) => flow.clone(),
             None => match open_flow(target).await {
@@ -65,10 +78,11 @@ pub(super) async fn relay(socket: UdpSocket, target: SocketAddr, link: Arc<Link>
             },
         };
         let bytes = Bytes::copy_from_slice(&buffer[..length]);
-        send(&link, Toward::Target, &to_target, bytes, flow, None);
+        send(&link, Toward::Target, &to_target, Datagram { bytes, socket: flow, to: None });
     }
 }
 
+#[derive(Default)]
 struct Flows {
     sockets: BTreeMap<SocketAddr, (Arc<UdpSocket>, JoinSet<()>)>,
     order: VecDeque<SocketAddr>,
@@ -108,42 +122,72 @@ async fn receive_answers(
         // An error says that the target is not there at present.
         let Ok(length) = flow.recv(&mut buffer).await else { continue };
         let bytes = Bytes::copy_from_slice(&buffer[..length]);
-        send(&link, Toward::Dialer, &flying, bytes, socket.clone(), Some(dialer));
+        let datagram = Datagram { bytes, socket: socket.clone(), to: Some(dialer) };
+        send(&link, Toward::Dialer, &flying, datagram);
     }
 }
 
-fn send(
-    link: &Link,
-    toward: Toward,
-    flying: &mpsc::Sender<Flying>,
-    bytes: Bytes,
-    socket: Arc<UdpSocket>,
-    to: Option<SocketAddr>,
-) {
+fn send(link: &Link, toward: Toward, flying: &mpsc::Sender<Flying>, mut datagram: Datagram) {
     if !link.is_up() {
         return;
     }
-    // Too many on the way: a network would lose it, too.
-    let Ok(place) = flying.clone().try_reserve_owned() else { return };
-    let length = bytes.len();
-    let depart = move |journey| {
-        place.send(Flying { journey, bytes, socket, to });
-    };
-    link.wire(toward).offer_datagram(length, depart);
+    let wire = link.wire(toward);
+    let mishap = wire.mishap(datagram.bytes.len());
+    if let Some(bit) = mishap.flipped_bit {
+        datagram.bytes = flipped(&datagram.bytes, bit);
+    }
+    for _ in 0..if mishap.twice { 2 } else { 1 } {
+        // Too many on the way: a network would lose it, too.
+        let Ok(place) = flying.clone().try_reserve_owned() else { return };
+        let datagram = datagram.clone();
+        let length = datagram.bytes.len();
+        wire.offer_datagram(length, move |journey| {
+            place.send(Flying { journey, datagram });
+        });
+    }
+}
+
+fn flipped(bytes: &[u8], bit: usize) -> Bytes {
+    let mut bytes = bytes.to_vec();
+    if let Some(byte) = bytes.get_mut(bit / 8) {
+        *byte ^= 1 << (bit % 8);
+    }
+    bytes.into()
 }
 
 async fn deliver(mut flying: mpsc::Receiver<Flying>, link: Arc<Link>, toward: Toward) {
-    while let Some(Flying { journey, bytes, socket, to }) = flying.recv().await {
-        journey.end().await;
-        if !link.is_up() {
-            continue;
+    let mut apart = JoinSet::new();
+    while let Some(Flying { journey, datagram }) = flying.recv().await {
+        let jitter = link.wire(toward).jitter();
+        let arrive = arrive(journey, jitter, datagram, link.clone(), toward);
+        while apart.try_join_next().is_some() {}
+        if jitter.is_some() && apart.len() < FLYING_MAX {
+            apart.spawn(arrive);
+        } else {
+            arrive.await;
         }
-        let sent = match to {
-            Some(to) => socket.send_to(&bytes, to).await,
-            None => socket.send(&bytes).await,
-        };
-        if let Ok(sent) = sent {
-            link.wire(toward).count_delivered(sent);
-        }
+    }
+}
+
+async fn arrive(
+    journey: Journey,
+    jitter: Option<Duration>,
+    Datagram { bytes, socket, to }: Datagram,
+    link: Arc<Link>,
+    toward: Toward,
+) {
+    journey.end().await;
+    if let Some(jitter) = jitter {
+        tokio::time::sleep(jitter).await;
+    }
+    if !link.is_up() {
+        return;
+    }
+    let sent = match to {
+        Some(to) => socket.send_to(&bytes, to).await,
+        None => socket.send(&bytes).await,
+    };
+    if let Ok(sent) = sent {
+        link.wire(toward).count_delivered(sent);
     }
 }

@@ -37,6 +37,15 @@ pub(super) struct Queued {
 /// What to do with queued bytes once they are sent.
 type Departure = Box<dyn FnOnce(Journey) + Send>;
 
+/// What happens to a datagram.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Mishap {
+    /// It arrives twice.
+    pub(super) twice: bool,
+    /// This bit of it arrives changed.
+    pub(super) flipped_bit: Option<usize>,
+}
+
 /// The way of sent bytes; they have arrived when it is over.
 pub(super) struct Journey(Option<Pin<Box<Sleep>>>);
 
@@ -60,7 +69,7 @@ impl Wire {
         length: usize,
         depart: impl FnOnce(Journey) + Send + 'static,
     ) {
-        if !self.shape.udp || lock(&self.luck).loses(self.shape.loss_per_mille) {
+        if !self.shape.udp || lock(&self.luck).hits(self.shape.loss_per_mille) {
             return;
         }
         let Ok(room) = self.room.clone().try_acquire_many_owned(self.room_for(length)) else {
@@ -69,6 +78,22 @@ impl Wire {
         let queued = Queued { length, _room: room, depart: Box::new(depart) };
         // Too many tiny ones: a network would lose it, too.
         let _ = self.queue.try_send(queued);
+    }
+
+    /// Draws what happens to a datagram of that many bytes, besides being lost.
+    pub(super) fn mishap(&self, length: usize) -> Mishap {
+        let mut luck = lock(&self.luck);
+        let corrupt = luck.hits(self.shape.corrupt_per_mille);
+        Mishap {
+            twice: luck.hits(self.shape.duplicate_per_mille),
+            flipped_bit: corrupt.then(|| luck.below(8 * length as u64) as usize),
+        }
+    }
+
+    /// Draws how much longer a datagram is on the way; none if they stay in order.
+    pub(super) fn jitter(&self) -> Option<Duration> {
+        let most = u64::try_from(self.shape.jitter.as_micros()).unwrap_or(u64::MAX);
+        (most > 0).then(|| Duration::from_micros(lock(&self.luck).below(most)))
     }
 
     /// Queues bytes of a stream as soon as there is room.
@@ -151,12 +176,20 @@ impl Shape {
 struct Luck(u64);
 
 impl Luck {
-    fn loses(&mut self, per_mille: u16) -> bool {
+    fn hits(&mut self, per_mille: u16) -> bool {
+        self.next() % 1000 < u64::from(per_mille)
+    }
+
+    fn below(&mut self, end: u64) -> u64 {
+        self.next() % end.max(1)
+    }
+
+    fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut drawn = self.0;
         drawn = (drawn ^ (drawn >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         drawn = (drawn ^ (drawn >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (drawn ^ (drawn >> 31)) % 1000 < u64::from(per_mille)
+        drawn ^ (drawn >> 31)
     }
 }
 
@@ -235,13 +268,25 @@ mod tests {
     }
 
     #[test]
-    fn loss_is_as_often_as_asked_and_repeats_with_the_seed() {
+    fn a_mishap_is_as_frequent_as_asked_and_repeats_with_the_seed() {
         let lost = |seed| {
             let mut luck = Luck(seed);
-            (0..10_000).filter(|_| luck.loses(50)).count()
+            (0..10_000).filter(|_| luck.hits(50)).count()
         };
         assert!((400..600).contains(&lost(7)), "{} of 10,000", lost(7));
         assert_eq!(lost(7), lost(7));
-        assert!(!Luck(7).loses(0));
+        assert!(!Luck(7).hits(0));
+    }
+
+    #[tokio::test]
+    async fn what_is_doubled_or_changed_is_drawn_for_each_datagram() {
+        let shape = Shape { duplicate_per_mille: 1000, corrupt_per_mille: 1000, ..slow() };
+        let (wire, _queued) = Wire::new(shape, 1);
+        let mishaps: Vec<_> = (0..100).map(|_| wire.mishap(10)).collect();
+        assert!(mishaps.iter().all(|mishap| mishap.twice));
+        assert!(mishaps.iter().all(|mishap| mishap.flipped_bit.is_some_and(|bit| bit < 80)));
+        let (wire, _queued) = Wire::new(slow(), 1);
+        assert_eq!(wire.mishap(10), Mishap { twice: false, flipped_bit: None });
+        assert_eq!(wire.jitter(), None);
     }
 }
