@@ -118,7 +118,6 @@ async fn attack(offence: &str, peer: &mut Peer) {
         "malformed_message" => peer.send(1, &frame(&[99])).await,
         "wrong_state" => peer.send(0, &control(&Control::Accept("rogue-1"))).await,
         "wrong_channel" => peer.send(7, &own.entry(0, &["x"])).await,
-        "credit_overrun" => overrun(peer).await,
         "credit_withdrawn" => peer.send(0, &control(&Control::Credit(1))).await,
         "codec_not_agreed" => {
             let body = own.batch(&["x"], |_| {});
@@ -164,19 +163,6 @@ async fn attack(offence: &str, peer: &mut Peer) {
     }
 }
 
-/// Frames that never end on all lanes but one, so that no credit comes back, and more than that on
-/// the last.
-async fn overrun(peer: &mut Peer) {
-    let open = [&[0xf0, 0xff, 0x03][..], &vec![32; 0x3_fff0 - 1]].concat();
-    for channel in 1..7 {
-        peer.send(channel, &open).await;
-    }
-    let skipped = frame(&[&[200][..], &vec![0; 200_000]].concat());
-    for _ in 0..20 {
-        peer.send(7, &skipped).await;
-    }
-}
-
 fn promise() -> Vec<u8> {
     let promise = Promise { log: LogId::new(1), epoch: Epoch::new(1), commit: CommitNo::new(1) };
     control(&Control::Durable(Durable { scope: Scope::Root, promise, streams: List::EMPTY }))
@@ -216,7 +202,6 @@ async fn whoever_is_let_in_and_breaks_a_rule_is_named_and_stops_nobody_else() {
         "frame_too_long",
         "malformed_message",
         "wrong_state",
-        "credit_overrun",
         "credit_withdrawn",
         "codec_not_agreed",
         "wrong_direction",
