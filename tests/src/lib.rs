@@ -10,6 +10,7 @@ pub mod media;
 pub mod model;
 pub mod process;
 pub mod rng;
+pub mod rogue;
 pub mod small_disk;
 pub mod soak;
 pub mod trial;

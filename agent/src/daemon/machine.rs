@@ -58,6 +58,9 @@ pub struct Stopped {
 
 /// Inputs that are taken before a commit.
 const TURN_INPUTS_MAX: usize = 512;
+/// How long inputs are taken before a commit. What peers repeat is looked up, which may take long;
+/// they must hear meanwhile that the node lives, and how far it has come.
+const TURN_MAX: Duration = Duration::from_millis(100);
 
 /// How long the last word of a session may take before its connection is closed.
 const LAST_WORD: Duration = Duration::from_millis(300);
@@ -154,6 +157,7 @@ impl Machine {
                 }
             };
             let commit = self.node.journal().last_commit();
+            let began = now().instant;
             let mut next = input;
             for taken in 1.. {
                 match next {
@@ -162,7 +166,9 @@ impl Machine {
                 }
                 // What is received must be taken, so the limits come first. Behind a commit that
                 // was full, the peers are told at once: they may be waiting for it.
-                if taken >= TURN_INPUTS_MAX || self.node.journal().last_commit() != commit {
+                let long = now().instant.since(began) >= TURN_MAX;
+                let told = self.node.journal().last_commit() != commit;
+                if taken >= TURN_INPUTS_MAX || told || long {
                     break;
                 }
                 match inputs.try_recv() {

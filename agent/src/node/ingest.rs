@@ -27,7 +27,8 @@ use super::{Core, Gate, Now, Offence};
 use crate::media::checksum;
 
 /// Streams of one origin that peers may begin here, so that none takes the places of all others.
-const STREAMS_PER_ORIGIN_MAX: usize = 20_000;
+/// The footer of a segment has room for some 2,500; with more, each entry could begin a segment.
+const STREAMS_PER_ORIGIN_MAX: usize = 2_000;
 /// Streams that a peer is told in one session not to be taken.
 const REFUSED_MAX: usize = 4_096;
 

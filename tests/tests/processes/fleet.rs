@@ -18,6 +18,7 @@ pub(crate) struct Fleet {
     pub(crate) hub: NodeDir,
     /// What ships reach the hub through.
     pub(crate) relay: Relay,
+    address: SocketAddr,
 }
 
 impl Fleet {
@@ -32,7 +33,7 @@ impl Fleet {
         let (listen, advertise) = (address.to_string(), relay.address().to_string());
         let words = ["--site", "hub", "--listen", &listen, "--advertise", &advertise];
         hub.done("init", &words).await?;
-        Ok(Self { dir, program, hub, relay })
+        Ok(Self { dir, program, hub, relay, address })
     }
 
     /// Makes a hub and starts it.
@@ -40,6 +41,11 @@ impl Fleet {
         let fleet = Self::new(Shape::default()).await?;
         let hub = fleet.hub.run_up().await?;
         Ok((fleet, hub))
+    }
+
+    /// Where the hub itself listens.
+    pub(crate) fn listens(&self) -> SocketAddr {
+        self.address
     }
 
     /// A place for a node.
@@ -73,6 +79,14 @@ impl Fleet {
         std::fs::write(&path, lines.join("\n") + "\n")?;
         Ok(path.to_string_lossy().into_owned())
     }
+}
+
+/// Bytes of memory that a process takes.
+pub(crate) fn rss(running: &Running) -> u64 {
+    let path = format!("/proc/{}/status", running.id().expect("it runs"));
+    let status = std::fs::read_to_string(path).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
 }
 
 /// Lines that differ from all lines of another name.

@@ -9,6 +9,8 @@ mod input;
 mod limits;
 mod links;
 mod refusals;
+mod rogue;
 mod stops;
+mod swarm;
 mod syscalls;
 mod torture;
