@@ -227,8 +227,9 @@ async fn whoever_is_let_in_and_breaks_a_rule_is_named_and_stops_nobody_else() {
             // It goes on: a true entry is taken.
             let mut own = Forged::new("rogue-1", &format!("after-{offence}"), 1);
             peer.send(1, &own.entry(9_999, &["true"])).await;
-            let taken = |heard: &Heard| {
-                matches!(heard, Heard::Durable(stream, 1) if stream.contains("after"))
+            let taken = |heard: &Heard| match heard {
+                Heard::Durable(stream, 1) => stream.contains("after"),
+                _ => false,
             };
             let heard = peer.until(taken).await;
             assert!(taken(&heard), "{offence}: {heard:?}");
