@@ -35,17 +35,8 @@ fn whatever_happens_nothing_is_lost_and_nothing_comes_twice() {
 /// gap; what was taken for had behind a gap; a batch that parts from ours in its middle; a stream
 /// that is wanted from before its beginning; branches that begin at the same point; two branches
 /// that are wanted again; an epoch that parts from ours behind one that does not.
-const ONCE_FAILED: [(u64, u64); 9] = [
-    (122, 2),
-    (30, 3),
-    (92, 3),
-    (142, 3),
-    (125, 3),
-    (133, 3),
-    (228, 3),
-    (55, 3),
-    (123, 3),
-];
+const ONCE_FAILED: [(u64, u64); 9] =
+    [(122, 2), (30, 3), (92, 3), (142, 3), (125, 3), (133, 3), (228, 3), (55, 3), (123, 3)];
 
 #[test]
 fn what_once_broke_a_rule_breaks_it_no_more() {
