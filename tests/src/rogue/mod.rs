@@ -275,10 +275,11 @@ impl Ears {
                     Heard::NeedFrom(point.stream.to_string(), point.next.get())
                 }
                 Decoded::Message(Control::Durable(durable)) => {
-                    match durable.streams.iter().next() {
-                        Some(point) => Heard::Durable(point.stream.to_string(), point.next.get()),
-                        None => continue,
-                    }
+                    let points = durable.streams.iter();
+                    let told = points
+                        .map(|point| Heard::Durable(point.stream.to_string(), point.next.get()));
+                    self.promised.extend(told);
+                    continue;
                 }
                 Decoded::Message(Control::Refused(refused)) => {
                     Heard::Refused(refused.stream.to_string())
