@@ -16,6 +16,7 @@ use landfall_protocol::time::Instant;
 
 use super::station::{Plan, Station};
 use super::{Fates, HostIx, Internet, Way};
+use crate::media::image::Image;
 use crate::rng::Rng;
 use crate::world::Held;
 
@@ -184,6 +185,24 @@ impl Scene {
         self.acknowledged.entry(topic.into()).or_default().extend(records);
     }
 
+    /// What the disk of a node holds.
+    pub fn image(&self, name: &str) -> Image {
+        self.station(name).disk().image()
+    }
+
+    /// Kills a node and starts it again from what its disk once held.
+    pub fn put_back(&mut self, name: &'static str, image: &Image) {
+        let disk = self.stations.remove(name).expect("it runs").kill();
+        disk.restore(image);
+        self.start(name, disk);
+    }
+
+    /// Records that the hub holds, without those of its own topics.
+    pub fn held_by_hub(&self) -> usize {
+        let held = Held::read(self.station(HUB).node.journal());
+        held.records.iter().filter(|record| !record.stream.contains("/_")).count()
+    }
+
     /// Lets so much time pass.
     pub async fn run(&mut self, span: Duration) {
         self.run_until(span, |_| false).await;
@@ -295,8 +314,7 @@ impl Scene {
             let expected: Vec<_> = (0..).zip(expected).collect();
             assert!(here == expected, "{stream} is another at the hub\n{}", self.describe());
         }
-        let count = held.records.iter().filter(|record| !record.stream.contains("/_")).count();
-        assert_eq!(count, self.acknowledged.values().map(Vec::len).sum::<usize>());
+        assert_eq!(self.held_by_hub(), self.acknowledged.values().map(Vec::len).sum::<usize>());
         for station in self.stations.values() {
             assert_eq!(station.node.alarms().count(), 0, "{}", self.describe());
         }

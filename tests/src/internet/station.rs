@@ -150,6 +150,11 @@ impl Station {
         self.disk
     }
 
+    /// What it stands on.
+    pub(super) fn disk(&self) -> &SimDisk {
+        &self.disk
+    }
+
     /// Whether it has a connection.
     pub(super) fn is_connected(&self) -> bool {
         !self.links.is_empty()
