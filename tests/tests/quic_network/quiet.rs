@@ -1,4 +1,5 @@
-//! Where nothing is said: what that costs, and how a peer that is gone is told from one that is still.
+//! Where nothing is said: what that costs, and how a peer that is gone is told from one that is
+//! still.
 
 use landfall_tests::internet::{HUB, SHIP, Way};
 
