@@ -31,6 +31,9 @@ const FORBIDDEN: [&str; 8] = [
     concat!("proxy.golang", ".org"),
 ];
 
+/// What a merge leaves where two sides differ.
+const MERGE: [&str; 2] = [concat!("<<<<", "<<< "), concat!(">>>>", ">>> ")];
+
 pub(super) fn check(source: &Source, offences: &mut Vec<Offence>) {
     unfinished(source, offences);
     impure(source, offences);
@@ -41,6 +44,10 @@ pub(super) fn check(source: &Source, offences: &mut Vec<Offence>) {
 /// Checks any text of the project, comments and strings too.
 pub(super) fn forbidden_words(path: &str, text: &str, offences: &mut Vec<Offence>) {
     for (number, line) in (1..).zip(text.lines()) {
+        if MERGE.iter().any(|marker| line.starts_with(marker)) {
+            let text = "a merge was left half done; decide for one side".to_owned();
+            offences.push(Offence { path: path.to_owned(), line: number, rule: "merge", text });
+        }
         for word in FORBIDDEN.iter().filter(|word| names(line, word)) {
             let text = format!("`{word}` belongs to one machine or registry; leave it out");
             let (path, rule) = (path.to_owned(), "forbidden-word");
@@ -159,5 +166,13 @@ mod tests {
         let mut offences = Vec::new();
         forbidden_words("README.md", &text, &mut offences);
         assert_eq!(offences.iter().map(|offence| offence.line).collect::<Vec<_>>(), [2, 4]);
+    }
+
+    #[test]
+    fn what_a_merge_left_is_found() {
+        let text = format!("fine\n{}HEAD\none\n=======\nother\n{}main\n", MERGE[0], MERGE[1]);
+        let mut offences = Vec::new();
+        forbidden_words("README.md", &text, &mut offences);
+        assert_eq!(offences.iter().map(|offence| offence.line).collect::<Vec<_>>(), [2, 6]);
     }
 }
