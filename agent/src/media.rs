@@ -27,11 +27,13 @@ use rustix::io::Errno;
 use handles::Handles;
 pub use lock::DirLock;
 pub use overlay::Overlay;
+use syncer::Syncer;
 
 mod handles;
 mod lock;
 mod overlay;
 mod space;
+mod syncer;
 
 const UNIT_BYTES: u32 = 4096;
 const UNIT_BYTES_POWERSAFE: u32 = 512;
@@ -84,6 +86,10 @@ pub struct FileMedia {
     /// written is synced through the handle that wrote it, which must not be closed before. One
     /// for each slot that the journal is writing to.
     unsynced: BTreeMap<SlotIx, Arc<File>>,
+    /// Made when it is first needed.
+    syncer: Option<Syncer>,
+    /// The slot that is being synced, by the handle that wrote it.
+    syncing: Option<(SlotIx, Arc<File>)>,
     directory: File,
     directory_unsynced: bool,
     _lock: DirLock,
@@ -112,6 +118,8 @@ impl FileMedia {
             shape,
             reader: FileReader(Arc::new(Handles::new(segments))),
             unsynced: BTreeMap::new(),
+            syncer: None,
+            syncing: None,
             directory,
             directory_unsynced: false,
             _lock: lock,
@@ -121,6 +129,14 @@ impl FileMedia {
     /// A reader for other threads. It may outlive the writer.
     pub fn reader(&self) -> FileReader {
         self.reader.clone()
+    }
+
+    /// Lets another thread sync a file. False if it can't.
+    fn begin_sync(&mut self, file: &Arc<File>) -> bool {
+        if self.syncer.is_none() {
+            self.syncer = Syncer::start().ok();
+        }
+        self.syncer.as_ref().is_some_and(|syncer| syncer.begin(Arc::clone(file)).is_ok())
     }
 
     fn reserve_new(&mut self, slot: SlotIx) -> Result<(), MediaError> {
@@ -152,6 +168,7 @@ impl Media for FileMedia {
     }
 
     fn program(&mut self, place: Place, bytes: &[u8]) -> Result<(), MediaError> {
+        assert!(self.syncing.is_none(), "the journal waits for a sync that it has begun");
         assert!(place.slot.0 < self.shape.slots, "the journal writes to slots that there are");
         let end = u64::from(place.at) + bytes.len() as u64;
         assert!(end <= u64::from(self.shape.slot_bytes), "the journal writes within a slot");
@@ -168,7 +185,21 @@ impl Media for FileMedia {
         file.write_all_at(bytes, u64::from(place.at)).map_err(|fault| while_writing(&fault))
     }
 
+    fn sync_soon(&mut self, slot: SlotIx) {
+        assert!(self.syncing.is_none(), "the journal waits for a sync that it has begun");
+        let Some(file) = self.unsynced.remove(&slot) else { return };
+        if self.begin_sync(&file) {
+            self.syncing = Some((slot, file));
+        } else {
+            self.unsynced.insert(slot, file);
+        }
+    }
+
     fn sync(&mut self, slot: SlotIx) -> Result<(), MediaError> {
+        if let (Some((begun, _file)), Some(syncer)) = (self.syncing.take(), &self.syncer) {
+            assert_eq!(begun, slot, "the journal waits for a sync that it has begun");
+            return syncer.wait().map_err(|fault| while_writing(&fault));
+        }
         let file = match self.unsynced.remove(&slot) {
             Some(file) => Some(file),
             None => self.reader.0.existing(slot).map_err(|fault| while_writing(&fault))?,

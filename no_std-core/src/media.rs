@@ -70,6 +70,10 @@ pub trait Media {
     /// After any error the units are in doubt until the slot is erased.
     fn program(&mut self, place: Place, bytes: &[u8]) -> Result<(), MediaError>;
 
+    /// Begins what [`Media::sync`] of the slot will wait for, where that can go on beside other
+    /// work. Until then nothing else is programmed, erased or freed.
+    fn sync_soon(&mut self, _slot: SlotIx) {}
+
     /// Returns when all that was programmed into the slot would survive a power cut.
     ///
     /// # Errors

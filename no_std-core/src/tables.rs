@@ -21,6 +21,13 @@ pub trait Tables {
     type Openings: AsRef<[OpeningNote]> + AsMut<[OpeningNote]>;
     /// Room for a commit and a footer. It must hold the largest entry and 1 KiB more.
     type Buffer: AsRef<[u8]> + AsMut<[u8]>;
+    /// Where a commit is kept while it is synced and the next one is staged.
+    type Aside;
+    /// Whether there is memory for that.
+    const FLIES: bool;
+
+    /// Changes the two with each other, if there is memory for it.
+    fn swap(buffer: &mut Self::Buffer, aside: &mut Self::Aside);
 }
 
 /// The memory of one journal.
@@ -37,6 +44,8 @@ pub struct Parts<T: Tables> {
     pub openings: Ring<OpeningNote, T::Openings>,
     /// Room for a commit.
     pub buffer: T::Buffer,
+    /// The commit that is being synced.
+    pub aside: T::Aside,
 }
 
 /// What a slot holds.
@@ -198,6 +207,10 @@ impl<const STREAMS: usize, const SLOTS: usize, const BUFFER: usize> Tables
     type Losses = [Loss; 4];
     type Openings = [OpeningNote; 4];
     type Buffer = [u8; BUFFER];
+    type Aside = ();
+    const FLIES: bool = false;
+
+    fn swap(_: &mut Self::Buffer, (): &mut Self::Aside) {}
 }
 
 impl<const STREAMS: usize, const SLOTS: usize, const BUFFER: usize>
@@ -212,6 +225,7 @@ impl<const STREAMS: usize, const SLOTS: usize, const BUFFER: usize>
             losses: Ring::new([Loss::default(); 4]),
             openings: Ring::new([OpeningNote::default(); 4]),
             buffer: [0; BUFFER],
+            aside: (),
         }
     }
 }
@@ -229,6 +243,15 @@ impl Tables for Heap {
     type Losses = alloc::vec::Vec<Loss>;
     type Openings = alloc::vec::Vec<OpeningNote>;
     type Buffer = alloc::vec::Vec<u8>;
+    type Aside = alloc::vec::Vec<u8>;
+    const FLIES: bool = true;
+
+    fn swap(buffer: &mut Self::Buffer, aside: &mut Self::Aside) {
+        if aside.len() != buffer.len() {
+            *aside = alloc::vec![0; buffer.len()];
+        }
+        core::mem::swap(buffer, aside);
+    }
 }
 
 #[cfg(feature = "alloc")]
@@ -247,6 +270,7 @@ impl Parts<Heap> {
                 crate::limits::OPENINGS_MAX
             ]),
             buffer: alloc::vec![0; commit_bytes + footer],
+            aside: alloc::vec::Vec::new(),
         }
     }
 }

@@ -7,8 +7,8 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::Child;
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStderr};
 
 use crate::process::{PATIENCE, Program};
 
@@ -46,7 +46,7 @@ impl Injection<'_> {
         if !line.contains("attached") {
             return Err(io::Error::other(format!("strace is not attached: {line}")));
         }
-        Ok(Attached { child, trace })
+        Ok(Attached { child, trace, _told: lines })
     }
 
     fn words(&self, trace: &Path) -> Vec<String> {
@@ -65,6 +65,8 @@ impl Injection<'_> {
 pub struct Attached {
     child: Child,
     trace: PathBuf,
+    /// strace tells of each new thread, and would end if nobody could hear it.
+    _told: Lines<BufReader<ChildStderr>>,
 }
 
 impl Attached {

@@ -96,6 +96,14 @@ impl Model {
         self.doubt = Some((lane, records));
     }
 
+    /// What was acknowledged since may not be so. A drop that failed meanwhile stays in doubt.
+    pub fn go_back(&mut self, before: Self) {
+        let now = std::mem::replace(self, before);
+        for (shelf, now) in self.lanes.iter_mut().zip(now.lanes) {
+            shelf.doubt = now.doubt;
+        }
+    }
+
     /// A segment was dropped; in doubt if that was not acknowledged.
     pub fn drop_below(&mut self, lane: usize, drop: Drop, acknowledged: bool) {
         let shelf = &mut self.lanes[lane];

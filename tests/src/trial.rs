@@ -31,6 +31,15 @@ pub struct Trial<R: Rig, T: Tables> {
     promised: bool,
     /// Whether the tables hold all losses that there can be.
     tells_losses: bool,
+    /// The commit that is written and may not be synced.
+    flying: Option<Flying>,
+}
+
+/// A commit in flight, and what there was before it.
+struct Flying {
+    before: Model,
+    lane: usize,
+    records: Vec<Noted>,
 }
 
 /// Whether the journal goes on after an operation, or must be opened anew.
@@ -56,6 +65,7 @@ impl<R: Rig, T: Tables> Trial<R, T> {
             opened: false,
             promised: false,
             tells_losses,
+            flying: None,
         }
     }
 
@@ -63,7 +73,9 @@ impl<R: Rig, T: Tables> Trial<R, T> {
     pub fn run(&mut self, steps: u32) {
         self.reopen();
         for _ in 0..steps {
-            if self.step() == After::Failed || !self.power_is_on() {
+            let after = self.step();
+            self.note_landing();
+            if after == After::Failed || !self.power_is_on() {
                 self.reopen();
             }
         }
@@ -87,12 +99,22 @@ impl<R: Rig, T: Tables> Trial<R, T> {
                 15 => self.close(),
                 _ => self.drop_durable(),
             };
+            self.note_landing();
             if after == After::Failed {
                 self.journal = None;
             }
             if !self.power_is_on() {
                 return;
             }
+        }
+    }
+
+    /// A commit in flight is durable once the journal has landed it, for whatever reason.
+    fn note_landing(&mut self) {
+        let landed =
+            |journal: &Journal<R, T>| journal.in_flight().is_none() && !journal.has_failed();
+        if self.journal.as_ref().is_some_and(landed) {
+            self.flying = None;
         }
     }
 
@@ -179,6 +201,10 @@ impl<R: Rig, T: Tables> Trial<R, T> {
 
     /// Opens the journal, if the medium lets it.
     fn open(&mut self) -> bool {
+        if let Some(Flying { before, lane, records }) = self.flying.take() {
+            self.model.go_back(before);
+            self.model.doubt(lane, records);
+        }
         let parts = (self.parts)(&self.config, self.rig.geometry().slots);
         let opened = Journal::open(self.rig.clone(), self.config, parts, fresh(&mut self.rng));
         let Ok((journal, recovery)) = opened else { return false };
@@ -207,7 +233,9 @@ impl<R: Rig, T: Tables> Trial<R, T> {
     }
 
     fn close(&mut self) -> After {
-        let _ = self.journal.take().expect("it was opened").close();
+        if self.journal.take().expect("it was opened").close().is_ok() {
+            self.flying = None;
+        }
         After::Failed
     }
 
@@ -300,7 +328,14 @@ impl<R: Rig, T: Tables> Trial<R, T> {
     }
 
     fn commit(&mut self, lane: usize, staged: &mut Vec<Noted>) -> After {
+        if self.journal().land().is_err() {
+            return After::Failed;
+        }
+        self.flying = None;
         let records = std::mem::take(staged);
+        if self.rng.chance(1, 2) {
+            return self.commit_ahead(lane, records);
+        }
         match self.journal().commit() {
             Ok(commit) => {
                 assert_eq!(commit.is_some(), !records.is_empty(), "a commit has records");
@@ -312,6 +347,20 @@ impl<R: Rig, T: Tables> Trial<R, T> {
                 After::Failed
             }
         }
+    }
+
+    fn commit_ahead(&mut self, lane: usize, records: Vec<Noted>) -> After {
+        let before = self.model.clone();
+        let Ok(commit) = self.journal().commit_ahead() else {
+            self.model.doubt(lane, records);
+            return After::Failed;
+        };
+        assert_eq!(commit.is_some(), !records.is_empty(), "a commit has records");
+        self.model.acknowledge(lane, records.clone());
+        // It is forgotten at once if the commit has landed.
+        self.flying = Some(Flying { before, lane, records });
+        self.note_landing();
+        After::GoesOn
     }
 
     fn drop_durable(&mut self) -> After {

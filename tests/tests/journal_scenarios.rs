@@ -128,6 +128,38 @@ fn a_failed_sync_is_written_again_elsewhere() {
 }
 
 #[test]
+fn a_failed_sync_in_flight_is_written_again_before_the_next_commit() {
+    let disk = disk();
+    let (mut journal, _) = open(&disk);
+    append(&mut journal, LANE, "ais", &[0; 20]);
+    stage(&mut journal, LANE, "ais", &[1; 20]).unwrap();
+    let flown = journal.commit_ahead().unwrap();
+    assert_eq!(journal.in_flight(), flown);
+    disk.fail_sync_once();
+    stage(&mut journal, LANE, "ais", &[2; 20]).unwrap();
+    assert!(journal.commit_ahead().unwrap() > flown);
+    assert_eq!((journal.poisoned(), journal.synced_commit()), (1, flown.unwrap()));
+    disk.set_damage(DamageModel::DropAll);
+    disk.cut();
+    disk.restart();
+    let (journal, recovery) = open(&disk);
+    assert_eq!((values(&journal), recovery.damaged), (vec![0, 1], 0));
+}
+
+#[test]
+fn what_is_staged_behind_a_commit_in_flight_is_given_up_alone() {
+    let disk = disk();
+    let (mut journal, _) = open(&disk);
+    stage(&mut journal, LANE, "ais", &[0; 20]).unwrap();
+    journal.commit_ahead().unwrap();
+    stage(&mut journal, LANE, "ais", &[1; 20]).unwrap();
+    journal.abandon();
+    stage(&mut journal, LANE, "ais", &[2; 20]).unwrap();
+    journal.commit().unwrap();
+    assert_eq!((values(&journal), journal.in_flight()), (vec![0, 2], None));
+}
+
+#[test]
 fn a_thousand_wakes_that_never_close_keep_a_thousand_records() {
     let chip = SimNor::new(90, 4096, 8, 1);
     let config = config(chip.geometry(), 1, 1024);

@@ -1,6 +1,7 @@
 //! The node thread: takes inputs, makes them durable, and hands on what follows.
 //!
 //! One turn: as many inputs as wait, up to a limit → commit → transmits and events → the timeout.
+//! While the disk syncs the commit of one turn, the inputs of the next are taken.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,15 +19,14 @@ use super::open::Opened;
 use super::producer::{Queue, Taken};
 use super::reader::Readers;
 use crate::api::{
-    AdminCommand, AdminReply, ApiError, AppendReceipt, ErrorCode, ReadPage, ReadQuery, Span, Status,
+    AdminCommand, AdminReply, ApiError, AppendReceipt, ReadPage, ReadQuery, Span, Status,
 };
 use crate::clock;
 use crate::coordinates::{Coordinates, StreamName};
 use crate::identity::tls::HubKeys;
 use crate::media::FileMedia;
 use crate::node::{
-    Append, AppendOutcome, Direction, Event, LinkId, Node, Now, Parting, PeerKey, Phase, Refusal,
-    Ticket,
+    Append, AppendOutcome, Direction, Event, LinkId, Node, Now, Parting, PeerKey, Phase, Ticket,
 };
 use crate::transport::{Channel, CloseCode, Connection, ConnectionId, Transport, TransportEvent};
 
@@ -64,6 +64,13 @@ const TURN_MAX: Duration = Duration::from_millis(100);
 
 /// How long the last word of a session may take before its connection is closed.
 const LAST_WORD: Duration = Duration::from_millis(300);
+
+/// Whether the node's thread goes on after a turn.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Course {
+    GoOn,
+    Stop,
+}
 
 /// What the node thread holds.
 pub(super) struct Machine {
@@ -147,36 +154,6 @@ impl Machine {
         self.node.handle_timeout(now());
         self.follow();
         loop {
-            let wait = self.wait();
-            let input = tokio::select! {
-                input = inputs.recv() => input,
-                () = tokio::time::sleep(wait) => {
-                    self.node.handle_timeout(now());
-                    self.turn_over();
-                    continue;
-                }
-            };
-            let commit = self.node.journal().last_commit();
-            let began = now().instant;
-            let mut next = input;
-            for taken in 1.. {
-                match next {
-                    None | Some(Input::Stop) => return self.stop(inputs).await,
-                    Some(input) => self.take(input),
-                }
-                // What is received must be taken, so the limits come first. Behind a commit that
-                // was full, the peers are told at once: they may be waiting for it.
-                let long = now().instant.since(began) >= TURN_MAX;
-                let told = self.node.journal().last_commit() != commit;
-                if taken >= TURN_INPUTS_MAX || told || long {
-                    break;
-                }
-                match inputs.try_recv() {
-                    Ok(input) => next = Some(input),
-                    Err(_) => break,
-                }
-            }
-            self.turn_over();
             if self.node.journal().has_failed() {
                 tracing::error!(
                     "the disk failed to write or sync; the node stops, and recovers when it is \
@@ -184,7 +161,68 @@ impl Machine {
                 );
                 return self.stop(inputs).await;
             }
+            let course = match self.next(&mut inputs).await {
+                Some(input) => self.turn(input, &mut inputs),
+                None => {
+                    self.node.handle_timeout(now());
+                    Course::GoOn
+                }
+            };
+            if course == Course::Stop {
+                return self.stop(inputs).await;
+            }
+            self.turn_over(!inputs.is_empty());
         }
+    }
+
+    /// The next input, or none if it is time for something else. Before the node rests, what is in
+    /// flight lands.
+    async fn next(&mut self, inputs: &mut mpsc::Receiver<Input>) -> Option<Input> {
+        if self.node.holds() {
+            match inputs.try_recv() {
+                Ok(input) => {
+                    if self.node.poll_timeout().is_some_and(|(at, _)| at <= now().instant) {
+                        self.node.handle_timeout(now());
+                    }
+                    return Some(input);
+                }
+                Err(_) => self.land(),
+            }
+            if self.node.journal().has_failed() {
+                return None;
+            }
+        }
+        let wait = self.wait();
+        tokio::select! {
+            input = inputs.recv() => Some(input.unwrap_or(Input::Stop)),
+            () = tokio::time::sleep(wait) => None,
+        }
+    }
+
+    /// Takes as many inputs as wait, up to a limit.
+    fn turn(&mut self, input: Input, inputs: &mut mpsc::Receiver<Input>) -> Course {
+        let commit = self.node.journal().last_commit();
+        let began = now().instant;
+        let mut next = input;
+        for taken in 1.. {
+            match next {
+                Input::Stop => return Course::Stop,
+                input => self.take(input),
+            }
+            // What is received must be taken, so the limits come first. Behind a commit that is
+            // full, the peers are told at once: they may be waiting for it.
+            let long = now().instant.since(began) >= TURN_MAX;
+            let journal = self.node.journal();
+            let told = journal.last_commit() != commit || journal.is_full();
+            if taken >= TURN_INPUTS_MAX || told || long {
+                break;
+            }
+            match inputs.try_recv() {
+                Ok(input) => next = input,
+                Err(_) => break,
+            }
+        }
+        Course::GoOn
     }
 
     /// How long nothing needs to be done by itself.
@@ -196,6 +234,10 @@ impl Machine {
     }
 
     fn take(&mut self, input: Input) {
+        if matches!(input, Input::Read(..) | Input::Status(_) | Input::Admin(..)) {
+            // Nobody is shown what a power cut could take back.
+            self.land();
+        }
         match input {
             Input::Append(append, waiting) => {
                 self.waiting.insert(append.ticket, (waiting, append.topic.clone()));
@@ -229,13 +271,32 @@ impl Machine {
         }
     }
 
-    /// Makes durable what the turn brought, and hands on what follows.
-    fn turn_over(&mut self) {
+    /// Makes durable what the turn brought, and hands on what follows. If more waits, the disk may
+    /// sync while that is taken.
+    fn turn_over(&mut self, more_waits: bool) {
         self.close_due();
-        self.node.commit(now());
+        if more_waits {
+            self.node.commit_ahead(now());
+        } else {
+            self.node.commit(now());
+        }
         self.follow();
         self.note_enrolled();
-        let commit = self.node.journal().last_commit().get();
+        self.publish();
+    }
+
+    /// Waits until all that was written is durable, and hands on what follows.
+    fn land(&mut self) {
+        if self.node.holds() {
+            self.node.land();
+            self.follow();
+            self.publish();
+        }
+    }
+
+    /// Tells who waits for it how far the node has come.
+    fn publish(&mut self) {
+        let commit = self.node.journal().synced_commit().get();
         self.commits.send_if_modified(|last| core::mem::replace(last, commit) != commit);
         let synced = self.node.is_synced() && self.is_up_or_root();
         self.synced.send_if_modified(|last| core::mem::replace(last, synced) != synced);
@@ -322,7 +383,7 @@ impl Machine {
                 let written = span.into_iter().collect();
                 Ok(AppendReceipt { written, duplicates: u64::from(duplicates) })
             }
-            AppendOutcome::Refused { why, .. } => Err(self.refusal(why, &topic)),
+            AppendOutcome::Refused { why, .. } => Err(super::refusal::refusal(why, &topic)),
         };
         let _ = waiting.answer.send(answer);
     }
@@ -333,51 +394,10 @@ impl Machine {
                 taken.answer(first.map(|first| first.get()), u64::from(written), None);
             }
             AppendOutcome::Refused { written, why } => {
-                let refused = self.refusal(why, taken.topic());
+                let refused = super::refusal::refusal(why, taken.topic());
                 taken.answer(None, u64::from(written), Some(refused));
             }
         }
-    }
-
-    fn refusal(&self, why: Refusal, topic: &str) -> ApiError {
-        let (code, text, hint) = match why {
-            Refusal::TopicName => (ErrorCode::BadRequest, "the topic's name is not valid", ""),
-            Refusal::InternalTopic => (
-                ErrorCode::Forbidden,
-                "topics that begin with `_` are the node's own",
-                "choose another name",
-            ),
-            Refusal::UnknownTopic => (
-                ErrorCode::UnknownTopic,
-                "the topic is unknown, and topics are not created here",
-                "add a [[topic]] to the configuration, or set create_topics = true",
-            ),
-            Refusal::BadRecord => (ErrorCode::BadRequest, "a record is malformed", ""),
-            Refusal::TooLarge => (
-                ErrorCode::TooLarge,
-                "a record or group is too large for the journal",
-                "split it, or raise storage.commit_bytes_max",
-            ),
-            Refusal::LaneFull(_) => (
-                ErrorCode::LaneFull,
-                "the lane is full of records that are not yet durable at the root",
-                "bring the link up, raise budget_bytes, or set on_full = \"drop_oldest\"",
-            ),
-            Refusal::NoSpace => {
-                (ErrorCode::DiskFull, "the disk is full", "free space; nothing stored is lost")
-            }
-            Refusal::Media => (
-                ErrorCode::Internal,
-                "the disk failed to write or sync",
-                "check the disk; the node's log says more",
-            ),
-            Refusal::Behind => {
-                (ErrorCode::Conflict, "something in front of it was refused", "send it again")
-            }
-            Refusal::Busy => (ErrorCode::Busy, "too much waits already", "send it again"),
-        };
-        let error = ApiError::new(code, format!("{topic}: {text}"));
-        if hint.is_empty() { error } else { error.with_hint(hint) }
     }
 
     fn on_transport(&mut self, event: TransportEvent) {

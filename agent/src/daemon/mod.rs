@@ -19,6 +19,7 @@ mod machine;
 mod open;
 mod producer;
 mod reader;
+mod refusal;
 mod report;
 mod run;
 mod split;

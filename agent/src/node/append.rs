@@ -153,6 +153,21 @@ impl<M: Media, G: Gate> Node<M, G> {
 
     /// Makes durable what was appended and what came in, and answers for it.
     pub fn commit(&mut self, now: Now) {
+        self.core.ahead = false;
+        self.write(now);
+        self.land();
+    }
+
+    /// Writes what was appended and what came in. It is durable, and what follows from it can be
+    /// polled, when [`Node::land`] or another commit has returned; until then the next inputs can
+    /// be handled.
+    pub fn commit_ahead(&mut self, now: Now) {
+        self.core.ahead = true;
+        self.write(now);
+        self.hold_or_release();
+    }
+
+    fn write(&mut self, now: Now) {
         self.core.commit_staged();
         for lane in self.core.lanes_by_priority() {
             while let Some(append) = self.core.appends.take(lane) {
@@ -312,7 +327,11 @@ impl<M: Media, G: Gate> Core<M, G> {
 
     /// Commits what is staged, and answers the appends in it.
     pub(crate) fn commit_staged(&mut self) {
-        match self.journal.commit() {
+        let committed = match self.ahead {
+            true => self.journal.commit_ahead(),
+            false => self.journal.commit(),
+        };
+        match committed {
             Ok(_) => {}
             Err(error) => {
                 let text = format!("a commit was given up: {error}. Check the disk.");

@@ -187,6 +187,13 @@ impl<M: Media, G: Gate> Node<M, G> {
 
     /// Bytes to be sent next.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        if let Some(transmit) = self.held.transmits.due.pop_front() {
+            return Some(transmit);
+        }
+        if self.holds() { None } else { self.next_transmit() }
+    }
+
+    pub(crate) fn next_transmit(&mut self) -> Option<Transmit> {
         loop {
             let from = self.core.transmitted.map_or(LinkId(0), |(from, _)| from);
             for (id, link) in self.links.range_mut(from..) {
@@ -210,7 +217,10 @@ impl<M: Media, G: Gate> Node<M, G> {
 
     /// Something the driver must do or may want to know.
     pub fn poll_event(&mut self) -> Option<Event> {
-        self.core.events.pop_front()
+        if let Some(event) = self.held.events.due.pop_front() {
+            return Some(event);
+        }
+        if self.holds() { None } else { self.core.events.pop_front() }
     }
 
     /// When [`Node::handle_timeout`] is to be called, and what for.

@@ -3,6 +3,7 @@
 //!
 //! A driver hands in what happened (`handle_*`), makes it durable ([`Node::commit`]), and takes
 //! what follows from it (`poll_*`): transmits until there are none, then events, then the timeout.
+//! While a disk syncs, it may hand in more ([`Node::commit_ahead`]); what follows is held then.
 //! The daemon and the simulator drive the same machine.
 //!
 //! ```text
@@ -22,6 +23,7 @@ mod feed;
 mod gate;
 mod giveback;
 mod greeting;
+mod held;
 mod ingest;
 mod joiner;
 mod late;
@@ -122,6 +124,7 @@ pub enum Parting {
 pub struct Node<M: Media, G> {
     core: Core<M, G>,
     links: BTreeMap<LinkId, Link>,
+    held: held::Held,
 }
 
 /// Everything but the links, so that one link can be worked on together with it.
@@ -131,6 +134,8 @@ pub(crate) struct Core<M: Media, G> {
     pub(crate) topics: Topics,
     pub(crate) gate: G,
     pub(crate) appends: Appends,
+    /// Whether commits may be synced while the next one is staged.
+    pub(crate) ahead: bool,
     pub(crate) dialer: Option<Dialer>,
     pub(crate) events: VecDeque<Event>,
     pub(crate) alarms: alarm::Alarms,
@@ -200,6 +205,7 @@ impl<M: Media, G: Gate> Node<M, G> {
             topics,
             gate,
             appends: Appends::default(),
+            ahead: false,
             dialer,
             events: VecDeque::new(),
             alarms: alarm::Alarms::default(),
@@ -233,7 +239,7 @@ impl<M: Media, G: Gate> Node<M, G> {
         core.report_losses();
         core.load_internal();
         core.promise_own();
-        Self { core, links: BTreeMap::new() }
+        Self { core, links: BTreeMap::new(), held: held::Held::default() }
     }
 
     /// What is stored.

@@ -36,6 +36,8 @@ impl<M: Media, T: Tables> Journal<M, T> {
     pub fn checkpoint(&mut self, clean: bool) -> Result<(), CheckpointFault> {
         assert!(self.staging.entries == 0, "a checkpoint is written between commits");
         self.abandon();
+        // Landing may change what is to be written.
+        self.land()?;
         let largest = self.shape.slot_bytes - entries_at(self.shape);
         let bare = self.checkpoint_size(clean, false) > largest;
         let size = self.checkpoint_size(clean, bare);

@@ -8,7 +8,7 @@ use crate::frontier::Frontier;
 use crate::limits::LANES_MAX;
 use crate::media::{Media, MediaError, Place, SlotIx};
 use crate::num::{CommitNo, Lane, Seq};
-use crate::tables::Tables;
+use crate::tables::{Slot, Tables};
 
 /// Why a commit was given up. Nothing of it will be readable.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -41,8 +41,8 @@ impl core::error::Error for CommitError {}
 pub(crate) const ATTEMPTS: usize = 3;
 
 impl<M: Media, T: Tables> Journal<M, T> {
-    /// Makes what is staged durable. Returns the number of the commit, or none if nothing was
-    /// staged.
+    /// Makes what is staged durable, and what is in flight. Returns the number of the commit, or
+    /// none if nothing was staged.
     ///
     /// # Errors
     /// The commit was given up: what was staged is gone, and all is as it was before.
@@ -59,36 +59,47 @@ impl<M: Media, T: Tables> Journal<M, T> {
         self.close_entry();
         let (Some(lane), true) = (self.staging.lane, self.staging.entries > 0) else {
             self.staging = Staging::default();
-            return Ok(None);
+            return self.land().map(|()| None);
         };
-        let mut outcome = Err(CommitError::Media(MediaError::Failed));
-        let attempts = if self.failed { 0 } else { ATTEMPTS };
-        for attempt in 1..=attempts {
-            outcome = self.write_staged(lane);
-            if outcome.is_ok() || attempt == attempts {
-                break;
-            }
-            if let Err(error) = self.poison(lane) {
-                outcome = Err(error);
-                break;
-            }
-        }
-        if let Err(error) = outcome {
+        let outcome = self
+            .land()
+            .and_then(|()| self.write_staged(lane).or_else(|_| self.write_elsewhere(lane)));
+        self.settle_if(lane, outcome).map(Some)
+    }
+
+    /// Settles what is staged if it was written, or gives it up.
+    pub(crate) fn settle_if(
+        &mut self,
+        lane: Lane,
+        written: Result<(), CommitError>,
+    ) -> Result<CommitNo, CommitError> {
+        if let Err(error) = written {
             // Part of the commit may stand where it was tried. Until recovery has looked, another
             // commit of the same number could be taken for it.
             self.failed = true;
             self.abandon();
             return Err(error);
         }
-        Ok(Some(self.settle(lane)))
+        Ok(self.settle(lane))
+    }
+
+    /// Writes what is staged to another segment, because the lane's active one failed.
+    pub(crate) fn write_elsewhere(&mut self, lane: Lane) -> Result<(), CommitError> {
+        let mut outcome = Err(CommitError::Media(MediaError::Failed));
+        for _ in 1..ATTEMPTS {
+            self.poison(lane)?;
+            outcome = self.write_staged(lane);
+            if outcome.is_ok() {
+                break;
+            }
+        }
+        outcome
     }
 
     /// Ends a lane's segment with its footer and begins the next one.
     pub(crate) fn rotate(&mut self, lane: Lane) -> Result<(), CommitError> {
         assert!(self.staging.entries == 0, "a segment is sealed between commits");
-        if self.failed {
-            return Err(CommitError::Media(MediaError::Failed));
-        }
+        self.land()?;
         let next = self.erase_free(lane)?;
         let sealed = lane == Lane::CONTROL || self.write_footer(lane);
         self.checkpoint_due |= lane != Lane::CONTROL;
@@ -98,7 +109,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
         begun
     }
 
-    fn settle(&mut self, lane: Lane) -> CommitNo {
+    pub(crate) fn settle(&mut self, lane: Lane) -> CommitNo {
         let commit = self.next_commit;
         self.next_commit = commit.plus(1);
         let staging = core::mem::take(&mut self.staging);
@@ -113,19 +124,27 @@ impl<M: Media, T: Tables> Journal<M, T> {
     /// Programs and syncs what is staged into the lane's active segment.
     fn write_staged(&mut self, lane: Lane) -> Result<(), CommitError> {
         let active = self.active(lane).ok_or(CommitError::LaneFull)?;
-        let tail = self.slot(active).tail;
+        let slot = self.program_staged(lane, active)?;
+        self.media.sync(active)?;
+        if let Some(place) = self.slot_mut(active) {
+            *place = slot;
+        }
+        Ok(())
+    }
+
+    /// Programs what is staged. Returns the slot as it is once that is synced.
+    pub(crate) fn program_staged(
+        &mut self,
+        lane: Lane,
+        active: SlotIx,
+    ) -> Result<Slot, MediaError> {
+        let slot = self.slot(active);
         let first = self.lane(lane).map(|state| state.next).unwrap_or_default();
         let (len, last_crc) = self.seal_staged(active);
         let bytes = self.parts.buffer.as_ref().get(..len).unwrap_or_default();
-        self.media.program(Place { slot: active, at: tail }, bytes)?;
-        self.media.sync(active)?;
-        if let Some(slot) = self.slot_mut(active) {
-            slot.last_at = tail;
-            slot.last_seq = first;
-            slot.tail = tail + len as u32;
-            slot.last_crc = last_crc;
-        }
-        Ok(())
+        self.media.program(Place { slot: active, at: slot.tail }, bytes)?;
+        let tail = slot.tail + len as u32;
+        Ok(Slot { last_at: slot.tail, last_seq: first, tail, last_crc, ..slot })
     }
 
     /// Fills in what depends on where and when the commit is written. Returns its length in whole

@@ -4,14 +4,15 @@
 //! its commit is synced; a commit that fails leaves no trace in memory.
 //!
 //! - A commit lies in one lane and in one segment, begins at a write unit, and never touches a unit
-//!   of an earlier commit. Commit n+1 is not written before n is synced. So a power cut can tear
-//!   the last commit only.
+//!   of an earlier commit. Commit n+1 is not written before n is synced, though it may be staged.
+//!   So a power cut can tear the last commit only.
 //! - The control lane has two slots of its own, written in turn, and holds checkpoints. Each
 //!   opening, each clean close and each change of segments writes one.
 //! - A failed sync poisons a segment: what was in flight is written again elsewhere.
 
 mod checkpoint;
 mod commit;
+mod flight;
 mod footer;
 mod items;
 mod load;
@@ -84,6 +85,9 @@ pub struct Journal<M: Media, T: Tables> {
     /// What recovery has in the buffer.
     loaded: window::Loaded,
     staging: stage::Staging,
+    /// The commit that is written and may not be synced yet.
+    flight: Option<flight::Flight>,
+    lost_flight: bool,
     checkpoint_due: bool,
     poisoned: u64,
     failed: bool,
@@ -96,7 +100,7 @@ pub struct Journal<M: Media, T: Tables> {
 /// Where a lane stands.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct LaneState {
-    /// The next seq, after what is synced.
+    /// The next seq, after what is written.
     next: Seq,
     /// The first seq that is still here.
     first: Seq,
@@ -130,7 +134,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
         self.parts.openings.all()
     }
 
-    /// The last commit that was synced.
+    /// The last commit that was written. It is synced, unless it is [in flight](Self::in_flight).
     pub fn last_commit(&self) -> CommitNo {
         self.next_commit.before().unwrap_or_default()
     }

@@ -153,6 +153,8 @@ impl<M: Media, T: Tables> Journal<M, T> {
             control_whole: false,
             loaded: Loaded::default(),
             staging: super::stage::Staging::default(),
+            flight: None,
+            lost_flight: false,
             checkpoint_due: false,
             poisoned: 0,
             failed: false,

@@ -192,6 +192,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
         buffer: &mut [u8],
     ) -> Result<(), DropError> {
         assert!(self.staging.entries == 0, "segments are dropped between commits");
+        self.land().map_err(|error| DropError::Checkpoint(error.into()))?;
         let oldest = self.oldest(lane).ok_or(DropError::None)?;
         let ix = self.next_slot(lane, SegmentNo::ZERO).ok_or(DropError::None)?;
         if let Some(reason) = reason {

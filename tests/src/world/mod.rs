@@ -66,6 +66,8 @@ enum Happening {
     Timer(String, u64),
     /// A host makes durable what came in.
     Commit(String, u64),
+    /// The disk of a host has synced what is in flight.
+    Land(String, u64),
     /// A host's attempt to reach another ends.
     Dialed(String, u64),
     /// A connection moves what it holds.
@@ -197,6 +199,7 @@ impl World {
         match happening {
             Happening::Timer(host, turn) => self.on_timer(&host, turn),
             Happening::Commit(host, boot) => self.on_commit(&host, boot),
+            Happening::Land(host, boot) => self.on_land(&host, boot),
             Happening::Dialed(host, boot) => self.on_dialed(&host, boot),
             Happening::Pump(connection) => self.on_pump(connection),
             Happening::Arrive(connection, end, channel, bytes) => {
@@ -246,8 +249,25 @@ impl World {
         let now = self.clock_of(name);
         let Some(host) = self.hosts.get_mut(name).filter(|host| host.boots == boot) else { return };
         host.commit_due = false;
-        if let Some(node) = &mut host.node {
+        let span = 1 + host.commit_after_ms / 2;
+        let Some(node) = &mut host.node else { return };
+        // Half of the worlds go on while their disks sync.
+        if self.seed.is_multiple_of(2) {
             node.commit(now);
+        } else {
+            node.commit_ahead(now);
+        }
+        if node.holds() {
+            self.tally.add("commits in flight");
+            self.after(span, Happening::Land(name.into(), boot));
+        }
+        self.pump(name);
+    }
+
+    fn on_land(&mut self, name: &str, boot: u64) {
+        let Some(host) = self.hosts.get_mut(name).filter(|host| host.boots == boot) else { return };
+        if let Some(node) = &mut host.node {
+            node.land();
         }
         self.pump(name);
     }
@@ -282,8 +302,11 @@ impl World {
                 _ => {}
             }
         }
-        let off = self.hosts.get(name).is_some_and(|host| !host.disk.is_on());
-        if off || reboot {
+        let gone = |host: &Host| {
+            let lost = host.node.as_ref().is_some_and(|node| node.journal().has_lost_flight());
+            !host.disk.is_on() || lost
+        };
+        if self.hosts.get(name).is_some_and(gone) || reboot {
             self.power_gone(name);
         }
         self.set_timer(name);

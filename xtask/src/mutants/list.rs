@@ -2,7 +2,7 @@
 
 use super::Mutant;
 
-pub(super) const MUTANTS: [Mutant; 16] = [
+pub(super) const MUTANTS: [Mutant; 18] = [
     Mutant {
         name: "records need not follow each other",
         file: "no_std-core/src/frontier/mod.rs",
@@ -18,20 +18,32 @@ pub(super) const MUTANTS: [Mutant; 16] = [
     Mutant {
         name: "an append is acknowledged before the sync",
         file: "no_std-core/src/journal/commit.rs",
-        find: "bytes)?;\n        self.media.sync(active)?;",
-        put: "bytes)?;",
+        find: "active)?;\n        self.media.sync(active)?;",
+        put: "active)?;",
     },
     Mutant {
         name: "a commit is written before the last one is synced",
         file: "no_std-core/src/journal/commit.rs",
-        find: "bytes)?;\n        self.media.sync(active)?;",
-        put: "bytes)?;\n        if self.next_commit.get() % 2 == 0 { self.media.sync(active)?; }",
+        find: "active)?;\n        self.media.sync(active)?;",
+        put: "active)?;\n        if self.next_commit.get() % 2 == 0 { self.media.sync(active)?; }",
     },
     Mutant {
         name: "a failed sync is taken for a sync",
         file: "no_std-core/src/journal/commit.rs",
-        find: "bytes)?;\n        self.media.sync(active)?;",
-        put: "bytes)?;\n        let _ = self.media.sync(active);",
+        find: "active)?;\n        self.media.sync(active)?;",
+        put: "active)?;\n        let _ = self.media.sync(active);",
+    },
+    Mutant {
+        name: "a commit in flight is not waited for",
+        file: "no_std-core/src/journal/flight.rs",
+        find: "self.media.sync(flight.slot).or_else(|_| self.write_again(flight))",
+        put: "{ let _ = self.media.sync(flight.slot); Ok(()) }",
+    },
+    Mutant {
+        name: "what follows from a commit in flight is not held",
+        file: "agent/src/node/held.rs",
+        find: "if in_flight.is_some() {",
+        put: "if in_flight.is_some() && self.held.commit.is_some() {",
     },
     Mutant {
         name: "a torn commit is taken for a whole one",

@@ -1,0 +1,46 @@
+//! What programs are told of appends that were refused.
+
+use crate::api::{ApiError, ErrorCode};
+use crate::node::Refusal;
+
+/// What a program is told whose append was refused.
+pub(super) fn refusal(why: Refusal, topic: &str) -> ApiError {
+    let (code, text, hint) = match why {
+        Refusal::TopicName => (ErrorCode::BadRequest, "the topic's name is not valid", ""),
+        Refusal::InternalTopic => (
+            ErrorCode::Forbidden,
+            "topics that begin with `_` are the node's own",
+            "choose another name",
+        ),
+        Refusal::UnknownTopic => (
+            ErrorCode::UnknownTopic,
+            "the topic is unknown, and topics are not created here",
+            "add a [[topic]] to the configuration, or set create_topics = true",
+        ),
+        Refusal::BadRecord => (ErrorCode::BadRequest, "a record is malformed", ""),
+        Refusal::TooLarge => (
+            ErrorCode::TooLarge,
+            "a record or group is too large for the journal",
+            "split it, or raise storage.commit_bytes_max",
+        ),
+        Refusal::LaneFull(_) => (
+            ErrorCode::LaneFull,
+            "the lane is full of records that are not yet durable at the root",
+            "bring the link up, raise budget_bytes, or set on_full = \"drop_oldest\"",
+        ),
+        Refusal::NoSpace => {
+            (ErrorCode::DiskFull, "the disk is full", "free space; nothing stored is lost")
+        }
+        Refusal::Media => (
+            ErrorCode::Internal,
+            "the disk failed to write or sync",
+            "check the disk; the node's log says more",
+        ),
+        Refusal::Behind => {
+            (ErrorCode::Conflict, "something in front of it was refused", "send it again")
+        }
+        Refusal::Busy => (ErrorCode::Busy, "too much waits already", "send it again"),
+    };
+    let error = ApiError::new(code, format!("{topic}: {text}"));
+    if hint.is_empty() { error } else { error.with_hint(hint) }
+}
