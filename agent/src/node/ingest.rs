@@ -388,50 +388,6 @@ impl<M: Media, G: Gate> Core<M, G> {
             *proven = end;
         }
     }
-
-    /// The branch that stored records between an offset and a point belong to, if it can be told.
-    /// What came late for a gap ends where the gap does.
-    pub(crate) fn branch_of(&self, ix: StreamIx, base: Offset, end: Point) -> Option<BranchIx> {
-        let frontier = self.journal.frontier();
-        let at = self.branch_at(ix, end);
-        let forked = at.and_then(|at| frontier.branch(ix, at));
-        if forked.is_some_and(|branch| branch.kind == BranchKind::Fork) {
-            return at;
-        }
-        let mut branches = frontier.branches(ix);
-        let late = branches.find(|(_, branch)| {
-            let spans = branch.from <= base && end.next <= branch.tip.next;
-            spans && branch.kind == BranchKind::Late
-        });
-        late.map(|(late, _)| late).or(at)
-    }
-
-    /// The branch that a point which is known to be here belongs to, if it can be told.
-    pub(crate) fn branch_at(&self, ix: StreamIx, point: Point) -> Option<BranchIx> {
-        let frontier = self.journal.frontier();
-        let rungs = |at: BranchIx| frontier.ladder(ix, at).iter();
-        let exact = |(at, branch): &(BranchIx, Branch)| {
-            let tip = branch.tip.next == point.next && branch.tip.hash == point.hash;
-            tip || rungs(*at).any(|rung| rung.next == point.next && Some(rung.hash) == point.hash)
-        };
-        let spans = |(_, branch): &(BranchIx, Branch)| {
-            branch.from < point.next && point.next <= branch.tip.next
-        };
-        let under = |(at, branch): &(BranchIx, Branch)| {
-            let tip = branch.tip.epoch == point.epoch;
-            tip || rungs(*at).any(|rung| rung.epoch == point.epoch && rung.next >= point.next)
-        };
-        let all: Vec<_> = frontier.branches(ix).collect();
-        let spanning: Vec<_> = all.iter().filter(|branch| spans(branch)).collect();
-        let known = |(at, branch): &(BranchIx, Branch)| {
-            branch.first == point.epoch || rungs(*at).any(|rung| rung.epoch == point.epoch)
-        };
-        let only = if let [only] = spanning.as_slice() { Some(*only) } else { None };
-        let only = only.filter(|branch| known(branch));
-        let exact = all.iter().find(|branch| exact(branch));
-        let found = exact.or_else(|| spanning.iter().copied().find(|branch| under(branch)));
-        found.or(only).map(|(at, _)| *at)
-    }
 }
 
 /// What the frontier will be once an earlier batch of the same entry is staged.

@@ -16,6 +16,7 @@
 
 mod alarm;
 mod append;
+mod branch;
 mod closer;
 mod dial;
 mod feed;

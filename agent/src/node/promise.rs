@@ -214,15 +214,17 @@ impl<M: Media, G: Gate> Core<M, G> {
             return false;
         }
         let root = if scope == Scope::Root { told.next } else { Offset::ZERO };
-        let frontier = self.journal.frontier_mut();
-        frontier.promise(ix, at, told.next, root);
-        let ends = |late: &Branch| {
-            late.kind == BranchKind::Late
-                && (late.tip.next, late.tip.hash) == (told.next, told.hash)
+        let branches = self.journal.frontier().branches(ix);
+        // A fork may end where another branch begins: what leads there is there in both.
+        let passes = |(other, branch): &(BranchIx, Branch)| match branch.kind {
+            BranchKind::Late => {
+                told.epoch != STATED && (branch.tip.next, branch.tip.hash) == (told.next, told.hash)
+            }
+            _ => *other == at || told.hash.is_some() && self.passes(ix, *other, branch, told),
         };
-        let late = frontier.branches(ix).find(|(_, branch)| ends(branch)).map(|(at, _)| at);
-        if let Some(late) = late.filter(|_| told.epoch != STATED) {
-            frontier.promise(ix, late, told.next, root);
+        let passing: Vec<_> = branches.filter(passes).map(|(at, _)| at).collect();
+        for at in passing {
+            self.journal.frontier_mut().promise(ix, at, told.next, root);
         }
         true
     }
