@@ -74,7 +74,7 @@ impl<M: Media, G: Gate> Core<M, G> {
             // wanted to see where histories part, it can't be seen.
             let feed = state.feeds.entry(ix).or_default();
             if feed.is_asked_from(gap.from..gap.to) || held == Held::No {
-                feed.want(Want::Parted(end));
+                feed.want(Want::Parted(Point { epoch: STATED, ..end }));
             }
             return Ok(());
         }
