@@ -185,3 +185,33 @@ fn what_is_forgotten_of_a_stream_with_forks_is_stated_and_stops_nothing() {
     world.expect_gaps("H", "D/s/0", &[]);
     world.check_delivered("H");
 }
+
+#[test]
+fn a_restored_device_hears_of_the_root_although_its_gateway_has_forgotten_what_it_has() {
+    let mut world = World::new(7);
+    world.hub("H");
+    world.device("G", "H");
+    world.device("D", "G");
+    world.configure("G", |settings| settings.keep_acked_ms = 1_000);
+    world.part("G", "H");
+    world.append("D", "s", 5);
+    world.run(30_000);
+    world.append("D", "s", 20);
+    world.run(30_000);
+    world.restart("D");
+    let image = world.image("D");
+    world.crash("D");
+    for _ in 0..5 {
+        world.append_bulk("D", "s", 500);
+        world.run(60_000);
+    }
+    world.heal();
+    world.sync();
+    world.run(60_000);
+    world.append("D", "s", 1);
+    world.run(60_000);
+    assert!(world.first_offset("G", "D/s/0") > 25, "{}", world.describe());
+    world.restore("D", &image);
+    world.sync();
+    world.check_delivered("H");
+}

@@ -11,6 +11,7 @@ use super::ingest::{Judged, foresee};
 use super::late::cut_at;
 use super::link::{LinkState, Say};
 use super::lookup::Held;
+use super::promise::STATED;
 use super::unread::Unjudged;
 use super::verdict::{Verdict, View, judge};
 use super::{Core, Gate};
@@ -163,7 +164,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         let rungs = |at| frontier.ladder(ix, at).iter().map(|rung| (rung.epoch, rung.next));
         frontier.branches(ix).any(|(at, branch)| {
             let tip = (branch.tip.epoch, branch.tip.next);
-            rungs(at).chain([tip]).any(|(of, next)| of == epoch && next > base)
+            rungs(at).chain([tip]).any(|(of, next)| of == epoch && of != STATED && next > base)
         })
     }
 
