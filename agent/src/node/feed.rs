@@ -16,7 +16,7 @@ use landfall_protocol::time::{Duration, Instant};
 use super::ingest::Judged;
 use super::link::{LinkState, Say};
 use super::lookup::Held;
-use super::promise::STATED;
+use super::promise::{self, STATED};
 use super::verdict::Verdict;
 use super::{Core, Gate};
 
@@ -271,7 +271,7 @@ impl<M: Media, G: Gate> Core<M, G> {
                 _ => {
                     let branch = self.branch_at(ix, at);
                     feed.goes_on(branch, start, at);
-                    state.proven.insert((ix, branch), at);
+                    promise::add(&mut state.proven, ix, branch, at);
                     continue;
                 }
             };

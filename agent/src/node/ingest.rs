@@ -21,6 +21,7 @@ use landfall_protocol::time::Duration;
 
 use super::feed::Feed;
 use super::link::{LinkState, OwnedStream, Say};
+use super::promise;
 use super::unread::Unjudged;
 use super::verdict::{Verdict, View};
 use super::{Core, Gate, Now, Offence};
@@ -371,7 +372,7 @@ impl<M: Media, G: Gate> Core<M, G> {
             Verdict::Repair => {
                 // It is told when the root has it; what is here goes when it has been sent on.
                 if let Some(branch) = self.branch_at(item.ix, end) {
-                    state.told.entry((item.ix, Some(branch))).or_insert(end);
+                    promise::add(&mut state.told, item.ix, Some(branch), end);
                 }
                 return self.repaired(item.ix, end);
             }
@@ -383,10 +384,7 @@ impl<M: Media, G: Gate> Core<M, G> {
             _ => self.branch_of(item.ix, base.next, end),
         };
         state.feeds.entry(item.ix).or_default().goes_on(branch, base, end);
-        let proven = state.proven.entry((item.ix, branch)).or_insert(end);
-        if proven.next <= end.next {
-            *proven = end;
-        }
+        promise::add(&mut state.proven, item.ix, branch, end);
     }
 }
 

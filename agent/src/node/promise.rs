@@ -14,8 +14,17 @@ use super::link::{LinkState, Say};
 use super::note::Note;
 use super::{AlarmKind, Core, Direction, Gate, Node};
 
-/// Points that were proved to be here, by stream and branch.
-type Proven = BTreeMap<(StreamIx, Option<BranchIx>), Point>;
+/// Points that were proved to be here: the highest of each stream, branch and epoch. What is one
+/// branch here may be several at the peer, of which each waits for a word of its own.
+pub(crate) type Points = BTreeMap<(StreamIx, Option<BranchIx>, Epoch), Point>;
+
+/// Adds a point, unless a higher one is known.
+pub(crate) fn add(points: &mut Points, ix: StreamIx, branch: Option<BranchIx>, at: Point) {
+    let point = points.entry((ix, branch, at.epoch)).or_insert(at);
+    if point.next <= at.next {
+        *point = at;
+    }
+}
 
 /// The epoch of a point that is known by a statement: no record that ends there is promised.
 pub(crate) const STATED: Epoch = Epoch::new(0);
@@ -47,19 +56,17 @@ impl<M: Media, G: Gate> Node<M, G> {
 }
 
 impl<M: Media, G: Gate> Core<M, G> {
-    fn promise_hop(&mut self, state: &mut LinkState, proven: Proven) {
+    fn promise_hop(&mut self, state: &mut LinkState, proven: Points) {
         let mut here = Vec::new();
         let mut beyond = Vec::new();
-        for ((ix, branch), point) in proven {
-            let ends_here = !self.goes_on(ix);
-            if ends_here {
+        for ((ix, branch, _), point) in proven {
+            if self.goes_on(ix) {
+                add(&mut state.told, ix, branch, point);
+                beyond.push((ix, point));
+            } else {
                 self.is_root_for(ix);
+                here.push((ix, point));
             }
-            let told = state.told.entry((ix, branch)).or_insert(point);
-            if told.next < point.next {
-                *told = point;
-            }
-            if ends_here { here.push((ix, point)) } else { beyond.push((ix, point)) }
         }
         let rooted: Vec<_> = beyond.iter().map(|(ix, _)| *ix).collect();
         let promise = self.promise_now();
@@ -69,15 +76,15 @@ impl<M: Media, G: Gate> Core<M, G> {
     }
 
     /// What came back from the upstream node is durable there.
-    fn note_returned(&mut self, state: &mut LinkState, returned: Proven) {
+    fn note_returned(&mut self, state: &mut LinkState, returned: Points) {
         let upstream = state.hello.as_ref().map(|hello| hello.log);
         let scope = if upstream == self.root_log { Scope::Root } else { Scope::Hop };
         // The upstream node says by itself what of it is durable at the root.
-        let tips: Vec<_> = returned.iter().map(|((ix, _), at)| (*ix, *at, Offset::ZERO)).collect();
+        let tips: Vec<_> = returned.iter().map(|((ix, ..), at)| (*ix, *at, Offset::ZERO)).collect();
         for tips in tips.chunks(STREAMS_MAX) {
             state.says.push_back(Say::Tips { last: false, tips: tips.to_vec() });
         }
-        for ((ix, _), point) in returned {
+        for ((ix, ..), point) in returned {
             self.note_promise(state, ix, point, scope);
         }
     }
@@ -97,20 +104,24 @@ impl<M: Media, G: Gate> Core<M, G> {
 
     /// Tells a peer how far streams that it sent are durable at the root.
     fn promise_root(&mut self, state: &mut LinkState, streams: &[StreamIx]) {
+        let Some(promise) = self.promise_of_root() else { return };
         let mut points = Vec::new();
-        let told = state.told.iter().filter(|((ix, _), _)| streams.contains(ix));
-        for ((ix, at), told) in told {
+        state.told.retain(|(ix, at, _), told| {
+            if !streams.contains(ix) {
+                return true;
+            }
             let root = self.root_at(*ix, *at, *told);
             if root >= told.next {
                 points.push((*ix, *told));
-            } else if let Some(at) = at.filter(|_| root > Offset::ZERO) {
+                return false;
+            }
+            if let Some(at) = at.filter(|_| root > Offset::ZERO) {
                 let (epoch, hash) = (told.epoch, self.hash_at_root(*ix, at, root));
                 points.push((*ix, Point { epoch, next: root, hash }));
             }
-        }
-        if let Some(promise) = self.promise_of_root() {
-            self.say_durable(state, Scope::Root, promise, points);
-        }
+            true
+        });
+        self.say_durable(state, Scope::Root, promise, points);
     }
 
     /// How far the branch of a point is durable at the root. If it can't be told which that is, all

@@ -14,7 +14,7 @@ use super::giveback::Giveback;
 use super::link::{LinkState, Say};
 use super::lookup::Held;
 use super::note::Note;
-use super::promise::STATED;
+use super::promise::{self, STATED};
 use super::twins::{Doubt, Writer};
 use super::{AlarmKind, Core, Direction, Gate};
 
@@ -95,7 +95,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         let known = !gaps || self.has_record(ix, point.next, hash)?;
         let told = if known { point } else { Point { epoch: STATED, ..point } };
         if let Some((at, _)) = level {
-            state.proven.insert((ix, Some(at)), told);
+            promise::add(&mut state.proven, ix, Some(at), told);
             return Ok(());
         }
         let held = self.holds_tip(ix, point, hash)?;
@@ -112,7 +112,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         }
         if held == Held::Yes {
             let branch = self.branch_at(ix, point);
-            state.proven.entry((ix, branch)).or_insert(told);
+            promise::add(&mut state.proven, ix, branch, told);
         }
         Ok(())
     }

@@ -130,7 +130,7 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
         if !self.ready(frame) {
             return Turn::Flush;
         }
-        // Nothing may follow that shows that it never arrived: it is under way until it is promised.
+        // Nothing may follow that shows that it never arrived: it is under way until a promise.
         let after = self.lane().cursor;
         let ends = vec![(ix, from, end)];
         self.lane().flights.push_back(Flight { after, ends, bytes: Bytes::default() });
