@@ -16,12 +16,15 @@ impl<M: Media, G: Gate> Core<M, G> {
         if forked.is_some_and(|branch| branch.kind == BranchKind::Fork) {
             return at;
         }
-        let mut branches = frontier.branches(ix);
-        let late = branches.find(|(_, branch)| {
+        let spans = |(_, branch): &(BranchIx, Branch)| {
             let spans = branch.from <= base && end.next <= branch.tip.next;
             spans && branch.kind == BranchKind::Late
-        });
-        late.map(|(late, _)| late).or(at)
+        };
+        let late: Vec<_> = frontier.branches(ix).filter(spans).collect();
+        let exact = late.iter().find(|(at, branch)| self.passes(ix, *at, branch, end));
+        let found = exact.or_else(|| late.iter().find(|held| self.is_under(ix, held, end)));
+        let only = if let [only] = late.as_slice() { Some(only) } else { None };
+        found.or(only).map(|(late, _)| *late).or(at)
     }
 
     /// The branch that a point which is known to be here belongs to, if it can be told.
@@ -30,10 +33,6 @@ impl<M: Media, G: Gate> Core<M, G> {
         let rungs = |at: BranchIx| frontier.ladder(ix, at).iter();
         let spans = |(_, branch): &(BranchIx, Branch)| {
             branch.from < point.next && point.next <= branch.tip.next
-        };
-        let under = |(at, branch): &(BranchIx, Branch)| {
-            let tip = branch.tip.epoch == point.epoch;
-            tip || rungs(*at).any(|rung| rung.epoch == point.epoch && rung.next >= point.next)
         };
         let all: Vec<_> = frontier.branches(ix).collect();
         let spanning: Vec<_> = all.iter().filter(|branch| spans(branch)).collect();
@@ -45,8 +44,16 @@ impl<M: Media, G: Gate> Core<M, G> {
         // Where a stream begins in its middle, a fork may end: what leads there is of the fork.
         let exact = |(at, branch): &&(BranchIx, Branch)| self.passes(ix, *at, branch, point);
         let exact = spanning.iter().copied().find(exact).or_else(|| all.iter().find(exact));
-        let found = exact.or_else(|| spanning.iter().copied().find(|branch| under(branch)));
+        let found =
+            exact.or_else(|| spanning.iter().copied().find(|held| self.is_under(ix, held, point)));
         found.or(only).map(|(at, _)| *at)
+    }
+
+    /// Whether a branch is known to go on behind a point in the epoch of the record before it.
+    fn is_under(&self, ix: StreamIx, (at, branch): &(BranchIx, Branch), point: Point) -> bool {
+        let mut rungs = self.journal.frontier().ladder(ix, *at).iter();
+        let tip = branch.tip.epoch == point.epoch;
+        tip || rungs.any(|rung| rung.epoch == point.epoch && rung.next >= point.next)
     }
 
     /// Whether a branch is known to pass through a point.

@@ -28,6 +28,14 @@ impl<M: Media, G: Gate> Core<M, G> {
         if batch.head.partial {
             return Err(Unjudged::Malformed);
         }
+        let views = self.current(ix, before);
+        let feed = feed.behind(ix, before);
+        let verdict = judge(&views, batch, &feed)?;
+        Ok(self.look_closer(ix, batch, &feed, verdict)?)
+    }
+
+    /// The branches of a stream without what came late, as they will be behind earlier batches.
+    fn current(&self, ix: StreamIx, before: &[Judged<'_>]) -> Vec<View<'_>> {
         let frontier = self.journal.frontier();
         let current = frontier.branches(ix).filter(|(_, branch)| branch.kind != BranchKind::Late);
         let mut views: Vec<_> = current
@@ -36,9 +44,19 @@ impl<M: Media, G: Gate> Core<M, G> {
         for earlier in before.iter().filter(|earlier| earlier.is_current_of(ix)) {
             foresee(&mut views, earlier);
         }
-        let feed = feed.behind(ix, before);
-        let verdict = judge(&views, batch, &feed)?;
-        Ok(self.look_closer(ix, batch, &feed, verdict)?)
+        views
+    }
+
+    /// Whether a part of a batch goes on from the tip of a branch, behind earlier batches: a gap of
+    /// another branch is none of it.
+    pub(crate) fn goes_on_from_tip(
+        &self,
+        ix: StreamIx,
+        part: &Batch<'_>,
+        before: &[Judged<'_>],
+    ) -> bool {
+        let (base, hash) = (part.head.base, part.head.before);
+        self.current(ix, before).iter().any(|view| view.branch.tip.meets(base, hash))
     }
 
     /// The parts of a batch before and behind the place where a fork that it goes on from may join

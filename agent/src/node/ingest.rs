@@ -232,7 +232,8 @@ impl<M: Media, G: Gate> Core<M, G> {
                 continue;
             }
             for part in self.at_beginning(ix, &batch)? {
-                for (late, batch) in self.parts(ix, &part)? {
+                for (inside, batch) in self.parts(ix, &part)? {
+                    let late = inside && !self.goes_on_from_tip(ix, &batch, judged);
                     let verdict = match late {
                         true => self.judge_late(ix, &batch, judged)?,
                         false => self.judge_batch(ix, &batch, feed, judged)?,
