@@ -1,6 +1,8 @@
 //! A closer look at a batch: what the frontier could not tell is looked up in what is stored, and
 //! what that can't tell either is wanted again, until it can be told.
 
+use std::collections::BTreeSet;
+
 use landfall_core::batch::Batch;
 use landfall_core::frontier::{BranchIx, BranchKind, Frontier, Point, StreamIx};
 use landfall_core::media::{Media, MediaError};
@@ -141,7 +143,7 @@ impl<M: Media, G: Gate> Core<M, G> {
 
     /// If something is missing before the entry, asks for it. Returns whether the entry is refused.
     pub(crate) fn want_again(&mut self, state: &mut LinkState, judged: &[Judged<'_>]) -> bool {
-        let mut refused = false;
+        let mut asked = BTreeSet::new();
         for (at, item) in judged.iter().enumerate() {
             let (Judged { ix, batch, verdict, .. }, base) = (item, item.ends().0);
             let feed = state.feeds.entry(*ix).or_default();
@@ -156,13 +158,40 @@ impl<M: Media, G: Gate> Core<M, G> {
                 }
                 _ => continue,
             };
-            refused = true;
+            asked.insert(*ix);
             // What is under way behind the entry is early too, and has been asked for.
             if feed.want(want) || base.next <= want.point().next {
                 state.says.push_back(Say::NeedFrom(*ix, want.point()));
             }
         }
+        let refused = !asked.is_empty();
+        if refused {
+            self.refuse_with(state, judged, asked);
+        }
         refused
+    }
+
+    /// An entry is refused although only some of its streams are early: what is new of the others
+    /// goes with it, and is asked for too.
+    fn refuse_with(
+        &mut self,
+        state: &mut LinkState,
+        judged: &[Judged<'_>],
+        mut asked: BTreeSet<StreamIx>,
+    ) {
+        for item in judged {
+            if asked.contains(&item.ix) {
+                continue;
+            }
+            if matches!(item.verdict, Verdict::Had | Verdict::Unproven) {
+                self.note_progress(state, item);
+                continue;
+            }
+            asked.insert(item.ix);
+            let base = item.ends().0;
+            state.feeds.entry(item.ix).or_default().want(Want::Behind(base));
+            state.says.push_back(Say::NeedFrom(item.ix, base));
+        }
     }
 
     /// From where a history that began to differ at `start` must be seen.

@@ -367,7 +367,8 @@ impl<M: Media, G: Gate> Core<M, G> {
         bytes
     }
 
-    fn note_progress(&mut self, state: &mut LinkState, item: &Judged<'_>) {
+    /// Notes what an item of an entry has brought, or shown to be here.
+    pub(crate) fn note_progress(&mut self, state: &mut LinkState, item: &Judged<'_>) {
         let (base, end) = item.ends();
         let branch = match item.verdict {
             Verdict::Repair => {
