@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use landfall_core::frontier::{Branch, BranchIx, BranchKind, Frontier, Point, StreamIx};
 use landfall_core::media::Media;
-use landfall_core::num::{CommitNo, Epoch, Offset};
+use landfall_core::num::{CommitNo, Epoch, LogId, Offset};
 use landfall_core::tables::Heard;
 use landfall_protocol::limits::STREAMS_MAX;
 use landfall_protocol::message::{Durable, Promise, Scope};
@@ -28,6 +28,14 @@ pub(crate) fn add(points: &mut Points, ix: StreamIx, branch: Option<BranchIx>, a
 
 /// The epoch of a point that is known by a statement: no record that ends there is promised.
 pub(crate) const STATED: Epoch = Epoch::new(0);
+/// Stands for promises of several nodes.
+const SEVERAL: Heard = Heard { log: LogId::new(0), epoch: Epoch::new(0), commit: CommitNo::ZERO };
+
+/// The last promise that was heard, as far as it was of one node.
+pub(crate) fn heard(heard: Heard) -> Option<Promise> {
+    let Heard { log, epoch, commit } = heard;
+    Some(Promise { log, epoch, commit }).filter(|_| heard != SEVERAL)
+}
 
 impl<M: Media, G: Gate> Node<M, G> {
     /// What came in is durable: tells each peer, and gives it its credit back.
@@ -176,9 +184,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         // Until it has again what it had promised, the older promise is repeated to it, so that it
         // asks again in the next session.
         if upstream == Some(durable.promise.log) && state.owed.is_empty() {
-            self.promise = Some(durable.promise);
-            let Promise { log, epoch, commit } = durable.promise;
-            self.journal.note_heard(Heard { log, epoch, commit });
+            self.hear(durable.promise);
         }
         let root_was_unknown = self.promise_of_root().is_none();
         if durable.scope == Scope::Root {
@@ -204,6 +210,21 @@ impl<M: Media, G: Gate> Core<M, G> {
         if !rooted.is_empty() {
             self.notes.push_back(Note::Rooted(rooted));
         }
+    }
+
+    /// Keeps the last promise, by which the next session begins behind what this node has. Where
+    /// other nodes have promised what the root does not have yet, it begins behind the root
+    /// wherever it leads: which of them has what is not kept.
+    fn hear(&mut self, promise: Promise) {
+        let frontier = self.journal.frontier();
+        let streams = (0..frontier.streams()).map(StreamIx).filter(|ix| self.goes_on(*ix));
+        let mut branches = streams.flat_map(|ix| frontier.branches(ix));
+        let other = self.promise.is_none_or(|known| known.log != promise.log);
+        let mixed = other && branches.any(|(_, branch)| branch.hop > branch.root);
+        drop(branches);
+        self.promise = Some(promise).filter(|_| !mixed);
+        let heard = Heard { log: promise.log, epoch: promise.epoch, commit: promise.commit };
+        self.journal.note_heard(if mixed { SEVERAL } else { heard });
     }
 
     /// Notes a promise on the branch that it is about, if it fits. Where a gap ends, it is also
