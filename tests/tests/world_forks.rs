@@ -4,6 +4,7 @@
 #![expect(clippy::single_range_in_vec_init, reason = "offsets that are here are a list of ranges")]
 
 use landfall::node::{AlarmKind, TrimAt};
+use landfall_core::frontier::{Branch, BranchKind, Frontier, StreamIx};
 use landfall_core::gap::GapReason;
 use landfall_core::num::Epoch;
 use landfall_tests::world::World;
@@ -183,5 +184,78 @@ fn what_is_forgotten_of_a_stream_with_forks_is_stated_and_stops_nothing() {
     world.expect("H", "D/s/0", epoch, &[100..706]);
     world.expect("H", "D/t/0", epoch, &[0..5]);
     world.expect_gaps("H", "D/s/0", &[]);
+    world.check_delivered("H");
+}
+
+#[test]
+fn a_restored_device_hears_of_the_root_although_its_gateway_has_forgotten_what_it_has() {
+    let mut world = World::new(7);
+    world.hub("H");
+    world.device("G", "H");
+    world.device("D", "G");
+    world.configure("G", |settings| settings.keep_acked_ms = 1_000);
+    world.part("G", "H");
+    world.append("D", "s", 5);
+    world.run(30_000);
+    world.append("D", "s", 20);
+    world.run(30_000);
+    world.restart("D");
+    let image = world.image("D");
+    world.crash("D");
+    for _ in 0..5 {
+        world.append_bulk("D", "s", 500);
+        world.run(60_000);
+    }
+    world.heal();
+    world.sync();
+    world.run(60_000);
+    world.append("D", "s", 1);
+    world.run(60_000);
+    assert!(world.first_offset("G", "D/s/0") > 25, "{}", world.describe());
+    world.restore("D", &image);
+    world.sync();
+    world.check_delivered("H");
+}
+
+#[test]
+fn a_fork_runs_through_a_gap_of_the_branch_that_it_left() {
+    let mut world = World::new(8);
+    world.hub("H");
+    world.device("G", "H");
+    world.device("D", "G");
+    world.configure("D", |settings| settings.keep_acked_ms = 1_000);
+    world.append("D", "s", 30);
+    world.sync();
+    for copy in ["C1", "C2"] {
+        world.copy(copy, "D");
+        world.offline(copy);
+    }
+    world.append("D", "s", 10);
+    world.sync();
+    let backup = world.image("G");
+    world.append_bulk("D", "s", 1_000);
+    world.sync();
+    world.run(60_000);
+    world.append("D", "s", 1);
+    world.sync();
+    let kept = world.first_offset("D", "D/s/0");
+    world.restore("G", &backup);
+    world.run(60_000);
+    world.expect_gaps("G", "D/s/0", &[(40..kept, GapReason::AcknowledgedThenLost)]);
+    for (copy, count) in [("C1", 40), ("C2", 20)] {
+        let epoch = world.epoch(copy);
+        world.append(copy, "s", count);
+        world.online(copy);
+        world.run(60_000);
+        world.expect("G", "D/s/0", epoch, &[30..30 + count]);
+        world.expect("H", "D/s/0", epoch, &[30..30 + count]);
+        let frontier = world.node("G").journal().frontier();
+        let ix = (0..frontier.streams()).map(StreamIx).find(|ix| {
+            let name = frontier.name(*ix);
+            (name.origin, name.topic) == ("D", "s")
+        });
+        let late = |(_, branch): (_, Branch)| branch.kind == BranchKind::Late;
+        assert!(!frontier.branches(ix.unwrap()).any(late), "{}", world.describe());
+    }
     world.check_delivered("H");
 }

@@ -87,3 +87,80 @@ fn another_history_from_before_is_kept_whether_it_ends_there_or_not() {
         world.check_delivered("H");
     }
 }
+
+/// D has sent `count` records to H, goes on at G, which begins there, and then sends G all of them
+/// over a link so slow that G can't wait until something proves that it needs nothing of it.
+fn begun_and_repeated_slowly(seed: u64, count: u64) -> (World, Epoch) {
+    let mut world = World::new(seed);
+    world.hub("H");
+    world.device("G", "H");
+    world.device("D", "H");
+    world.offline("D");
+    let first = world.epoch("D");
+    world.append_bulk("D", "s", count);
+    let whole = world.image("D");
+    world.online("D");
+    world.sync();
+    world.restart("D");
+    let second = world.epoch("D");
+    world.part("G", "H");
+    world.roam("D", "G");
+    world.append("D", "s", 10);
+    world.run(30_000);
+    world.expect("G", "D/s/0", second, &[count..count + 10]);
+    world.set_network(20, Some(40));
+    world.restore("D", &whole);
+    world.run(180_000);
+    (world, first)
+}
+
+#[test]
+fn what_leads_to_the_beginning_becomes_durable_although_it_is_kept_as_a_fork() {
+    let (mut world, first) = begun_and_repeated_slowly(3, 2_000);
+    world.expect("G", "D/s/0", first, &[0..2_000]);
+    world.heal();
+    world.sync();
+    world.check_delivered("H");
+}
+
+#[test]
+fn what_is_proved_while_it_is_wanted_again_is_not_asked_for_without_end() {
+    let (mut world, first) = begun_and_repeated_slowly(5, 300);
+    world.expect("G", "D/s/0", first, &[]);
+    world.expect_no_alarm("G", AlarmKind::Fork);
+    world.heal();
+    world.sync();
+    world.check_delivered("H");
+}
+
+#[test]
+fn a_fork_from_the_beginning_makes_no_fork_of_what_is_known_to_lead_on() {
+    let mut world = World::device_two_gateways_and_hub(4);
+    let empty = world.image("D");
+    for gateway in ["G1", "G2"] {
+        world.part(gateway, "H");
+    }
+    let lost = world.epoch("D");
+    world.append("D", "s", 20);
+    world.run(30_000);
+    world.restore("D", &empty);
+    let epoch = world.epoch("D");
+    world.append_bulk("D", "s", 600);
+    world.run(60_000);
+    world.expect("D", "D/s/0", lost, &[0..20]);
+    let whole = world.image("D");
+    world.roam("D", "H");
+    world.run(30_000);
+    world.roam("D", "G2");
+    world.append("D", "s", 10);
+    world.run(30_000);
+    world.expect("G2", "D/s/0", epoch, &[600..610]);
+    world.restore("D", &whole);
+    world.run(60_000);
+    world.check();
+    world.expect("G2", "D/s/0", epoch, &[600..610]);
+    world.expect("G2", "D/s/0", lost, &[0..20]);
+    world.heal();
+    world.sync();
+    world.check_delivered("H");
+}

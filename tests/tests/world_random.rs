@@ -34,9 +34,29 @@ fn whatever_happens_nothing_is_lost_and_nothing_comes_twice() {
 /// Seeds and lengths. In the order of their causes: branches that came mixed; what came late for a
 /// gap; what was taken for had behind a gap; a batch that parts from ours in its middle; a stream
 /// that is wanted from before its beginning; branches that begin at the same point; two branches
-/// that are wanted again; an epoch that parts from ours behind one that does not.
-const ONCE_FAILED: [(u64, u64); 9] =
-    [(122, 2), (30, 3), (92, 3), (142, 3), (125, 3), (133, 3), (228, 3), (55, 3), (123, 3)];
+/// that are wanted again; an epoch that parts from ours behind one that does not; a fork that ends
+/// where the stream begins; histories that part at one point; a tip that can't be compared; a
+/// statement that was under way; two branches that came late for one gap; two tips of one branch;
+/// what was refused with another stream; what another node had promised.
+const ONCE_FAILED: [(u64, u64); 17] = [
+    (122, 2),
+    (30, 3),
+    (92, 3),
+    (142, 3),
+    (125, 3),
+    (133, 3),
+    (228, 3),
+    (55, 3),
+    (123, 3),
+    (57, 3),
+    (2087, 2),
+    (113, 3),
+    (57, 2),
+    (3005, 3),
+    (3020, 3),
+    (1, 3),
+    (156, 3),
+];
 
 #[test]
 fn what_once_broke_a_rule_breaks_it_no_more() {

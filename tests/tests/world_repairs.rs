@@ -136,3 +136,33 @@ fn a_repair_that_is_cut_off_ends_all_the_same() {
         world.check_delivered("H");
     }
 }
+
+#[test]
+fn a_statement_that_a_broken_link_swallows_is_made_again() {
+    for wait in (0..200).step_by(10) {
+        let mut world = World::new(9);
+        world.hub("H");
+        world.device("G", "H");
+        world.device("D", "G");
+        world.configure("D", |settings| settings.keep_acked_ms = 1_000);
+        world.run(5_000);
+        let empty = world.image("G");
+        world.append("D", "s", 20);
+        world.append_bulk("D", "t", 500);
+        world.sync();
+        world.run(60_000);
+        world.append("D", "t", 1);
+        world.sync();
+        world.expect("D", "D/s/0", world.epoch("D"), &[]);
+        world.restore("G", &empty);
+        while world.node("G").links().filter(|link| link.open).count() < 2 {
+            world.run(5);
+        }
+        world.run(wait);
+        world.part("G", "H");
+        world.run(60_000);
+        world.heal();
+        world.sync();
+        world.check_delivered("H");
+    }
+}

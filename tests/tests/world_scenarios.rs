@@ -316,6 +316,28 @@ fn case_24_roaming_repeats_and_duplicates_are_dropped() {
 }
 
 #[test]
+fn case_24_what_one_gateway_has_is_not_taken_to_be_at_the_next_node() {
+    let mut world = World::device_two_gateways_and_hub(24);
+    world.part("G1", "H");
+    world.append("D", "t", 5);
+    world.append_bulk("D", "s", 500);
+    world.run(30_000);
+    world.kill("G1");
+    world.set_network(20, Some(20));
+    world.roam("D", "H");
+    while world.held("H").offsets("D/t/0", world.epoch("D")).is_empty() {
+        world.run(100);
+    }
+    world.run(200);
+    world.offline("D");
+    world.set_network(20, None);
+    world.online("D");
+    world.sync();
+    world.expect("H", "D/s/0", world.epoch("D"), &[0..500]);
+    world.check_delivered("H");
+}
+
+#[test]
 fn case_24_what_is_new_while_roaming_makes_no_gap_of_what_is_under_way() {
     let mut world = World::device_two_gateways_and_hub(24);
     let epoch = world.epoch("D");

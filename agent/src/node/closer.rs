@@ -1,6 +1,8 @@
 //! A closer look at a batch: what the frontier could not tell is looked up in what is stored, and
 //! what that can't tell either is wanted again, until it can be told.
 
+use std::collections::BTreeSet;
+
 use landfall_core::batch::Batch;
 use landfall_core::frontier::{BranchIx, BranchKind, Frontier, Point, StreamIx};
 use landfall_core::media::{Media, MediaError};
@@ -11,6 +13,7 @@ use super::ingest::{Judged, foresee};
 use super::late::cut_at;
 use super::link::{LinkState, Say};
 use super::lookup::Held;
+use super::promise::STATED;
 use super::unread::Unjudged;
 use super::verdict::{Verdict, View, judge};
 use super::{Core, Gate};
@@ -27,6 +30,14 @@ impl<M: Media, G: Gate> Core<M, G> {
         if batch.head.partial {
             return Err(Unjudged::Malformed);
         }
+        let views = self.current(ix, before);
+        let feed = feed.behind(ix, before);
+        let verdict = judge(&views, batch, &feed)?;
+        Ok(self.look_closer(ix, batch, &feed, verdict)?)
+    }
+
+    /// The branches of a stream without what came late, as they will be behind earlier batches.
+    fn current(&self, ix: StreamIx, before: &[Judged<'_>]) -> Vec<View<'_>> {
         let frontier = self.journal.frontier();
         let current = frontier.branches(ix).filter(|(_, branch)| branch.kind != BranchKind::Late);
         let mut views: Vec<_> = current
@@ -35,9 +46,19 @@ impl<M: Media, G: Gate> Core<M, G> {
         for earlier in before.iter().filter(|earlier| earlier.is_current_of(ix)) {
             foresee(&mut views, earlier);
         }
-        let feed = feed.behind(ix, before);
-        let verdict = judge(&views, batch, &feed)?;
-        Ok(self.look_closer(ix, batch, &feed, verdict)?)
+        views
+    }
+
+    /// Whether a part of a batch goes on from the tip of a branch, behind earlier batches: a gap of
+    /// another branch is none of it.
+    pub(crate) fn goes_on_from_tip(
+        &self,
+        ix: StreamIx,
+        part: &Batch<'_>,
+        before: &[Judged<'_>],
+    ) -> bool {
+        let (base, hash) = (part.head.base, part.head.before);
+        self.current(ix, before).iter().any(|view| view.branch.tip.meets(base, hash))
     }
 
     /// The parts of a batch before and behind the place where a fork that it goes on from may join
@@ -122,7 +143,7 @@ impl<M: Media, G: Gate> Core<M, G> {
 
     /// If something is missing before the entry, asks for it. Returns whether the entry is refused.
     pub(crate) fn want_again(&mut self, state: &mut LinkState, judged: &[Judged<'_>]) -> bool {
-        let mut refused = false;
+        let mut asked = BTreeSet::new();
         for (at, item) in judged.iter().enumerate() {
             let (Judged { ix, batch, verdict, .. }, base) = (item, item.ends().0);
             let feed = state.feeds.entry(*ix).or_default();
@@ -137,13 +158,40 @@ impl<M: Media, G: Gate> Core<M, G> {
                 }
                 _ => continue,
             };
-            refused = true;
+            asked.insert(*ix);
             // What is under way behind the entry is early too, and has been asked for.
             if feed.want(want) || base.next <= want.point().next {
                 state.says.push_back(Say::NeedFrom(*ix, want.point()));
             }
         }
+        let refused = !asked.is_empty();
+        if refused {
+            self.refuse_with(state, judged, asked);
+        }
         refused
+    }
+
+    /// An entry is refused although only some of its streams are early: what is new of the others
+    /// goes with it, and is asked for too.
+    fn refuse_with(
+        &mut self,
+        state: &mut LinkState,
+        judged: &[Judged<'_>],
+        mut asked: BTreeSet<StreamIx>,
+    ) {
+        for item in judged {
+            if asked.contains(&item.ix) {
+                continue;
+            }
+            if matches!(item.verdict, Verdict::Had | Verdict::Unproven) {
+                self.note_progress(state, item);
+                continue;
+            }
+            asked.insert(item.ix);
+            let base = item.ends().0;
+            state.feeds.entry(item.ix).or_default().want(Want::Behind(base));
+            state.says.push_back(Say::NeedFrom(item.ix, base));
+        }
     }
 
     /// From where a history that began to differ at `start` must be seen.
@@ -163,7 +211,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         let rungs = |at| frontier.ladder(ix, at).iter().map(|rung| (rung.epoch, rung.next));
         frontier.branches(ix).any(|(at, branch)| {
             let tip = (branch.tip.epoch, branch.tip.next);
-            rungs(at).chain([tip]).any(|(of, next)| of == epoch && next > base)
+            rungs(at).chain([tip]).any(|(of, next)| of == epoch && of != STATED && next > base)
         })
     }
 

@@ -16,6 +16,7 @@ use landfall_protocol::time::{Duration, Instant};
 use super::ingest::Judged;
 use super::link::{LinkState, Say};
 use super::lookup::Held;
+use super::promise::{self, STATED};
 use super::verdict::Verdict;
 use super::{Core, Gate};
 
@@ -35,6 +36,9 @@ pub(crate) struct Feed {
     doubted: Offset,
     /// Histories that are not known to be ours, by the epoch of what comes of them next.
     strands: BTreeMap<Epoch, Strand>,
+    /// How far it was seen to be ours, by epoch. An epoch has one history, so all of it that is
+    /// before is ours too, although its records may be gone.
+    proved: BTreeMap<Epoch, Offset>,
 }
 
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -91,16 +95,35 @@ impl Feed {
         base >= self.doubted
     }
 
-    /// Where the history of a batch parts from ours, if it is known to.
+    /// Where the history of a batch parts from ours, if it is known to. Others may go on from the
+    /// same point, so only its epoch tells, unless nobody knows that.
     pub(crate) fn parted(&self, head: &BatchHead<'_>) -> Option<Point> {
         let mut parted = self.strands.iter().filter_map(|(epoch, strand)| match strand {
-            Strand::Parted(at) => Some((epoch, at)),
+            Strand::Parted(at) => Some((*epoch, at)),
             Strand::Behind { .. } => None,
         });
-        let its = |epoch: &Epoch, at: &Point| {
-            *epoch == head.epoch && at.next < head.end() || at.meets(head.base, head.before)
+        let its = |epoch: Epoch, at: &Point| match epoch {
+            STATED => at.meets(head.base, head.before),
+            epoch => epoch == head.epoch && at.next < head.end(),
         };
-        parted.find(|(epoch, at)| its(epoch, at)).map(|(_, at)| *at)
+        parted.find(|(epoch, at)| its(*epoch, at)).map(|(_, at)| *at)
+    }
+
+    /// Whether a batch lies below what was seen to be ours of its epoch.
+    pub(crate) fn is_proved(&self, head: &BatchHead<'_>) -> bool {
+        self.proved.get(&head.epoch).is_some_and(|to| head.end() <= *to)
+    }
+
+    fn note_proved(&mut self, base: Point, end: Point) {
+        if base.next >= end.next {
+            // A statement: no record leads there.
+            return;
+        }
+        if self.proved.len() >= STRANDS_MAX && !self.proved.contains_key(&end.epoch) {
+            self.proved.pop_first();
+        }
+        let to = self.proved.entry(end.epoch).or_default();
+        *to = end.next.max(*to);
     }
 
     /// It is wanted again. Returns whether that is news.
@@ -117,6 +140,7 @@ impl Feed {
     /// What lies between two points goes on from a branch, or is here.
     pub(crate) fn goes_on(&mut self, branch: Option<BranchIx>, base: Point, end: Point) {
         (self.branch, self.asked) = (branch, None);
+        self.note_proved(base, end);
         let its = self.strands.get(&end.epoch).copied();
         let mut proved = base;
         match its {
@@ -128,6 +152,11 @@ impl Feed {
                 self.strands.remove(&end.epoch);
             }
             _ => {}
+        }
+        if let Some(Strand::Parted(at)) = self.strands.get(&STATED)
+            && (at.next, at.hash) == (base.next, base.hash)
+        {
+            self.strands.remove(&STATED);
         }
         // What leads there is proved with it.
         while let Some((epoch, start)) = self.leading_to(proved) {
@@ -242,7 +271,7 @@ impl<M: Media, G: Gate> Core<M, G> {
                 _ => {
                     let branch = self.branch_at(ix, at);
                     feed.goes_on(branch, start, at);
-                    state.proven.insert((ix, branch), at);
+                    promise::add(&mut state.proven, ix, branch, at);
                     continue;
                 }
             };

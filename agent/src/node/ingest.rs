@@ -21,6 +21,7 @@ use landfall_protocol::time::Duration;
 
 use super::feed::Feed;
 use super::link::{LinkState, OwnedStream, Say};
+use super::promise;
 use super::unread::Unjudged;
 use super::verdict::{Verdict, View};
 use super::{Core, Gate, Now, Offence};
@@ -231,7 +232,8 @@ impl<M: Media, G: Gate> Core<M, G> {
                 continue;
             }
             for part in self.at_beginning(ix, &batch)? {
-                for (late, batch) in self.parts(ix, &part)? {
+                for (inside, batch) in self.parts(ix, &part)? {
+                    let late = inside && !self.goes_on_from_tip(ix, &batch, judged);
                     let verdict = match late {
                         true => self.judge_late(ix, &batch, judged)?,
                         false => self.judge_batch(ix, &batch, feed, judged)?,
@@ -365,13 +367,14 @@ impl<M: Media, G: Gate> Core<M, G> {
         bytes
     }
 
-    fn note_progress(&mut self, state: &mut LinkState, item: &Judged<'_>) {
+    /// Notes what an item of an entry has brought, or shown to be here.
+    pub(crate) fn note_progress(&mut self, state: &mut LinkState, item: &Judged<'_>) {
         let (base, end) = item.ends();
         let branch = match item.verdict {
             Verdict::Repair => {
                 // It is told when the root has it; what is here goes when it has been sent on.
                 if let Some(branch) = self.branch_at(item.ix, end) {
-                    state.told.entry((item.ix, Some(branch))).or_insert(end);
+                    promise::add(&mut state.told, item.ix, Some(branch), end);
                 }
                 return self.repaired(item.ix, end);
             }
@@ -383,54 +386,7 @@ impl<M: Media, G: Gate> Core<M, G> {
             _ => self.branch_of(item.ix, base.next, end),
         };
         state.feeds.entry(item.ix).or_default().goes_on(branch, base, end);
-        let proven = state.proven.entry((item.ix, branch)).or_insert(end);
-        if proven.next <= end.next {
-            *proven = end;
-        }
-    }
-
-    /// The branch that stored records between an offset and a point belong to, if it can be told.
-    /// What came late for a gap ends where the gap does.
-    pub(crate) fn branch_of(&self, ix: StreamIx, base: Offset, end: Point) -> Option<BranchIx> {
-        let frontier = self.journal.frontier();
-        let at = self.branch_at(ix, end);
-        let forked = at.and_then(|at| frontier.branch(ix, at));
-        if forked.is_some_and(|branch| branch.kind == BranchKind::Fork) {
-            return at;
-        }
-        let mut branches = frontier.branches(ix);
-        let late = branches.find(|(_, branch)| {
-            let spans = branch.from <= base && end.next <= branch.tip.next;
-            spans && branch.kind == BranchKind::Late
-        });
-        late.map(|(late, _)| late).or(at)
-    }
-
-    /// The branch that a point which is known to be here belongs to, if it can be told.
-    pub(crate) fn branch_at(&self, ix: StreamIx, point: Point) -> Option<BranchIx> {
-        let frontier = self.journal.frontier();
-        let rungs = |at: BranchIx| frontier.ladder(ix, at).iter();
-        let exact = |(at, branch): &(BranchIx, Branch)| {
-            let tip = branch.tip.next == point.next && branch.tip.hash == point.hash;
-            tip || rungs(*at).any(|rung| rung.next == point.next && Some(rung.hash) == point.hash)
-        };
-        let spans = |(_, branch): &(BranchIx, Branch)| {
-            branch.from < point.next && point.next <= branch.tip.next
-        };
-        let under = |(at, branch): &(BranchIx, Branch)| {
-            let tip = branch.tip.epoch == point.epoch;
-            tip || rungs(*at).any(|rung| rung.epoch == point.epoch && rung.next >= point.next)
-        };
-        let all: Vec<_> = frontier.branches(ix).collect();
-        let spanning: Vec<_> = all.iter().filter(|branch| spans(branch)).collect();
-        let known = |(at, branch): &(BranchIx, Branch)| {
-            branch.first == point.epoch || rungs(*at).any(|rung| rung.epoch == point.epoch)
-        };
-        let only = if let [only] = spanning.as_slice() { Some(*only) } else { None };
-        let only = only.filter(|branch| known(branch));
-        let exact = all.iter().find(|branch| exact(branch));
-        let found = exact.or_else(|| spanning.iter().copied().find(|branch| under(branch)));
-        found.or(only).map(|(at, _)| *at)
+        promise::add(&mut state.proven, item.ix, branch, end);
     }
 }
 

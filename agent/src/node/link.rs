@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use landfall_core::frontier::{BranchIx, Point, StreamIx};
+use landfall_core::frontier::StreamIx;
 use landfall_core::media::Media;
 use landfall_core::num::{Epoch, Lane, LogId, Offset, Seq};
 use landfall_protocol::buffer::Growable;
@@ -14,6 +14,7 @@ use landfall_protocol::time::Instant;
 
 use super::feed::Feed;
 use super::giveback::Giveback;
+use super::promise::Points;
 pub(crate) use super::say::{OwnedStream, Say};
 use super::sender::Sender;
 use super::{Core, Event, Gate, Node, Now, Offence, Parting, PeerKey, Transmit};
@@ -65,9 +66,9 @@ pub(crate) struct LinkState {
     pub(crate) site: Option<String>,
     pub(crate) feeds: BTreeMap<StreamIx, Feed>,
     /// What the peer may be told to be durable once what is staged is synced.
-    pub(crate) proven: BTreeMap<(StreamIx, Option<BranchIx>), Point>,
-    /// How far the peer was last told.
-    pub(crate) told: BTreeMap<(StreamIx, Option<BranchIx>), Point>,
+    pub(crate) proven: Points,
+    /// What the peer was told to be durable here, and not yet to be durable at the root.
+    pub(crate) told: Points,
     /// Streams whose refusal has been said.
     pub(crate) refused: BTreeSet<String>,
     /// Gaps that the peer has stated.
@@ -398,8 +399,8 @@ impl LinkState {
             hello: None,
             site: None,
             feeds: BTreeMap::new(),
-            proven: BTreeMap::new(),
-            told: BTreeMap::new(),
+            proven: Points::new(),
+            told: Points::new(),
             refused: BTreeSet::new(),
             gaps: 0,
             seqs: BTreeMap::new(),

@@ -17,6 +17,7 @@
 
 mod alarm;
 mod append;
+mod branch;
 mod closer;
 mod dial;
 mod feed;
@@ -66,7 +67,7 @@ use landfall_core::frontier::{Frontier, StreamIx};
 use landfall_core::journal::{Cursor, Journal};
 use landfall_core::media::Media;
 use landfall_core::num::{BootId, Lane, LogId, Offset, Seq, Timestamp};
-use landfall_core::tables::{Heap, Heard};
+use landfall_core::tables::Heap;
 use landfall_protocol::message::Promise;
 use landfall_protocol::time::Instant;
 
@@ -198,8 +199,7 @@ impl<M: Media, G: Gate> Node<M, G> {
     ) -> Self {
         let dialer = settings.upstream.then(|| Dialer::new(settings.backoff, now.instant));
         let topics = Topics::new(&settings);
-        let heard = journal.heard();
-        let promise = heard.map(|Heard { log, epoch, commit }| Promise { log, epoch, commit });
+        let promise = journal.heard().and_then(promise::heard);
         let mut core = Core {
             journal,
             topics,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use landfall_core::frontier::{Branch, BranchIx, BranchKind, Frontier, Point, StreamIx};
 use landfall_core::media::Media;
-use landfall_core::num::{CommitNo, Epoch, Offset};
+use landfall_core::num::{CommitNo, Epoch, LogId, Offset};
 use landfall_core::tables::Heard;
 use landfall_protocol::limits::STREAMS_MAX;
 use landfall_protocol::message::{Durable, Promise, Scope};
@@ -14,11 +14,28 @@ use super::link::{LinkState, Say};
 use super::note::Note;
 use super::{AlarmKind, Core, Direction, Gate, Node};
 
-/// Points that were proved to be here, by stream and branch.
-type Proven = BTreeMap<(StreamIx, Option<BranchIx>), Point>;
+/// Points that were proved to be here: the highest of each stream, branch and epoch. What is one
+/// branch here may be several at the peer, of which each waits for a word of its own.
+pub(crate) type Points = BTreeMap<(StreamIx, Option<BranchIx>, Epoch), Point>;
+
+/// Adds a point, unless a higher one is known.
+pub(crate) fn add(points: &mut Points, ix: StreamIx, branch: Option<BranchIx>, at: Point) {
+    let point = points.entry((ix, branch, at.epoch)).or_insert(at);
+    if point.next <= at.next {
+        *point = at;
+    }
+}
 
 /// The epoch of a point that is known by a statement: no record that ends there is promised.
 pub(crate) const STATED: Epoch = Epoch::new(0);
+/// Stands for promises of several nodes.
+const SEVERAL: Heard = Heard { log: LogId::new(0), epoch: Epoch::new(0), commit: CommitNo::ZERO };
+
+/// The last promise that was heard, as far as it was of one node.
+pub(crate) fn heard(heard: Heard) -> Option<Promise> {
+    let Heard { log, epoch, commit } = heard;
+    Some(Promise { log, epoch, commit }).filter(|_| heard != SEVERAL)
+}
 
 impl<M: Media, G: Gate> Node<M, G> {
     /// What came in is durable: tells each peer, and gives it its credit back.
@@ -47,19 +64,17 @@ impl<M: Media, G: Gate> Node<M, G> {
 }
 
 impl<M: Media, G: Gate> Core<M, G> {
-    fn promise_hop(&mut self, state: &mut LinkState, proven: Proven) {
+    fn promise_hop(&mut self, state: &mut LinkState, proven: Points) {
         let mut here = Vec::new();
         let mut beyond = Vec::new();
-        for ((ix, branch), point) in proven {
-            let ends_here = !self.goes_on(ix);
-            if ends_here {
+        for ((ix, branch, _), point) in proven {
+            if self.goes_on(ix) {
+                add(&mut state.told, ix, branch, point);
+                beyond.push((ix, point));
+            } else {
                 self.is_root_for(ix);
+                here.push((ix, point));
             }
-            let told = state.told.entry((ix, branch)).or_insert(point);
-            if told.next < point.next {
-                *told = point;
-            }
-            if ends_here { here.push((ix, point)) } else { beyond.push((ix, point)) }
         }
         let rooted: Vec<_> = beyond.iter().map(|(ix, _)| *ix).collect();
         let promise = self.promise_now();
@@ -69,15 +84,15 @@ impl<M: Media, G: Gate> Core<M, G> {
     }
 
     /// What came back from the upstream node is durable there.
-    fn note_returned(&mut self, state: &mut LinkState, returned: Proven) {
+    fn note_returned(&mut self, state: &mut LinkState, returned: Points) {
         let upstream = state.hello.as_ref().map(|hello| hello.log);
         let scope = if upstream == self.root_log { Scope::Root } else { Scope::Hop };
         // The upstream node says by itself what of it is durable at the root.
-        let tips: Vec<_> = returned.iter().map(|((ix, _), at)| (*ix, *at, Offset::ZERO)).collect();
+        let tips: Vec<_> = returned.iter().map(|((ix, ..), at)| (*ix, *at, Offset::ZERO)).collect();
         for tips in tips.chunks(STREAMS_MAX) {
             state.says.push_back(Say::Tips { last: false, tips: tips.to_vec() });
         }
-        for ((ix, _), point) in returned {
+        for ((ix, ..), point) in returned {
             self.note_promise(state, ix, point, scope);
         }
     }
@@ -97,20 +112,24 @@ impl<M: Media, G: Gate> Core<M, G> {
 
     /// Tells a peer how far streams that it sent are durable at the root.
     fn promise_root(&mut self, state: &mut LinkState, streams: &[StreamIx]) {
+        let Some(promise) = self.promise_of_root() else { return };
         let mut points = Vec::new();
-        let told = state.told.iter().filter(|((ix, _), _)| streams.contains(ix));
-        for ((ix, at), told) in told {
+        state.told.retain(|(ix, at, _), told| {
+            if !streams.contains(ix) {
+                return true;
+            }
             let root = self.root_at(*ix, *at, *told);
             if root >= told.next {
                 points.push((*ix, *told));
-            } else if let Some(at) = at.filter(|_| root > Offset::ZERO) {
+                return false;
+            }
+            if let Some(at) = at.filter(|_| root > Offset::ZERO) {
                 let (epoch, hash) = (told.epoch, self.hash_at_root(*ix, at, root));
                 points.push((*ix, Point { epoch, next: root, hash }));
             }
-        }
-        if let Some(promise) = self.promise_of_root() {
-            self.say_durable(state, Scope::Root, promise, points);
-        }
+            true
+        });
+        self.say_durable(state, Scope::Root, promise, points);
     }
 
     /// How far the branch of a point is durable at the root. If it can't be told which that is, all
@@ -165,9 +184,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         // Until it has again what it had promised, the older promise is repeated to it, so that it
         // asks again in the next session.
         if upstream == Some(durable.promise.log) && state.owed.is_empty() {
-            self.promise = Some(durable.promise);
-            let Promise { log, epoch, commit } = durable.promise;
-            self.journal.note_heard(Heard { log, epoch, commit });
+            self.hear(durable.promise);
         }
         let root_was_unknown = self.promise_of_root().is_none();
         if durable.scope == Scope::Root {
@@ -195,6 +212,21 @@ impl<M: Media, G: Gate> Core<M, G> {
         }
     }
 
+    /// Keeps the last promise, by which the next session begins behind what this node has. Where
+    /// other nodes have promised what the root does not have yet, it begins behind the root
+    /// wherever it leads: which of them has what is not kept.
+    fn hear(&mut self, promise: Promise) {
+        let frontier = self.journal.frontier();
+        let streams = (0..frontier.streams()).map(StreamIx).filter(|ix| self.goes_on(*ix));
+        let mut branches = streams.flat_map(|ix| frontier.branches(ix));
+        let other = self.promise.is_none_or(|known| known.log != promise.log);
+        let mixed = other && branches.any(|(_, branch)| branch.hop > branch.root);
+        drop(branches);
+        self.promise = Some(promise).filter(|_| !mixed);
+        let heard = Heard { log: promise.log, epoch: promise.epoch, commit: promise.commit };
+        self.journal.note_heard(if mixed { SEVERAL } else { heard });
+    }
+
     /// Notes a promise on the branch that it is about, if it fits. Where a gap ends, it is also
     /// about what came late for the gap, if the other end has records there.
     fn note_promise(&mut self, state: &LinkState, ix: StreamIx, told: Point, scope: Scope) -> bool {
@@ -214,15 +246,17 @@ impl<M: Media, G: Gate> Core<M, G> {
             return false;
         }
         let root = if scope == Scope::Root { told.next } else { Offset::ZERO };
-        let frontier = self.journal.frontier_mut();
-        frontier.promise(ix, at, told.next, root);
-        let ends = |late: &Branch| {
-            late.kind == BranchKind::Late
-                && (late.tip.next, late.tip.hash) == (told.next, told.hash)
+        let branches = self.journal.frontier().branches(ix);
+        // A fork may end where another branch begins: what leads there is there in both.
+        let passes = |(other, branch): &(BranchIx, Branch)| match branch.kind {
+            BranchKind::Late => {
+                told.epoch != STATED && (branch.tip.next, branch.tip.hash) == (told.next, told.hash)
+            }
+            _ => *other == at || told.hash.is_some() && self.passes(ix, *other, branch, told),
         };
-        let late = frontier.branches(ix).find(|(_, branch)| ends(branch)).map(|(at, _)| at);
-        if let Some(late) = late.filter(|_| told.epoch != STATED) {
-            frontier.promise(ix, late, told.next, root);
+        let passing: Vec<_> = branches.filter(passes).map(|(at, _)| at).collect();
+        for at in passing {
+            self.journal.frontier_mut().promise(ix, at, told.next, root);
         }
         true
     }

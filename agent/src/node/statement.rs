@@ -13,7 +13,7 @@ use landfall_protocol::session::Fault;
 use super::feed::{Feed, Want};
 use super::link::{LinkState, Say};
 use super::lookup::Held;
-use super::promise::STATED;
+use super::promise::{self, STATED};
 use super::{AlarmKind, Core, Gate, Offence};
 
 /// Gaps that a peer may state in one session. A device states one for each time that it dropped its
@@ -74,7 +74,7 @@ impl<M: Media, G: Gate> Core<M, G> {
             // wanted to see where histories part, it can't be seen.
             let feed = state.feeds.entry(ix).or_default();
             if feed.is_asked_from(gap.from..gap.to) || held == Held::No {
-                feed.want(Want::Parted(end));
+                feed.want(Want::Parted(Point { epoch: STATED, ..end }));
             }
             return Ok(());
         }
@@ -177,13 +177,15 @@ impl<M: Media, G: Gate> Core<M, G> {
     }
 
     /// The peer is told how far a statement has brought a branch.
-    fn prove_stated(&self, state: &mut LinkState, branch: (StreamIx, Option<BranchIx>), at: Point) {
+    fn prove_stated(
+        &self,
+        state: &mut LinkState,
+        (ix, branch): (StreamIx, Option<BranchIx>),
+        at: Point,
+    ) {
         // Without a hash, only the epoch tells of which branch it is.
         let at = if at.hash.is_some() { Point { epoch: STATED, ..at } } else { at };
-        let proven = state.proven.entry(branch).or_insert(at);
-        if proven.next < at.next {
-            *proven = at;
-        }
+        promise::add(&mut state.proven, ix, branch, at);
     }
 
     /// A stream that may be new here begins in its middle.

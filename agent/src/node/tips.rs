@@ -3,6 +3,7 @@
 use std::collections::btree_map::Entry;
 
 use landfall_core::frontier::{Branch, BranchIx, Frontier, Point, StreamIx};
+use landfall_core::hash::StreamHash;
 use landfall_core::media::{Media, MediaError};
 use landfall_core::num::{Epoch, Offset};
 use landfall_protocol::limits::STREAMS_MAX;
@@ -13,7 +14,7 @@ use super::giveback::Giveback;
 use super::link::{LinkState, Say};
 use super::lookup::Held;
 use super::note::Note;
-use super::promise::STATED;
+use super::promise::{self, STATED};
 use super::twins::{Doubt, Writer};
 use super::{AlarmKind, Core, Direction, Gate};
 
@@ -94,23 +95,45 @@ impl<M: Media, G: Gate> Core<M, G> {
         let known = !gaps || self.has_record(ix, point.next, hash)?;
         let told = if known { point } else { Point { epoch: STATED, ..point } };
         if let Some((at, _)) = level {
-            state.proven.insert((ix, Some(at)), told);
+            promise::add(&mut state.proven, ix, Some(at), told);
             return Ok(());
         }
-        let held = self.holds(ix, point.next, hash)?;
-        if state.lacking && held != Held::Yes {
-            // A branch that was lost here.
+        let held = self.holds_tip(ix, point, hash)?;
+        let lost = state.lacking && held != Held::Yes;
+        if !lost && stream.origin == site && !state.feeds.contains_key(&ix) {
+            self.check_tail(state, ix, point, held);
+        }
+        if lost || held == Held::Gone && self.is_resumed(state) {
+            // It is a branch that was lost here, or one that can't be told from what was forgotten.
+            // Nothing more comes of it by itself.
             let want = self.deeper(ix, point.next);
             state.feeds.entry(ix).or_default().want(Want::Behind(want));
             state.says.push_back(Say::NeedFrom(ix, want));
-        } else if stream.origin == site && !state.feeds.contains_key(&ix) {
-            self.check_tail(state, ix, point, held);
         }
         if held == Held::Yes {
             let branch = self.branch_at(ix, point);
-            state.proven.entry((ix, branch)).or_insert(told);
+            promise::add(&mut state.proven, ix, branch, told);
         }
         Ok(())
+    }
+
+    /// Whether a stream passes through the end of a peer's branch. Where the records are gone, an
+    /// equal epoch counts as equal.
+    fn holds_tip(&self, ix: StreamIx, at: Point, hash: StreamHash) -> Result<Held, MediaError> {
+        let mut branches = self.journal.frontier().branches(ix);
+        if branches.any(|(of, branch)| self.passes(ix, of, &branch, at)) {
+            return Ok(Held::Yes);
+        }
+        drop(branches);
+        let held = self.holds(ix, at.next, hash)?;
+        let known = held == Held::Gone && self.is_written_under(ix, at.epoch, at.next);
+        Ok(if known { Held::Yes } else { held })
+    }
+
+    /// Whether a peer goes on behind what this node promised it, and sends nothing from before.
+    fn is_resumed(&self, state: &LinkState) -> bool {
+        let promise = state.hello.as_ref().and_then(|hello| hello.promise);
+        promise.is_some_and(|promise| promise.log == self.journal.log())
     }
 
     /// Whether a peer sends all that this node lacks without being asked: it begins behind what

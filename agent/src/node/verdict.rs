@@ -83,6 +83,9 @@ pub(crate) fn judge(
         let first = Point::START.meets(head.base, head.before);
         return Ok(if first { Verdict::First } else { Verdict::Early(Point::START) });
     }
+    if feed.is_proved(head) {
+        return Ok(Verdict::Had);
+    }
     let next = views.iter().find(|view| view.branch.tip.meets(head.base, head.before));
     if let Some(view) = next.filter(|view| !has_joined(views, view)) {
         return Ok(Verdict::Next(view.ix));

@@ -219,13 +219,21 @@ impl HubBranch {
         self.branch.skip(to, after);
     }
 
-    /// Makes the tip a rung, before it moves. Where a stream began in its middle is one too: no
-    /// record here ends there, but a history that was had elsewhere can be compared there.
+    /// Makes the tip a rung, before it moves. Where a stream began in its middle is one too, and
+    /// where a fork goes on from: no record of the branch ends there, but a history that was had
+    /// elsewhere can be compared there.
     fn climb_tip(&mut self) {
         let (before, Branch { kind, from, .. }) = (self.branch.tip, self.branch);
-        let begun = kind == BranchKind::Main && from > Offset::ZERO;
-        if let (Some(hash), true) = (before.hash, before.next > from || begun) {
-            let rung = Rung { epoch: before.epoch, next: before.next, hash };
+        let begins = before.next <= from;
+        let epoch = match kind {
+            _ if !begins => before.epoch,
+            BranchKind::Main => before.epoch,
+            // The record before it is another branch's.
+            _ => Point::START.epoch,
+        };
+        let known = !begins || kind != BranchKind::Late && from > Offset::ZERO;
+        if let (Some(hash), true) = (before.hash, known) {
+            let rung = Rung { epoch, next: before.next, hash };
             self.ladder.get_or_insert_with(|| Box::new(Ladder::EMPTY)).push(rung);
         }
     }
@@ -276,5 +284,17 @@ mod tests {
         frontier.apply(ix, batch(1, 20..30, [1, 2])).unwrap();
         let rungs = frontier.ladder(ix, BranchIx::MAIN).iter();
         assert!(rungs.map(|rung| rung.next).eq([Offset::new(20)]));
+    }
+
+    #[test]
+    fn where_a_fork_goes_on_from_is_a_rung_of_no_epoch() {
+        let mut frontier = HubFrontier::new(1);
+        let stream = StreamId { origin: "d", topic: "t", partition: Partition::new(0) };
+        let ix = frontier.add(stream).unwrap();
+        frontier.apply(ix, batch(1, 0..30, [0, 1])).unwrap();
+        let fork = frontier.apply(ix, branch(BranchKind::Fork, 2, 20, 2)).unwrap();
+        frontier.apply(ix, batch(2, 20..30, [2, 3])).unwrap();
+        let rungs = frontier.ladder(ix, fork).iter();
+        assert!(rungs.map(|rung| (rung.epoch.get(), rung.next.get())).eq([(0, 20)]));
     }
 }

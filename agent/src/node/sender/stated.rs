@@ -11,6 +11,8 @@ use landfall_core::tables::Loss;
 use landfall_protocol::message::{self, LaneMessage, StreamPoint};
 
 use super::{Pump, Turn};
+use crate::node::packing::Bytes;
+use crate::node::progress::Flight;
 use crate::node::{Core, Gate};
 
 impl<M: Media, G: Gate> Pump<'_, M, G> {
@@ -125,7 +127,14 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
         };
         let frame = self.link.frame(self.index, &LaneMessage::Gap(message));
         self.sender.sent.insert(ix, sent.unwrap_or_default().max(gap.to));
-        if self.ready(frame) { Turn::On } else { Turn::Flush }
+        if !self.ready(frame) {
+            return Turn::Flush;
+        }
+        // Nothing may follow that shows that it never arrived: it is under way until a promise.
+        let after = self.lane().cursor;
+        let ends = vec![(ix, from, end)];
+        self.lane().flights.push_back(Flight { after, ends, bytes: Bytes::default() });
+        Turn::On
     }
 
     pub(super) fn relay_branch(&mut self, body: &[u8]) -> Turn {
