@@ -21,3 +21,5 @@ pub mod time_text;
 #[cfg(feature = "torture")]
 pub mod torture;
 pub mod transport;
+#[cfg(feature = "views")]
+pub mod views;

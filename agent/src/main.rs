@@ -71,6 +71,10 @@ async fn obey(command: Command) -> Result<Exit, Failure> {
             let outcome = cli::read::run(&options, &node.client, &mut out).await;
             node.end(outcome).await
         }
+        #[cfg(feature = "views")]
+        Command::Query(options) => cli::query::run(&options, &mut out).await,
+        #[cfg(feature = "views")]
+        Command::View(options) => cli::view::run(&options, &mut out).await,
         Command::Status(options) => {
             let node = Reached::find(&options.node).await?;
             let outcome = cli::status::run(&options, &node.client, &mut out).await;

@@ -5,7 +5,8 @@
 //!
 //! - [`backlog`]: real positions, shifted in time and id per lap, and a ship's folder full of them.
 //! - [`limits`]: what the disk and bare QUIC reach.
-//! - [`catchup`], [`appends`], [`memory`], [`opening`], [`urgent`], [`wire`]: a benchmark each.
+//! - [`catchup`], [`appends`], [`memory`], [`opening`], [`urgent`], [`views`], [`wire`]: a
+//!   benchmark each.
 //! - [`jetstream`]: the same backlog through a NATS JetStream leaf node, if it is installed.
 //! - [`report`]: rows, for people and as JSON.
 
@@ -19,6 +20,7 @@ pub mod opening;
 pub mod pair;
 pub mod report;
 pub mod urgent;
+pub mod views;
 pub mod wire;
 
 use std::io;
@@ -43,8 +45,18 @@ pub struct Options {
 }
 
 /// The benchmarks, in the order in which they run.
-pub const NAMES: [&str; 9] =
-    ["bulk", "trickle", "jetstream", "append", "wire", "urgent", "memory", "opening", "size"];
+pub const NAMES: [&str; 10] = [
+    "bulk",
+    "trickle",
+    "jetstream",
+    "append",
+    "views",
+    "wire",
+    "urgent",
+    "memory",
+    "opening",
+    "size",
+];
 
 /// Runs one benchmark.
 ///
@@ -60,6 +72,7 @@ pub async fn run(name: &str, options: &Options, report: &mut Report) -> io::Resu
         "trickle" => catchup::trickle(options, report).await,
         "wire" => wire::run(options, report).await,
         "urgent" => urgent::run(options, report).await,
+        "views" => views::run(options, report).await,
         "memory" => memory::run(options, report).await,
         "opening" => opening::run(options, report).await,
         "size" => size(options, report),

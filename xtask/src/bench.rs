@@ -7,9 +7,9 @@ use crate::shell::{self, Failure};
 
 pub(crate) const TASK: Task = Task {
     name: "bench",
-    about: "[catchup [--bulk] [--trickle]] [jetstream] [append] [wire] [urgent] [memory] \
-            [opening] [size] [--json FILE] [--dir D] [--divide N]: measure, all if nothing is \
-            named",
+    about: "[catchup [--bulk] [--trickle]] [jetstream] [append] [views] [wire] [urgent] \
+            [memory] [opening] [size] [--json FILE] [--dir D] [--divide N]: measure, all if \
+            nothing is named",
     run,
 };
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::cursor::Cursor;
+use super::cursor::{Cursor, Seen};
 use super::error::ApiError;
 use super::status::{SiteStatus, Status, TokenGrant};
 use crate::coordinates::{Coordinates, Position, StreamName};
@@ -30,6 +30,12 @@ pub trait Backend: Clone + Send + Sync + 'static {
 
     /// What a person wants to know of the node.
     fn status(&self) -> impl Future<Output = Result<Status, ApiError>> + Send;
+
+    /// Asks the views.
+    fn query(
+        &self,
+        request: QueryRequest,
+    ) -> impl Future<Output = Result<QueryReply, ApiError>> + Send;
 
     /// Does what an operator asks.
     fn admin(
@@ -114,10 +120,12 @@ pub struct Span {
 /// What to read.
 #[derive(Clone, Debug)]
 pub struct ReadQuery {
-    /// The topic.
-    pub topic: String,
+    /// The topics, merged in the order of this node's commits.
+    pub topics: Vec<String>,
     /// From where.
     pub from: ReadFrom,
+    /// How far the reader has come, if it wants to know what went before it came.
+    pub seen: Option<Seen>,
     /// Only records first written at this site.
     pub origin: Option<String>,
     /// Only records of this partition.
@@ -126,6 +134,14 @@ pub struct ReadQuery {
     pub records_max: usize,
     /// Bytes after which the page ends; it may exceed them by one record.
     pub bytes_max: usize,
+}
+
+impl ReadQuery {
+    /// Whether it asks for this topic.
+    #[must_use]
+    pub fn names(&self, topic: &str) -> bool {
+        self.topics.iter().any(|named| named == topic)
+    }
 }
 
 /// Where a page begins.
@@ -146,6 +162,11 @@ pub struct ReadPage {
     pub cursor: Cursor,
     /// Whether nothing durable is beyond it now.
     pub end: bool,
+    /// How far the reader has come with it.
+    pub seen: Seen,
+    /// Records of the lanes, of whatever topic, that were forgotten before the reader came to them;
+    /// none if it did not say how far it was.
+    pub lacking: u64,
 }
 
 /// What a reader finds.
@@ -168,6 +189,48 @@ pub struct Gap {
     pub to: u64,
     /// Why.
     pub why: String,
+}
+
+/// A question to the views.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct QueryRequest {
+    /// One statement of SQL that only reads.
+    pub sql: String,
+    /// Most rows of the answer.
+    #[serde(default = "QueryRequest::rows_max_usual")]
+    pub rows_max: usize,
+    /// Milliseconds after which it is given up.
+    #[serde(default = "QueryRequest::time_max_ms_usual")]
+    pub time_max_ms: u64,
+}
+
+impl QueryRequest {
+    /// A question with the usual limits.
+    #[must_use]
+    pub fn new(sql: impl Into<String>) -> Self {
+        let (rows_max, time_max_ms) = (Self::rows_max_usual(), Self::time_max_ms_usual());
+        Self { sql: sql.into(), rows_max, time_max_ms }
+    }
+
+    fn rows_max_usual() -> usize {
+        1_000
+    }
+
+    fn time_max_ms_usual() -> u64 {
+        5_000
+    }
+}
+
+/// What the views answer.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub struct QueryReply {
+    /// The names of the columns.
+    pub columns: Vec<String>,
+    /// The rows, each with a value for each column: a number, text, `null`, or `{"base64": …}`.
+    pub rows: Vec<Vec<serde_json::Value>>,
+    /// Whether there were more rows than the answer may have.
+    pub truncated: bool,
 }
 
 /// What an operator can ask for.

@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use tokio::io::DuplexStream;
 use tokio::net::{TcpStream, UnixStream};
 
-use super::backend::AdminReply;
+use super::backend::{AdminReply, QueryReply, QueryRequest};
 use super::error::{ApiError, ErrorBody, ErrorCode};
 use super::status::Status;
 use super::stream::AnyStream;
@@ -107,6 +107,17 @@ impl Client {
     /// When nothing answers.
     pub async fn status(&self) -> Result<Status, ClientError> {
         self.json(Method::GET, "/v1/status", nothing()).await
+    }
+
+    /// Asks the views.
+    ///
+    /// # Errors
+    /// As the node says, or when nothing answers.
+    pub async fn query(&self, request: &QueryRequest) -> Result<QueryReply, ClientError> {
+        // The request has text keys only, so that this cannot fail.
+        let body = Full::new(Bytes::from(serde_json::to_vec(request).unwrap_or_default()));
+        let body = body.map_err(Into::into).boxed_unsync();
+        self.json(Method::POST, "/v1/query", body).await
     }
 
     /// Asks for something that only an operator may.

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use landfall_core::limits::LANES_MAX;
+
 /// The place behind a record; printed `log-epoch-commit-index`, the first two in hexadecimal.
 ///
 /// It means something only to the node that gave it. A node that has another log id, or lacks the
@@ -18,6 +20,11 @@ pub struct Cursor {
     /// Records of the commit that are behind the reader, lanes in their order.
     pub index: u32,
 }
+
+/// How far a reader has come in each lane of a node, by number: the seq of the next record. What is
+/// below the lane's first one is behind the reader for good.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Seen(pub [u64; LANES_MAX]);
 
 /// Text that is no cursor.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -47,6 +47,8 @@ pub enum ErrorCode {
     Gone,
     /// A record or body over the limit (413).
     TooLarge,
+    /// A query took longer than it may (422).
+    TooLong,
     /// The lane is full of records that are not yet durable at the root (507).
     LaneFull,
     /// The disk is full (507).
@@ -105,6 +107,7 @@ impl ErrorCode {
             Self::Conflict => StatusCode::CONFLICT,
             Self::Gone => StatusCode::GONE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooLong => StatusCode::UNPROCESSABLE_ENTITY,
             Self::LaneFull | Self::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
             Self::Busy | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,

@@ -25,6 +25,14 @@ pub const PAGE_BYTES_MAX: usize = 128 << 10;
 pub const PAGE_RECORDS_MAX: usize = 1024;
 /// Pages that wait for a slow client; then reading stops until it takes them.
 pub const PAGES_QUEUED_MAX: usize = 1;
+/// Rows of an answer of the views.
+pub const QUERY_ROWS_MAX: usize = 100_000;
+/// Bytes of such an answer.
+pub const QUERY_BYTES_MAX: usize = 8 << 20;
+/// How long a query may be given.
+pub const QUERY_TIME_MAX: Duration = Duration::from_secs(300);
+/// Queries at a time; others wait.
+pub const QUERIES_MAX: usize = 4;
 /// Silence after which a follower is sent a comment, so that both ends notice a lost peer.
 pub const FOLLOW_COMMENT_AFTER: Duration = Duration::from_secs(15);
 /// How long the rest of a refused body is read, so that the client gets to see why.

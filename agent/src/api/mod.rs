@@ -27,17 +27,17 @@ mod token_file;
 
 pub use append::{AppendDone, ReceiptLine, SpanText};
 pub use backend::{
-    AdminCommand, AdminReply, AppendReceipt, AppendRequest, Backend, Gap, ProducerName, ReadFrom,
-    ReadItem, ReadPage, ReadQuery, Span, Ticket, TokenWanted,
+    AdminCommand, AdminReply, AppendReceipt, AppendRequest, Backend, Gap, ProducerName, QueryReply,
+    QueryRequest, ReadFrom, ReadItem, ReadPage, ReadQuery, Span, Ticket, TokenWanted,
 };
 pub use client::{Client, ClientError, Event as FollowEvent, Follow, Lines, Target, encoded};
-pub use cursor::{Cursor, NotCursor};
+pub use cursor::{Cursor, NotCursor, Seen};
 pub use error::{ApiError, ErrorCode};
 pub use read::ReadEnd;
 pub use server::{Access, ListenError, Listener, serve, serve_connection};
 pub use status::{
-    Alarm, ForkStatus, GapStatus, LaneStatus, LinkState, LinkStatus, SiteStatus, Status,
-    StreamsSummary, TokenGrant,
+    Alarm, ForkStatus, GapStatus, LaneStatus, LinkState, LinkStatus, NextGeneration, SiteStatus,
+    Status, StreamsSummary, TokenGrant, ViewState, ViewStatus,
 };
 
 pub use token_file::TokenFileError;

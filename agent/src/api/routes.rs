@@ -15,11 +15,11 @@ use tokio::sync::watch;
 
 use super::append::{AppendOptions, Appending};
 use super::backend::{
-    AdminCommand, AdminReply, Backend, ProducerName, ReadFrom, ReadQuery, TokenWanted,
+    AdminCommand, AdminReply, Backend, ProducerName, QueryRequest, ReadFrom, ReadQuery, TokenWanted,
 };
 use super::body::{Pieces, pieces};
 use super::error::{ApiError, ErrorCode};
-use super::limits::{JSON_BODY_BYTES_MAX, PAGE_BYTES_MAX};
+use super::limits::{JSON_BODY_BYTES_MAX, PAGE_BYTES_MAX, QUERY_ROWS_MAX, QUERY_TIME_MAX};
 use super::read::{page_records, send_pages};
 use super::sse::send_events;
 use crate::coordinates::{Position, check_site, check_topic};
@@ -79,9 +79,13 @@ impl<N: Backend> Router<N> {
             ["v1", "tokens"] if method == Method::POST => {
                 self.admin(token_command(request).await?).await
             }
+            ["v1", "query"] if method == Method::POST => {
+                let request = json_body(request, "a query").await?;
+                Ok(json(StatusCode::OK, &self.backend.query(checked_query(request)?).await?))
+            }
             ["v1", "topics", _, "records"] => Err(wrong_method(&method, "GET, POST")),
             ["v1", "status" | "sites"] => Err(wrong_method(&method, "GET")),
-            ["v1", "tokens"] | ["v1", "sites", _, "revoke" | "split"] => {
+            ["v1", "tokens" | "query"] | ["v1", "sites", _, "revoke" | "split"] => {
                 Err(wrong_method(&method, "POST"))
             }
             _ => Err(ApiError::new(ErrorCode::NotFound, format!("there is no `{path}`"))
@@ -154,8 +158,9 @@ impl<N: Backend> Router<N> {
             (None, Some(_), Some(_)) => return Err(bad("give `after` or `from`, not both")),
         };
         let query = ReadQuery {
-            topic: readable_topic(topic)?,
+            topics: vec![readable_topic(topic)?],
             from,
+            seen: None,
             origin: query.text("origin").map(|site| site_name(&site)).transpose()?,
             partition: query.partition()?,
             records_max: page_records(records_left),
@@ -240,14 +245,33 @@ struct TokenBody {
 /// A week: long enough to carry a token to a ship, short enough to forget one.
 const TOKEN_VALID_FOR_S: u64 = 7 * 86_400;
 
-async fn token_command(request: Request<Incoming>) -> Result<AdminCommand, ApiError> {
+/// A body that is one JSON object with what `what` needs.
+async fn json_body<T: serde::de::DeserializeOwned>(
+    request: Request<Incoming>,
+    what: &str,
+) -> Result<T, ApiError> {
     let body = Limited::new(request.into_body(), JSON_BODY_BYTES_MAX).collect().await;
     let body = body.map_err(|_| {
         let message = format!("the body is longer than {JSON_BODY_BYTES_MAX} bytes, or cut off");
         ApiError::new(ErrorCode::TooLarge, message)
     })?;
-    let body: TokenBody = serde_json::from_slice(&body.to_bytes())
-        .map_err(|error| bad(format!("the body is not what a token needs: {error}")))?;
+    serde_json::from_slice(&body.to_bytes())
+        .map_err(|error| bad(format!("the body is not what {what} needs: {error}")))
+}
+
+fn checked_query(query: QueryRequest) -> Result<QueryRequest, ApiError> {
+    let time_max = u64::try_from(QUERY_TIME_MAX.as_millis()).unwrap_or(u64::MAX);
+    if query.rows_max == 0 || query.rows_max > QUERY_ROWS_MAX {
+        return Err(bad(format!("`rows_max` must be from 1 to {QUERY_ROWS_MAX}")));
+    }
+    if query.time_max_ms == 0 || query.time_max_ms > time_max {
+        return Err(bad(format!("`time_max_ms` must be from 1 to {time_max}")));
+    }
+    Ok(query)
+}
+
+async fn token_command(request: Request<Incoming>) -> Result<AdminCommand, ApiError> {
+    let body: TokenBody = json_body(request, "a token").await?;
     let uses = body.uses.unwrap_or(1);
     if uses == 0 {
         return Err(bad("`uses` must be at least 1"));

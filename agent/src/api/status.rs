@@ -33,6 +33,66 @@ pub struct Status {
     pub sites: Vec<SiteStatus>,
     /// What peers did that they must not, by name, and how often since the node started.
     pub offences: BTreeMap<String, u64>,
+    /// Its views, by name.
+    #[serde(default)]
+    pub views: Vec<ViewStatus>,
+}
+
+/// A view.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ViewStatus {
+    /// Its name.
+    pub view: String,
+    /// The topics that it follows.
+    pub topics: Vec<String>,
+    /// Which making of its rows this is, counted from 1.
+    pub generation: u64,
+    /// How it is.
+    pub state: ViewState,
+    /// Why, if it does not run, or what else is wrong.
+    pub reason: Option<String>,
+    /// The commit of this node's log that its rows are of.
+    pub commit: u64,
+    /// Commits that it has not seen; none if they hold nothing for it.
+    pub behind_commits: u64,
+    /// Whether it had seen all when it looked last.
+    pub caught_up: bool,
+    /// Records that its statements took.
+    pub records: u64,
+    /// Records that they refused; `_errors` in the file tells which.
+    pub errors: u64,
+    /// Records of its lanes, of whatever topic, that the log had forgotten before it came to them.
+    pub lacking: u64,
+    /// A generation that is built to replace this one.
+    pub next: Option<NextGeneration>,
+}
+
+/// How a view is.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ViewState {
+    /// It follows its topics.
+    Running,
+    /// Its definition can't be used.
+    Failed,
+    /// It stopped in front of a record that its statements refuse.
+    Halted,
+    /// The disk refused; it is tried again.
+    Waiting,
+}
+
+/// A generation of a view that is built beside the one that is read.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct NextGeneration {
+    /// Its number.
+    pub generation: u64,
+    /// The commit that it has come to.
+    pub commit: u64,
+    /// Records that its statements took.
+    pub records: u64,
+    /// Why it does not go on, if it does not.
+    pub reason: Option<String>,
 }
 
 /// One lane.

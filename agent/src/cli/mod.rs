@@ -10,6 +10,8 @@ pub mod doctor;
 mod failure;
 pub mod init;
 mod node;
+#[cfg(feature = "views")]
+pub mod query;
 pub mod read;
 pub mod run;
 pub mod sites;
@@ -19,6 +21,8 @@ pub mod token;
 #[cfg(feature = "torture")]
 pub mod torture;
 pub mod verify;
+#[cfg(feature = "views")]
+pub mod view;
 
 use std::ffi::OsString;
 
@@ -48,6 +52,12 @@ pub enum Command {
     Read(read::ReadOptions),
     /// To know how the node is.
     Status(status::StatusOptions),
+    /// To ask the views.
+    #[cfg(feature = "views")]
+    Query(query::QueryOptions),
+    /// To know how the views are.
+    #[cfg(feature = "views")]
+    View(view::ViewOptions),
     /// To check every checksum, hash and invariant.
     Verify(VerifyOptions),
     /// To let a site enrol.
@@ -72,6 +82,8 @@ Usage: landfall COMMAND [OPTION…]
   run       Run the node
   append    Append events, one JSON value a line
   read      Read a topic, one JSON object a record
+  query     Ask the views in SQL
+  view      Show how the views are
   status    Show how the node is and what to do about it
   verify    Check every checksum, hash and invariant
   token     Make a token that lets a site enrol at this hub
@@ -88,9 +100,9 @@ others.
 Exit codes: 0 done, 1 a check failed, 2 wrong usage, 3 refused or unreachable.
 ";
 
-const COMMANDS: [&str; 11] = [
-    "demo", "init", "run", "append", "read", "status", "verify", "token", "sites", "doctor",
-    "torture",
+const COMMANDS: [&str; 13] = [
+    "demo", "init", "run", "append", "read", "query", "view", "status", "verify", "token", "sites",
+    "doctor", "torture",
 ];
 
 const DEMO_HELP: &str = "\
@@ -124,6 +136,12 @@ pub fn parse(
         "run" => arguments.read("run", node::RUN_HELP, RunOptions::parse),
         "append" => arguments.read("append", append::HELP, append::AppendOptions::parse),
         "read" => arguments.read("read", read::HELP, read::ReadOptions::parse),
+        #[cfg(feature = "views")]
+        "query" => arguments.read("query", query::HELP, query::QueryOptions::parse),
+        #[cfg(feature = "views")]
+        "view" => arguments.read("view", view::HELP, view::ViewOptions::parse),
+        #[cfg(not(feature = "views"))]
+        "query" | "view" => Err(Usage::new("", "this build has no views; use the full program")),
         "status" => arguments.read("status", status::HELP, status::StatusOptions::parse),
         "verify" => arguments.read("verify", node::VERIFY_HELP, VerifyOptions::parse),
         "token" => arguments.read("token", token::HELP, token::TokenOptions::parse),

@@ -27,7 +27,10 @@ pub async fn run(options: &RunOptions) -> Result<Exit, Failure> {
         epoch = %opened.node.journal().epoch(),
         "opened; {}", recovery_text(&opened.recovery)
     );
-    let daemon = Daemon::start(opened, true).map_err(|error| refused(&error))?;
+    #[cfg_attr(not(feature = "views"), expect(unused_mut, reason = "the views are added to it"))]
+    let mut daemon = Daemon::start(opened, true).map_err(|error| refused(&error))?;
+    #[cfg(feature = "views")]
+    daemon.keep_views(&config, data).map_err(|error| refused(&error))?;
     if let Some(address) = daemon.listening {
         tracing::info!(%address, "listening");
     }

@@ -111,6 +111,11 @@ pub fn status_text(status: &Status) -> String {
             told.map(|(name, count)| format!("{name} {}", count_text(*count))).collect();
         text.push_str(&format!("\noffences of peers: {}\n", told.join(", ")));
     }
+    #[cfg(feature = "views")]
+    if !status.views.is_empty() {
+        text.push('\n');
+        text.push_str(&super::view::views_table(&status.views));
+    }
     if !status.sites.is_empty() {
         text.push('\n');
         text.push_str(&sites_table(&status.sites, status.now_ms));

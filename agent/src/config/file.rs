@@ -14,16 +14,20 @@ use crate::nearest::nearest;
 
 /// Variables that begin like settings but are read by the command line.
 const OTHER_VARIABLES: [&str; 2] = ["LANDFALL_CONFIG", "LANDFALL_DATA"];
+/// The table whose tables are views.
+const VIEWS: &str = "view";
 /// The tables that are lists.
 const LISTED: [&str; 2] = ["lane", "topic"];
 /// A file larger than this is not a configuration.
-const FILE_BYTES_MAX: u64 = 1 << 20;
+pub(super) const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// The settings that were written, all of them optional. Keys are known, values unchecked.
 #[derive(Clone, Debug, Default)]
 pub struct ConfigFile {
     root: Scope,
     lists: BTreeMap<&'static str, Vec<Scope>>,
+    #[cfg(feature = "views")]
+    pub(super) views: Vec<crate::views::definition::Definition>,
 }
 
 /// The keys of one table, by name; those of the file's plain sections by `section.name`.
@@ -77,6 +81,7 @@ impl ConfigFile {
                 (Some(listed), DeValue::Array(items)) => {
                     file.lists.insert(listed, source.tables(listed, items, &place)?);
                 }
+                (None, value) if name == VIEWS => file.read_views(&source, value, place)?,
                 (None, DeValue::Table(table)) if reference::is_section(name) => {
                     source.keys(name, table, &mut file.root)?;
                 }
@@ -122,6 +127,29 @@ impl ConfigFile {
             }
         }
         Ok(())
+    }
+
+    #[cfg(feature = "views")]
+    fn read_views(
+        &mut self,
+        source: &Source<'_>,
+        value: &DeValue<'_>,
+        place: Place,
+    ) -> Result<(), ConfigError> {
+        let DeValue::Table(views) = value else { return Err(unknown(place, VIEWS.to_owned())) };
+        self.views = super::view::all(source, views)?;
+        Ok(())
+    }
+
+    #[cfg(not(feature = "views"))]
+    fn read_views(
+        &mut self,
+        _: &Source<'_>,
+        _: &DeValue<'_>,
+        place: Place,
+    ) -> Result<(), ConfigError> {
+        let why = "this build has no views; use the full program, or remove them".to_owned();
+        Err(ConfigError::new(place, Problem::Conflict { key: VIEWS.to_owned(), why }))
     }
 
     fn override_list(
@@ -177,18 +205,18 @@ impl Scope {
 }
 
 /// Text of TOML and how to name a place in it.
-struct Source<'a> {
-    text: &'a str,
-    place: &'a dyn Fn(usize) -> Place,
+pub(super) struct Source<'a> {
+    pub(super) text: &'a str,
+    pub(super) place: &'a dyn Fn(usize) -> Place,
 }
 
 impl<'a> Source<'a> {
-    fn place(&self, byte: usize) -> Place {
+    pub(super) fn place(&self, byte: usize) -> Place {
         let before = self.text.as_bytes().iter().take(byte);
         (self.place)(before.filter(|byte| **byte == b'\n').count() + 1)
     }
 
-    fn document(&self) -> Result<DeTable<'a>, ConfigError> {
+    pub(super) fn document(&self) -> Result<DeTable<'a>, ConfigError> {
         DeTable::parse(self.text).map(toml::Spanned::into_inner).map_err(|error| {
             let place = self.place(error.span().map_or(0, |span| span.start));
             ConfigError::new(place, Problem::Syntax(error.message().to_owned()))

@@ -17,6 +17,8 @@ mod reference;
 mod sections;
 mod setting;
 mod value;
+#[cfg(feature = "views")]
+mod view;
 
 use std::path::{Path, PathBuf};
 
@@ -52,6 +54,9 @@ pub struct Config {
     pub log: Log,
     /// What it allows the nodes that dial it.
     pub hub: Hub,
+    /// Views, by name unique.
+    #[cfg(feature = "views")]
+    pub views: Vec<crate::views::definition::Definition>,
 }
 
 impl Config {
@@ -70,6 +75,8 @@ impl Config {
             None => ConfigFile::read_if_there(&data.join(FILE_NAME))?,
         };
         file.apply_environment(environment)?;
+        #[cfg(feature = "views")]
+        view::add_folder(data, &mut file.views)?;
         Self::from_file(&file)
     }
 
@@ -88,6 +95,8 @@ impl Config {
             api: Api::read(root)?,
             log: Log::read(root)?,
             hub: Hub::read(root)?,
+            #[cfg(feature = "views")]
+            views: file.views.clone(),
         };
         sections::check_together(&config)?;
         Ok(config)

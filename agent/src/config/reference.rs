@@ -37,6 +37,9 @@ and the message names the key that was probably meant.
   and belongs to no key is an error, except `LANDFALL_DATA` and `LANDFALL_CONFIG`, which stand for
   `--data` and `--config`.
 
+Views are tables `[view.NAME]`, or files `views/NAME.toml` in the data directory with the same keys;
+[views.md](views.md) describes them. They have no variables.
+
 This page is made from the program's own descriptions; `UPDATE_DOCS=1 cargo test -p landfall
 configuration_page` writes it.
 ";

@@ -15,7 +15,7 @@ use super::machine::Input;
 use super::producer::Producer;
 use crate::api::{
     AdminCommand, AdminReply, ApiError, AppendReceipt, AppendRequest, Backend, Cursor, ErrorCode,
-    ReadPage, ReadQuery, Status, Ticket,
+    QueryReply, QueryRequest, ReadPage, ReadQuery, Status, Ticket,
 };
 use crate::clock;
 use crate::event_json::Event;
@@ -33,6 +33,8 @@ pub struct Handle {
     next: Arc<AtomicU64>,
     partitions: Arc<BTreeMap<String, u32>>,
     clock: ClockQuality,
+    #[cfg(feature = "views")]
+    pub(super) views: Option<crate::views::Views>,
 }
 
 /// An append under way: its permit keeps its bytes counted until it is answered.
@@ -60,6 +62,8 @@ impl Handle {
             next: Arc::new(AtomicU64::new(1)),
             partitions: Arc::new(partitions),
             clock,
+            #[cfg(feature = "views")]
+            views: None,
         }
     }
 
@@ -171,7 +175,30 @@ impl Backend for Handle {
     }
 
     async fn status(&self) -> Result<Status, ApiError> {
-        self.ask(Input::Status).await
+        #[cfg_attr(
+            not(feature = "views"),
+            expect(unused_mut, reason = "the views are added to it")
+        )]
+        let mut status = self.ask(Input::Status).await?;
+        #[cfg(feature = "views")]
+        if let Some(views) = &self.views {
+            views.report(&mut status, *self.commits.borrow());
+        }
+        Ok(status)
+    }
+
+    #[cfg(feature = "views")]
+    async fn query(&self, request: QueryRequest) -> Result<QueryReply, ApiError> {
+        match &self.views {
+            Some(views) => views.query(request).await,
+            None => Err(ApiError::new(ErrorCode::NotFound, "this node keeps no views")
+                .with_hint("docs/views.md tells how to define one")),
+        }
+    }
+
+    #[cfg(not(feature = "views"))]
+    async fn query(&self, _: QueryRequest) -> Result<QueryReply, ApiError> {
+        Err(ApiError::new(ErrorCode::NotFound, "this build has no views"))
     }
 
     async fn admin(&self, command: AdminCommand) -> Result<AdminReply, ApiError> {

@@ -1,4 +1,5 @@
-//! Reading for the API: records of one topic from all lanes, merged in commit order.
+//! Reading for the API and the views: records of some topics from all lanes, merged in commit
+//! order.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -10,8 +11,9 @@ use landfall_core::frontier::Frontier;
 use landfall_core::journal::{Cursor as LaneCursor, ReadStep};
 use landfall_core::media::{Media, MediaError};
 use landfall_core::num::{CommitNo, Lane, Seq};
+use landfall_core::tables::OpeningNote;
 
-use crate::api::{ApiError, Cursor, ErrorCode, Gap, ReadFrom, ReadItem, ReadPage, ReadQuery};
+use crate::api::{ApiError, Cursor, ErrorCode, Gap, ReadFrom, ReadItem, ReadPage, ReadQuery, Seen};
 use crate::coordinates::{Coordinates, Position, StreamName};
 use crate::event_json::{Header, Record};
 use crate::media::checksum;
@@ -78,12 +80,13 @@ impl Readers {
             // The next page says so.
             Err(_) => false,
         };
+        let (seen, lacking) = come(node, query, &places, end);
         let cursor = filling.cursor;
         if self.places.len() == READERS_MAX {
             self.places.pop_front();
         }
         self.places.push_back((cursor, places));
-        Ok(ReadPage { items: filling.items, cursor, end })
+        Ok(ReadPage { items: filling.items, cursor, end, seen, lacking })
     }
 
     fn start<M: Media, G: Gate>(
@@ -106,18 +109,54 @@ impl Readers {
             }
             ReadFrom::Position(_) => Ok((first, places())),
             ReadFrom::After(cursor) => {
-                let known = journal.openings().iter().any(|note| note.epoch.get() == cursor.epoch);
-                if cursor.log_id != log_id || !known || cursor.commit > journal.last_commit().get()
+                if cursor.log_id != log_id
+                    || cursor.commit > had_by(journal.openings(), cursor.epoch)
+                    || cursor.commit > journal.last_commit().get()
                 {
                     let text = "the cursor is of another log, or beyond what this node has";
                     let hint = "this node may have been restored; read again from the earliest";
                     return Err(ApiError::new(ErrorCode::Gone, text).with_hint(hint));
                 }
-                let held = self.places.iter().position(|(held, _)| held == cursor);
+                // It holds in this opening too, and later ones ask how far this one has come.
+                let cursor = Cursor { epoch, ..*cursor };
+                let held = self.places.iter().position(|(held, _)| *held == cursor);
                 let held = held.and_then(|at| self.places.remove(at));
-                Ok((*cursor, held.map_or_else(places, |(_, places)| places)))
+                Ok((cursor, held.map_or_else(places, |(_, places)| places)))
             }
         }
+    }
+}
+
+/// How far a reader has come with a page, and how many records were forgotten before it.
+fn come<M: Media, G: Gate>(
+    node: &Node<M, G>,
+    query: &ReadQuery,
+    places: &Places,
+    end: bool,
+) -> (Seen, u64) {
+    let mut seen = query.seen.unwrap_or_default();
+    let mut lacking = 0;
+    for (seen, at) in seen.0.iter_mut().zip(0..node.settings().lanes.len() as u8) {
+        let lane = Lane::new(at);
+        let (first, next) = node.journal().seqs(lane);
+        if query.seen.is_some() {
+            lacking += first.get().saturating_sub(*seen);
+        }
+        let place = places.lanes.get(&lane).map_or(0, |place| place.seq.get());
+        let come = if end { next.get() } else { place };
+        *seen = come.max(*seen).max(first.get());
+    }
+    (seen, lacking)
+}
+
+/// The last commit of an opening that the next one found; none if the epoch is not known. What a
+/// reader saw behind it was lost, and other records may have its numbers.
+fn had_by(openings: &[OpeningNote], epoch: u64) -> u64 {
+    let mut openings = openings.iter().skip_while(|note| note.epoch.get() != epoch);
+    match (openings.next(), openings.next()) {
+        (None, _) => 0,
+        (Some(_), None) => u64::MAX,
+        (Some(_), Some(next)) => next.first_commit.get().saturating_sub(1),
     }
 }
 
@@ -128,7 +167,7 @@ fn losses<M: Media, G: Gate>(node: &Node<M, G>, query: &ReadQuery) -> Vec<Gap> {
         let stream = frontier.name(loss.stream?.0);
         let origin = query.origin.as_deref().is_none_or(|origin| origin == stream.origin);
         let partition = query.partition.is_none_or(|number| number == stream.partition.get());
-        let wanted = stream.topic == query.topic && origin && partition;
+        let wanted = query.names(stream.topic) && origin && partition;
         wanted.then(|| Gap {
             stream: name(stream),
             from: loss.from.get(),
@@ -250,7 +289,7 @@ impl Filling<'_> {
     fn take_gap(&mut self, body: &[u8], skip: u32) {
         let Ok(gap) = GapBody::decode(body) else { return };
         self.index += 1;
-        if self.index <= skip || gap.stream.topic != self.query.topic {
+        if self.index <= skip || !self.query.names(gap.stream.topic) {
             return;
         }
         let stream = name(gap.stream);
@@ -306,7 +345,7 @@ impl Filling<'_> {
             _ => true,
         };
         position
-            && stream.topic == query.topic
+            && query.names(stream.topic)
             && query.origin.as_ref().is_none_or(|origin| origin == stream.origin)
             && query.partition.is_none_or(|partition| partition == stream.partition.get())
     }
@@ -342,5 +381,27 @@ fn record(batch: &Batch<'_>, placed: &PlacedRecord<'_>, seq: Seq, lane: &str) ->
         key: told.key.map(Bytes::copy_from_slice),
         value: told.value.map(Bytes::copy_from_slice),
         headers: headers.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use landfall_core::num::{BootId, Epoch, Opening};
+
+    use super::*;
+
+    #[test]
+    fn what_was_seen_behind_the_end_that_an_opening_found_is_of_no_opening() {
+        let note = |opening, epoch, first_commit| OpeningNote {
+            opening: Opening::new(opening),
+            epoch: Epoch::new(epoch),
+            parent: Epoch::new(epoch - 1),
+            first_commit: CommitNo::new(first_commit),
+            boot: BootId::new(1),
+        };
+        // The opening of epoch 12 found nothing behind commit 60, whatever that of 11 had shown.
+        let openings = [note(1, 10, 1), note(2, 11, 40), note(3, 12, 61)];
+        let last = [10, 11, 12, 13].map(|epoch| had_by(&openings, epoch));
+        assert_eq!(last, [39, 60, u64::MAX, 0]);
     }
 }

@@ -34,6 +34,7 @@ impl Machine {
             alarms: self.alarms(),
             sites: self.sites(),
             offences: self.offences(),
+            views: Vec::new(),
         }
     }
 

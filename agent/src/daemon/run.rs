@@ -34,6 +34,8 @@ pub struct Daemon {
     /// Where it listens, if it does.
     pub listening: Option<SocketAddr>,
     synced: watch::Receiver<bool>,
+    #[cfg(feature = "views")]
+    views: Option<crate::views::Keeping>,
     stopped: tokio::task::JoinHandle<Option<Stopped>>,
 }
 
@@ -84,7 +86,28 @@ impl Daemon {
         let stopped =
             tokio::task::spawn_blocking(move || Some(runtime.block_on(machine.run(taken))));
         let handle = Handle::new(inputs, committed, partitions);
-        Ok(Self { handle, listening, synced: is_synced, stopped })
+        Ok(Self {
+            handle,
+            listening,
+            synced: is_synced,
+            #[cfg(feature = "views")]
+            views: None,
+            stopped,
+        })
+    }
+
+    /// Keeps the views that the configuration names, from here on until the node stops.
+    ///
+    /// # Errors
+    /// A thread can't be started.
+    #[cfg(feature = "views")]
+    pub fn keep_views(&mut self, config: &Config, data: &Path) -> Result<(), StartError> {
+        let kept = crate::views::keep(self.handle.clone(), data, config.views.clone());
+        let kept = kept.map_err(|error| StartError::File(data.into(), error))?;
+        if let Some((views, keeping)) = kept {
+            (self.handle.views, self.views) = (Some(views), Some(keeping));
+        }
+        Ok(())
     }
 
     /// Serves the API until the node has stopped: when it is told to, or when all is synced.
@@ -142,6 +165,10 @@ impl Daemon {
             stopped = &mut self.stopped => ended = Some(stopped.ok().flatten()),
         }
         stop.send_replace(true);
+        #[cfg(feature = "views")]
+        if let Some(views) = self.views.take() {
+            views.stop().await;
+        }
         let _ = tokio::time::timeout(Duration::from_secs(2), api).await;
         match ended {
             Some(stopped) => Ok(stopped.unwrap_or(Stopped { clean: false })),
@@ -151,6 +178,10 @@ impl Daemon {
 
     /// Stops the node and waits until its journal is closed.
     pub async fn stop(self) -> Stopped {
+        #[cfg(feature = "views")]
+        if let Some(views) = self.views {
+            views.stop().await;
+        }
         self.handle.stop().await;
         let stopped = self.stopped.await.ok().flatten();
         stopped.unwrap_or(Stopped { clean: false })

@@ -14,3 +14,4 @@ mod stops;
 mod swarm;
 mod syscalls;
 mod torture;
+mod views;

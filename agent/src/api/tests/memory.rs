@@ -172,7 +172,8 @@ impl Backend for Memory {
             items.push(ReadItem::Record(Box::new(record.clone()), cursor(next)));
         }
         let next = start + items.len() as u64;
-        Ok(ReadPage { items, cursor: cursor(next), end: next == end })
+        let (seen, lacking) = (Seen::default(), 0);
+        Ok(ReadPage { items, cursor: cursor(next), end: next == end, seen, lacking })
     }
 
     async fn wait(&self, cursor: Cursor) {
@@ -195,7 +196,15 @@ impl Backend for Memory {
             alarms: Vec::new(),
             sites: Vec::new(),
             offences: std::collections::BTreeMap::new(),
+            views: Vec::new(),
         })
+    }
+
+    /// Answers with the question.
+    async fn query(&self, request: QueryRequest) -> Result<QueryReply, ApiError> {
+        let columns = vec!["sql".to_owned(), "rows_max".to_owned()];
+        let rows = vec![vec![request.sql.into(), request.rows_max.into()]];
+        Ok(QueryReply { columns, rows, truncated: false })
     }
 
     async fn admin(&self, command: AdminCommand) -> Result<AdminReply, ApiError> {

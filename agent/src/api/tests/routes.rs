@@ -173,6 +173,18 @@ async fn operators_make_tokens_and_revoke_and_split_sites() {
 }
 
 #[tokio::test]
+async fn a_question_to_the_views_has_limits() {
+    let world = World::new().await;
+    let reply = world.client.query(&QueryRequest::new("SELECT 1")).await.unwrap();
+    assert_eq!(reply.rows, [[serde_json::json!("SELECT 1"), serde_json::json!(1_000)]]);
+    let asked = |rows_max, time_max_ms| QueryRequest { sql: "S".into(), rows_max, time_max_ms };
+    for wrong in [asked(0, 1), asked(100_001, 1), asked(1, 0), asked(1, 300_001)] {
+        let error = world.client.query(&wrong).await.unwrap_err();
+        assert_eq!(refusal(error).code, ErrorCode::BadRequest, "{wrong:?}");
+    }
+}
+
+#[tokio::test]
 async fn every_refusal_has_its_status_and_the_one_shape() {
     let world = World::new().await;
     let cases = [
@@ -189,6 +201,8 @@ async fn every_refusal_has_its_status_and_the_one_shape() {
         ("GET /v1/topics/ais/records?after=8-1-1-1", 410, "gone"),
         ("POST /v1/topics/_sites/records", 403, "forbidden"),
         ("POST /v1/tokens", 400, "bad_request"),
+        ("POST /v1/query", 400, "bad_request"),
+        ("GET /v1/query", 405, "method_not_allowed"),
     ];
     for (request, status, code) in cases {
         let head = format!("{request} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");

@@ -1,0 +1,406 @@
+//! Views as they are written: tables `[view.NAME]` of the configuration, or one file each,
+//! `views/NAME.toml` in the data directory, with the same keys.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::time::Duration;
+
+use toml::de::{DeTable, DeValue};
+
+use super::error::{ConfigError, Place, Problem};
+use super::file::{FILE_BYTES_MAX, Source as Text};
+use crate::coordinates::check_topic;
+use crate::nearest::nearest;
+use crate::quantity::parse_duration;
+use crate::views::definition::{Definition, OnError, Retention, Source, name_is_valid};
+use crate::views::latest::Latest;
+
+/// Views that a node keeps.
+const VIEWS_MAX: usize = 64;
+/// The folder of the data directory with a file for each view.
+const FOLDER: &str = "views";
+const KEYS: [&str; 6] = ["accept_loss", "ddl", "latest", "on", "on_error", "retention"];
+const LATEST_KEYS: [&str; 3] = ["columns", "key", "topic"];
+const SOURCE_KEYS: [&str; 2] = ["delete", "put"];
+const RETENTION_KEYS: [&str; 2] = ["every", "sql"];
+
+/// The tables below `view` in the configuration.
+pub(super) fn all(text: &Text<'_>, views: &DeTable<'_>) -> Result<Vec<Definition>, ConfigError> {
+    let mut all = Vec::new();
+    for (name, value) in views {
+        let place = text.place(name.span().start);
+        let key = format!("view.{}", name.get_ref());
+        let table = as_table(value.get_ref(), &key, &place)?;
+        all.push(Reader { text, key, place }.view(name.get_ref(), table)?);
+    }
+    Ok(all)
+}
+
+/// Adds the views of the folder to those of the configuration.
+pub(super) fn add_folder(data: &Path, views: &mut Vec<Definition>) -> Result<(), ConfigError> {
+    let folder = data.join(FOLDER);
+    let failed = |path: &Path, kind| {
+        ConfigError::new(Place::Line(path.to_owned(), 0), Problem::Unreadable(kind))
+    };
+    let found = match std::fs::read_dir(&folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(failed(&folder, error.kind())),
+        Ok(found) => found.filter_map(Result::ok).map(|entry| entry.path()).collect(),
+    };
+    let is_toml = |path: &&std::path::PathBuf| path.extension().is_some_and(|end| end == "toml");
+    let mut found: Vec<_> = found.iter().filter(is_toml).collect();
+    found.sort();
+    for path in found {
+        let bytes = std::fs::metadata(path).map_err(|error| failed(path, error.kind()))?.len();
+        if bytes > FILE_BYTES_MAX {
+            return Err(failed(path, ErrorKind::FileTooLarge));
+        }
+        let text = std::fs::read_to_string(path).map_err(|error| failed(path, error.kind()))?;
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        views.push(one(&text, &name, path)?);
+    }
+    check_together(views)
+}
+
+/// The one view that a file holds.
+fn one(text: &str, name: &str, path: &Path) -> Result<Definition, ConfigError> {
+    let text = Text { text, place: &|line| Place::Line(path.to_owned(), line) };
+    let key = format!("view.{name}");
+    let reader = Reader { text: &text, key, place: Place::Line(path.to_owned(), 0) };
+    reader.view(name, &text.document()?)
+}
+
+fn check_together(views: &[Definition]) -> Result<(), ConfigError> {
+    if views.len() > VIEWS_MAX {
+        let why = format!("there are {} views; a node keeps at most {VIEWS_MAX}", views.len());
+        return Err(ConfigError::conflict("view", why));
+    }
+    for (at, view) in views.iter().enumerate() {
+        if views.iter().take(at).any(|before| before.name == view.name) {
+            let why = format!("view `{}` is there twice; remove one", view.name);
+            return Err(ConfigError::conflict(format!("view.{}", view.name), why));
+        }
+    }
+    Ok(())
+}
+
+/// What a view's rows are made by.
+struct Made {
+    ddl: String,
+    sources: BTreeMap<String, Source>,
+}
+
+/// One view while it is read.
+struct Reader<'a> {
+    text: &'a Text<'a>,
+    /// Its key, as in `view.latest`.
+    key: String,
+    place: Place,
+}
+
+impl Reader<'_> {
+    fn view(&self, name: &str, table: &DeTable<'_>) -> Result<Definition, ConfigError> {
+        if !name_is_valid(name) {
+            let allowed =
+                "a name of lower-case letters, digits and `_`, a letter first, at most 63";
+            return Err(self.wrong(&self.place, "", name, allowed));
+        }
+        let known = self.known("", table, &KEYS)?;
+        let Made { ddl, sources } = match known.get("latest") {
+            Some((value, place)) => self.latest(name, value, place)?,
+            None => Made {
+                ddl: self.text(&known, "", "ddl")?,
+                sources: match known.get("on") {
+                    Some((value, place)) => self.sources(value, place)?,
+                    None => return Err(self.missing("on")),
+                },
+            },
+        };
+        if known.contains_key("latest")
+            && let Some((name, place)) = ["ddl", "on"]
+                .into_iter()
+                .find_map(|name| known.get(name).map(|(_, place)| (name, place)))
+        {
+            let key = format!("{}.{name}", self.key);
+            let why = "is what `latest` stands for; remove the one or the other".to_owned();
+            return Err(ConfigError::new(place.clone(), Problem::Conflict { key, why }));
+        }
+        let on_error = match known.get("on_error") {
+            None => OnError::DeadLetter,
+            Some((value, place)) => {
+                let word = value.as_str().and_then(OnError::of);
+                let allowed = format!("`{}`", OnError::WORDS.join("`, `"));
+                word.ok_or_else(|| self.wrong(place, ".on_error", shown(value), &allowed))?
+            }
+        };
+        let retention = known.get("retention");
+        let retention = retention.map(|(value, place)| self.retention(value, place)).transpose()?;
+        let accept_loss = match known.get("accept_loss") {
+            None => false,
+            Some((DeValue::Boolean(accept), _)) => *accept,
+            Some((other, place)) => {
+                return Err(self.wrong(place, ".accept_loss", shown(other), "`true` or `false`"));
+            }
+        };
+        let name = name.to_owned();
+        Ok(Definition { name, ddl, sources, on_error, retention, accept_loss })
+    }
+
+    /// The short form.
+    fn latest(&self, name: &str, value: &DeValue<'_>, place: &Place) -> Result<Made, ConfigError> {
+        let table = as_table(value, &format!("{}.latest", self.key), place)?;
+        let known = self.known(".latest", table, &LATEST_KEYS)?;
+        let topic = self.text(&known, ".latest", "topic")?;
+        if let Err(error) = check_topic(&topic) {
+            return Err(self.wrong(place, ".latest.topic", &topic, &error.to_string()));
+        }
+        let key = match known.contains_key("key") {
+            true => self.text(&known, ".latest", "key")?,
+            false => "key".to_owned(),
+        };
+        let mut columns = BTreeMap::new();
+        if let Some((value, place)) = known.get("columns") {
+            let table = as_table(value, &format!("{}.latest.columns", self.key), place)?;
+            for (column, path) in table {
+                let place = self.text.place(column.span().start);
+                let text = path.get_ref().as_str().ok_or_else(|| {
+                    let part = format!(".latest.columns.{}", column.get_ref());
+                    self.wrong(&place, &part, shown(path.get_ref()), "a path such as `$.lat`")
+                })?;
+                columns.insert(column.get_ref().to_string(), text.to_owned());
+            }
+        }
+        let made = Latest { topic, key, columns }.definition(name).map_err(|why| {
+            let key = format!("{}.latest", self.key);
+            ConfigError::new(place.clone(), Problem::Conflict { key, why })
+        })?;
+        Ok(Made { ddl: made.ddl, sources: made.sources })
+    }
+
+    fn sources(
+        &self,
+        value: &DeValue<'_>,
+        place: &Place,
+    ) -> Result<BTreeMap<String, Source>, ConfigError> {
+        let topics = as_table(value, &format!("{}.on", self.key), place)?;
+        let mut sources = BTreeMap::new();
+        for (topic, value) in topics {
+            let place = self.text.place(topic.span().start);
+            let topic = topic.get_ref().as_ref();
+            if let Err(error) = check_topic(topic) {
+                return Err(self.wrong(&place, ".on", topic, &error.to_string()));
+            }
+            let part = format!(".on.{topic}");
+            let table = as_table(value.get_ref(), &format!("{}{part}", self.key), &place)?;
+            let known = self.known(&part, table, &SOURCE_KEYS)?;
+            let put = self.statements(&known, &part, "put")?;
+            let put = put.ok_or_else(|| self.missing(&format!("on.{topic}.put")))?;
+            let delete = self.statements(&known, &part, "delete")?.unwrap_or_default();
+            sources.insert(topic.to_owned(), Source { put, delete });
+        }
+        if sources.is_empty() { Err(self.missing("on.TOPIC")) } else { Ok(sources) }
+    }
+
+    fn retention(&self, value: &DeValue<'_>, place: &Place) -> Result<Retention, ConfigError> {
+        let table = as_table(value, &format!("{}.retention", self.key), place)?;
+        let known = self.known(".retention", table, &RETENTION_KEYS)?;
+        let Some((every, place)) = known.get("every") else {
+            return Err(self.missing("retention.every"));
+        };
+        let read = every.as_str().and_then(parse_duration);
+        let fits = |time: &Duration| (1..=3_650 * 86_400).contains(&time.as_secs());
+        let time = read.filter(fits).ok_or_else(|| {
+            let allowed = "a duration from `1s` to `3650d`";
+            self.wrong(place, ".retention.every", shown(every), allowed)
+        })?;
+        let every_ms = time.as_secs() * 1_000;
+        let Some((sql, place)) = known.get("sql") else {
+            return Err(self.missing("retention.sql"));
+        };
+        let text = sql.as_str().map(str::to_owned);
+        let sql = text.ok_or_else(|| {
+            self.wrong(place, ".retention.sql", shown(sql), "the text of a statement")
+        })?;
+        Ok(Retention { sql, every_ms })
+    }
+
+    /// The values of a table by key; a key that is not `known` is an error.
+    fn known<'t>(
+        &self,
+        part: &str,
+        table: &'t DeTable<'_>,
+        known: &[&str],
+    ) -> Result<BTreeMap<&'t str, (&'t DeValue<'t>, Place)>, ConfigError> {
+        let mut found = BTreeMap::new();
+        for (key, value) in table {
+            let place = self.text.place(key.span().start);
+            let name = key.get_ref().as_ref();
+            if !known.contains(&name) {
+                let whole = |name: &str| format!("{}{part}.{name}", self.key);
+                let nearest = nearest(name, known.iter().copied()).map(whole);
+                let key = whole(name);
+                return Err(ConfigError::new(place, Problem::Unknown { key, nearest }));
+            }
+            found.insert(name, (value.get_ref(), place));
+        }
+        Ok(found)
+    }
+
+    fn text(
+        &self,
+        known: &BTreeMap<&str, (&DeValue<'_>, Place)>,
+        part: &str,
+        name: &str,
+    ) -> Result<String, ConfigError> {
+        let whole = format!("{part}.{name}");
+        let missing = || self.missing(whole.trim_start_matches('.'));
+        let (value, place) = known.get(name).ok_or_else(missing)?;
+        let text = value.as_str().map(str::to_owned);
+        text.ok_or_else(|| self.wrong(place, &whole, shown(value), "text"))
+    }
+
+    fn statements(
+        &self,
+        known: &BTreeMap<&str, (&DeValue<'_>, Place)>,
+        part: &str,
+        name: &str,
+    ) -> Result<Option<Vec<String>>, ConfigError> {
+        let Some((value, place)) = known.get(name) else { return Ok(None) };
+        let texts = match value {
+            DeValue::String(text) => Some(vec![text.to_string()]),
+            DeValue::Array(items) => {
+                items.iter().map(|item| item.get_ref().as_str().map(str::to_owned)).collect()
+            }
+            _ => None,
+        };
+        let texts = texts.filter(|texts: &Vec<String>| !texts.is_empty());
+        texts.map(Some).ok_or_else(|| {
+            let allowed = "a statement, or a list of statements";
+            self.wrong(place, &format!("{part}.{name}"), shown(value), allowed)
+        })
+    }
+
+    fn missing(&self, name: &str) -> ConfigError {
+        let key = format!("{}.{name}", self.key);
+        ConfigError::new(self.place.clone(), Problem::Missing { key })
+    }
+
+    fn wrong(&self, place: &Place, part: &str, value: &str, allowed: &str) -> ConfigError {
+        let (key, value) = (format!("{}{part}", self.key), value.to_owned());
+        let problem = Problem::WrongValue { key, value, allowed: allowed.to_owned() };
+        ConfigError::new(place.clone(), problem)
+    }
+}
+
+fn shown<'v>(value: &'v DeValue<'_>) -> &'v str {
+    value.as_str().unwrap_or_else(|| value.type_str())
+}
+
+fn as_table<'v, 't>(
+    value: &'v DeValue<'t>,
+    key: &str,
+    place: &Place,
+) -> Result<&'v DeTable<'t>, ConfigError> {
+    let DeValue::Table(table) = value else {
+        let problem = Problem::WrongValue {
+            key: key.to_owned(),
+            value: value.type_str().to_owned(),
+            allowed: format!("a table, beginning with `[{key}]`"),
+        };
+        return Err(ConfigError::new(place.clone(), problem));
+    };
+    Ok(table)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, ConfigFile};
+
+    const GOOD: &str = "
+[view.speed]
+ddl = 'CREATE TABLE speed(mmsi TEXT PRIMARY KEY, sog REAL)'
+on_error = 'halt'
+[view.speed.on.ais]
+put = 'REPLACE INTO speed VALUES(:key, :value)'
+delete = ['DELETE FROM speed WHERE mmsi = :key']
+[view.speed.retention]
+sql = 'DELETE FROM speed WHERE sog < :now'
+every = '10m'
+";
+
+    fn read(text: &str) -> Result<Vec<Definition>, String> {
+        let file = ConfigFile::parse(text, Path::new("landfall.toml"));
+        let file = file.map_err(|error| error.to_string())?;
+        Ok(Config::from_file(&file).map_err(|error| error.to_string())?.views)
+    }
+
+    #[test]
+    fn a_view_is_read_whole() {
+        let views = read(GOOD).unwrap();
+        let view = &views[0];
+        assert_eq!((views.len(), view.name.as_str()), (1, "speed"));
+        assert_eq!((view.on_error, view.topics()), (OnError::Halt, vec!["ais".to_owned()]));
+        assert_eq!(view.sources["ais"].delete.len(), 1);
+        assert_eq!(view.retention.as_ref().unwrap().every_ms, 600_000);
+    }
+
+    #[test]
+    fn the_short_form_stands_for_statements() {
+        let short = "[view.here.latest]\ntopic = 'ais'\nkey = 'mmsi'\n\
+             columns = { lat = '$.lat', sog = '$.sog' }\n";
+        let views = read(short).unwrap();
+        assert!(views[0].ddl.contains("CREATE VIEW here AS"), "{}", views[0].ddl);
+        assert!(views[0].sources["ais"].put[0].contains(":value->>'$.sog'"));
+        let cases = [
+            ("key =", "kee =", "unknown key `view.here.latest.kee`; did you mean"),
+            ("topic = 'ais'", "", "`view.here.latest.topic` is missing"),
+            ("'$.lat'", "5", "`view.here.latest.columns.lat` cannot be `integer`"),
+            ("'$.lat'", "'lat'", "line 1: `view.here.latest`: `lat`: `lat` is no path"),
+            ("[view.here.latest]", "[view.here]\nddl = ''\n[view.here.latest]", "remove the one"),
+        ];
+        for (from, to, expected) in cases {
+            let error = read(&short.replacen(from, to, 1)).unwrap_err();
+            assert!(error.contains(expected), "{from} → {to}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_line_and_what_was_meant() {
+        let cases = [
+            ("on_error", "on_eror", "line 4: unknown key `view.speed.on_eror`; did you mean"),
+            ("put =", "pit =", "unknown key `view.speed.on.ais.pit`; did you mean"),
+            ("every", "evry", "`view.speed.retention.every`?"),
+            ("'halt'", "'stop'", "`view.speed.on_error` cannot be `stop`; allowed: `dead_letter`"),
+            ("'10m'", "'10'", "a duration from `1s`"),
+            ("view.speed]", "view.Speed]", "`view.Speed` cannot be `Speed`"),
+            ("ddl =", "ddl = 5 #", "`view.speed.ddl` cannot be `integer`; allowed: text"),
+            ("ais]", "'a b']", "`view.speed.on` cannot be `a b`"),
+            ("put = 'REPLACE", "put = [] #", "a statement, or a list of statements"),
+        ];
+        for (from, to, expected) in cases {
+            let error = read(&GOOD.replacen(from, to, 1)).unwrap_err();
+            assert!(error.contains(expected), "{from} → {to}: {error}");
+        }
+        assert!(read("[view.a]\nddl = ''").unwrap_err().contains("`view.a.on` is missing"));
+        assert!(read("view = 5").unwrap_err().contains("`view`"));
+    }
+
+    #[test]
+    fn the_folder_holds_views_too_and_no_name_is_taken_twice() {
+        let data = tempfile::tempdir().unwrap();
+        std::fs::create_dir(data.path().join(FOLDER)).unwrap();
+        let body = GOOD.replace("view.speed.", "").replace("[view.speed]", "");
+        std::fs::write(data.path().join("views/speed.toml"), &body).unwrap();
+        std::fs::write(data.path().join("views/notes.txt"), "not a view").unwrap();
+        let config = Config::load(None, data.path(), []).unwrap();
+        assert_eq!(config.views, read(GOOD).unwrap());
+        std::fs::write(data.path().join("landfall.toml"), GOOD).unwrap();
+        let error = Config::load(None, data.path(), []).unwrap_err().to_string();
+        assert!(error.contains("view `speed` is there twice"), "{error}");
+        std::fs::write(data.path().join("views/speed.toml"), "ddll = ''").unwrap();
+        let error = Config::load(None, data.path(), []).unwrap_err().to_string();
+        assert!(error.contains("speed.toml, line 1: unknown key `view.speed.ddll`"), "{error}");
+    }
+}

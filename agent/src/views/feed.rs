@@ -1,0 +1,133 @@
+//! Brings the keeper what a view has not seen: page after page of its topics, behind its position.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::mpsc::Sender;
+
+use crate::api::{Backend, Cursor, ErrorCode, ReadFrom, ReadPage, ReadQuery, Seen};
+use crate::clock;
+use crate::coordinates::Position;
+
+/// What the keeper is told.
+#[derive(Debug)]
+pub(super) enum Told {
+    /// The next page for the view with this ticket.
+    Page(Ticket, ReadPage),
+    /// The log has no such position: it is another one, or lost its end.
+    Gone(Ticket, String),
+    /// A reader found the file damaged.
+    Suspect,
+}
+
+/// One running of one view; whoever has an old one is not heard.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub(super) struct Ticket(pub(super) u64);
+
+/// Records in the next page. A slow machine takes fewer, so that other views and sweeps get their
+/// turn.
+#[derive(Clone, Debug)]
+pub(super) struct Pace(Arc<AtomicUsize>);
+
+/// Pages that wait for the keeper, of all views; each view has at most one more that it waits with.
+pub(super) const PAGES_MAX: usize = 2;
+/// Bytes of a page.
+const PAGE_BYTES_MAX: usize = 512 << 10;
+/// Records of a page.
+const PAGE_RECORDS_MAX: usize = 4_096;
+const PAGE_RECORDS_MIN: usize = 128;
+/// How long a page should take to apply.
+const APPLY_MS: u64 = 50;
+/// How long to wait for company when a record comes, so that a busy topic makes few transactions.
+const LINGER: Duration = Duration::from_millis(10);
+/// How often the position is saved while nothing comes but records of other topics.
+const SAVE_EVERY_MS: u64 = 10_000;
+/// When to try again what the disk refused to read.
+const READ_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+impl Pace {
+    pub(super) fn new() -> Self {
+        Self(Arc::new(AtomicUsize::new(PAGE_RECORDS_MAX)))
+    }
+
+    /// Takes note of how long a page of so many records took.
+    pub(super) fn note(&self, records: usize, took_ms: u64) {
+        let now = self.0.load(Ordering::Relaxed);
+        let next = match took_ms {
+            took if took > 2 * APPLY_MS => records / 2,
+            took if took < APPLY_MS / 2 && records >= now => now * 2,
+            _ => now,
+        };
+        self.0.store(next.clamp(PAGE_RECORDS_MIN, PAGE_RECORDS_MAX), Ordering::Relaxed);
+    }
+}
+
+/// Feeds a view until the node stops, or the log has no such position.
+pub(super) async fn feed<B: Backend>(
+    backend: B,
+    topics: Vec<String>,
+    (from, seen): (Option<Cursor>, Seen),
+    (ticket, pace): (Ticket, Pace),
+    keeper: Sender<Told>,
+) {
+    let from = from.map_or(ReadFrom::Position(Position::Earliest), ReadFrom::After);
+    let (origin, partition) = (None, None);
+    let (records_max, bytes_max) = (PAGE_RECORDS_MAX, PAGE_BYTES_MAX);
+    let seen = Some(seen);
+    let mut query = ReadQuery { topics, from, seen, origin, partition, records_max, bytes_max };
+    let mut at_end = false;
+    let mut saved = clock::monotonic();
+    loop {
+        query.records_max = pace.0.load(Ordering::Relaxed);
+        let page = match backend.read(query.clone()).await {
+            Ok(page) => page,
+            Err(error) if error.code == ErrorCode::Gone => {
+                // If the keeper is gone, the node stops.
+                let _ = keeper.send(Told::Gone(ticket, error.message)).await;
+                return;
+            }
+            Err(error) if error.code == ErrorCode::Stopping => return,
+            Err(error) => {
+                tracing::warn!(%error, "a view waits for the log");
+                tokio::time::sleep(READ_AGAIN_AFTER).await;
+                continue;
+            }
+        };
+        let (cursor, end) = (page.cursor, page.end);
+        query.seen = Some(page.seen);
+        let due = clock::monotonic().ms_since(saved) >= SAVE_EVERY_MS;
+        if !page.items.is_empty() || page.lacking > 0 || end != at_end || due {
+            (at_end, saved) = (end, clock::monotonic());
+            if keeper.send(Told::Page(ticket, page)).await.is_err() {
+                return;
+            }
+        }
+        query.from = ReadFrom::After(cursor);
+        if end {
+            backend.wait(cursor).await;
+            tokio::time::sleep(LINGER).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_are_as_large_as_the_machine_is_fast() {
+        let pace = Pace::new();
+        let records = |pace: &Pace| pace.0.load(Ordering::Relaxed);
+        pace.note(4_096, 60);
+        assert_eq!(records(&pace), 4_096);
+        pace.note(2_000, 400);
+        assert_eq!(records(&pace), 1_000);
+        pace.note(10, 1);
+        assert_eq!(records(&pace), 1_000, "a small page says nothing");
+        pace.note(1_000, 10);
+        assert_eq!(records(&pace), 2_000);
+        pace.note(100, 5_000);
+        assert_eq!(records(&pace), PAGE_RECORDS_MIN);
+    }
+}

@@ -1,0 +1,122 @@
+//! What the rest of the node has of the views: how they are, and answers to questions.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+use super::definition::Definition;
+use super::feed::Told;
+use super::keeper::{Board, start};
+use super::query::query;
+use crate::api::limits::QUERIES_MAX;
+use crate::api::{
+    Alarm, ApiError, Backend, ErrorCode, QueryReply, QueryRequest, Status, ViewState,
+};
+use crate::quantity::ByteSize;
+
+/// The views of a running node. Clones are handles to the same views.
+#[derive(Clone, Debug)]
+pub struct Views {
+    board: watch::Receiver<Board>,
+    told: mpsc::Sender<Told>,
+    path: PathBuf,
+    places: Arc<Semaphore>,
+}
+
+/// The thread that keeps the views.
+#[derive(Debug)]
+pub struct Keeping {
+    stop: oneshot::Sender<()>,
+    ended: JoinHandle<()>,
+}
+
+/// Bytes beside the database beyond which a reader has held a transaction for too long.
+const WAL_BYTES_MAX: u64 = 64 << 20;
+
+/// Keeps views of a node in the file of `data`. Without any to keep, and none to forget, there is
+/// nothing to do.
+///
+/// # Errors
+/// No thread can be had.
+pub(crate) fn keep<B: Backend>(
+    backend: B,
+    data: &Path,
+    wanted: Vec<Definition>,
+) -> std::io::Result<Option<(Views, Keeping)>> {
+    let path = data.join(super::FILE_NAME);
+    if wanted.is_empty() && !path.exists() {
+        return Ok(None);
+    }
+    let (stop, stopping) = oneshot::channel();
+    let (told, board, ended) = start(backend, data, wanted, stopping)?;
+    let places = Arc::new(Semaphore::new(QUERIES_MAX));
+    Ok(Some((Views { board, told, path, places }, Keeping { stop, ended })))
+}
+
+impl Views {
+    /// How the views are, for whoever waits for a change.
+    #[must_use]
+    pub fn board(&self) -> watch::Receiver<Board> {
+        self.board.clone()
+    }
+
+    /// Adds how the views are to a node's status. `last_commit` is the log's.
+    pub fn report(&self, status: &mut Status, last_commit: u64) {
+        let Board { mut views, wal_bytes, trouble } = self.board.borrow().clone();
+        for view in &mut views {
+            let seen_all = view.caught_up && view.state == ViewState::Running;
+            view.behind_commits =
+                if seen_all { 0 } else { last_commit.saturating_sub(view.commit) };
+        }
+        let mut alarm = |what: &str, place: &str, hint: String| {
+            let (what, place) = (what.to_owned(), place.to_owned());
+            status.alarms.push(Alarm { what, place, hint, since_ms: status.now_ms });
+        };
+        for view in &views {
+            if let Some(reason) = &view.reason {
+                alarm("view", &view.view, reason.clone());
+            }
+        }
+        if wal_bytes > WAL_BYTES_MAX {
+            let hint = format!(
+                "a program has been reading in one transaction for long, and {} wait beside the \
+                 database until it ends",
+                ByteSize(wal_bytes)
+            );
+            alarm("views' reader", super::FILE_NAME, hint);
+        }
+        if let Some(trouble) = trouble {
+            alarm("views' file", super::FILE_NAME, trouble);
+        }
+        status.views = views;
+    }
+
+    /// Asks the views' file.
+    ///
+    /// # Errors
+    /// Those of [`query`].
+    pub async fn query(&self, request: QueryRequest) -> Result<QueryReply, ApiError> {
+        // Nobody closes the semaphore.
+        let _place = self.places.acquire().await;
+        let path = self.path.clone();
+        let asked = tokio::task::spawn_blocking(move || query(&path, &request)).await;
+        let failed = |_| ApiError::new(ErrorCode::Internal, "the query did not end");
+        let answer = asked.map_err(failed)?;
+        if answer.as_ref().is_err_and(|error| error.code == ErrorCode::Internal) {
+            // If the keeper is gone, the node stops.
+            let _ = self.told.send(Told::Suspect).await;
+        }
+        answer
+    }
+}
+
+impl Keeping {
+    /// Stops in good order: what is under way is finished.
+    pub async fn stop(self) {
+        // If the thread is gone, it has stopped.
+        let _ = self.stop.send(());
+        let _ = self.ended.await;
+    }
+}

@@ -1,0 +1,78 @@
+//! What the keeper tells others of the views.
+
+use super::*;
+use crate::api::{NextGeneration, ViewState, ViewStatus};
+
+/// The views at one moment.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Board {
+    /// Each view, in the order of their names.
+    pub views: Vec<ViewStatus>,
+    /// Bytes that a reader's long transaction keeps out of the database, or that wait to go there.
+    pub wal_bytes: u64,
+    /// What is wrong with the file.
+    pub trouble: Option<String>,
+}
+
+impl<B: Backend> Keeper<B> {
+    /// Tells how the views are.
+    pub(super) fn publish(&self) {
+        let views = self.views.values();
+        let current = views.clone().filter(|view| matches!(view.stage, Stage::Current));
+        let mut told: Vec<_> = current.map(|view| self.told(view)).collect();
+        told.sort_by(|one, other| one.view.cmp(&other.view));
+        for next in views.filter(|view| matches!(view.stage, Stage::Next(_))) {
+            let built = NextGeneration {
+                generation: next.generation,
+                commit: commit(next),
+                records: next.progress.records,
+                reason: reason(next),
+            };
+            if let Some(view) = told.iter_mut().find(|view| view.view == next.definition.name) {
+                view.next = Some(built);
+            }
+        }
+        let wal_bytes = self.file.as_ref().map_or(0, ViewFile::wal_bytes);
+        let board = Board { views: told, wal_bytes, trouble: self.trouble.clone() };
+        self.board.send_if_modified(|last| {
+            let news = *last != board;
+            *last = board;
+            news
+        });
+    }
+
+    fn told(&self, view: &Running) -> ViewStatus {
+        let state = match view.state {
+            State::Running => ViewState::Running,
+            State::Failed(_) => ViewState::Failed,
+            State::Halted(_) => ViewState::Halted,
+            State::Waiting(..) => ViewState::Waiting,
+        };
+        let refused = self.refused_definitions.get(&view.definition.name);
+        ViewStatus {
+            view: view.definition.name.clone(),
+            topics: view.definition.topics(),
+            generation: view.generation,
+            state,
+            reason: reason(view).or_else(|| refused.cloned()),
+            commit: commit(view),
+            behind_commits: 0,
+            caught_up: view.progress.caught_up,
+            records: view.progress.records,
+            errors: view.progress.errors,
+            lacking: view.progress.lacking,
+            next: None,
+        }
+    }
+}
+
+fn commit(view: &Running) -> u64 {
+    view.progress.cursor.map_or(0, |cursor| cursor.commit)
+}
+
+fn reason(view: &Running) -> Option<String> {
+    match &view.state {
+        State::Running => None,
+        State::Failed(why) | State::Halted(why) | State::Waiting(why, _) => Some(why.clone()),
+    }
+}

@@ -1,0 +1,36 @@
+//! Views: SQLite tables that follow topics, kept by statements that every record runs.
+//!
+//! ```text
+//!            ┌─ feed: pages of the log behind a view's position ─┐
+//! journal ───┤                                                   ├─▶ keeper ─▶ apply ─▶ views.db
+//!            └─ one for each view                                ┘   (a thread)
+//! ```
+//!
+//! - A view equals the fold of the log up to its position: rows and position are committed
+//!   together, and what is applied was synced in the log before.
+//! - A view is a copy. One that is ahead of the log, of another log, or damaged is made anew.
+//! - The rows depend on nothing but the records: `authorizer` refuses SQL that depends on more.
+//! - A view that fails stops no other view, and nothing else in the node.
+
+mod apply;
+mod authorizer;
+mod bind;
+mod check;
+pub mod definition;
+mod feed;
+mod file;
+mod handle;
+mod keeper;
+pub mod latest;
+mod notes;
+mod query;
+mod swap;
+
+pub use check::{Invalid, check_alone};
+pub(crate) use handle::keep;
+pub use handle::{Keeping, Views};
+pub use keeper::Board;
+pub use query::query;
+
+/// The file in the data directory.
+pub const FILE_NAME: &str = "views.db";

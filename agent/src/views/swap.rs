@@ -1,0 +1,99 @@
+//! A new generation takes the place of the old one: its tables are copied from the file in which it
+//! was built, in one transaction. Whoever reads sees the old rows until then, and the new ones
+//! after.
+
+use std::path::Path;
+
+use rusqlite::{Connection, Error, params};
+
+use super::check::Object;
+use super::file::ViewFile;
+use super::notes::{forget, quoted};
+
+/// Puts the view that was built in the file at `next` in the place of the one that `file` has. The
+/// file at `next` must be closed; it stays as it is.
+///
+/// # Errors
+/// A file refuses; then `file` is as it was.
+pub(super) fn swap(file: &ViewFile, next: &Path, view: &str) -> Result<(), Error> {
+    let old = file.objects(view)?;
+    let path = next.to_string_lossy();
+    file.connection.execute("ATTACH ?1 AS next", [&path])?;
+    let outcome = file.transaction(|connection| {
+        forget(connection, view, &old)?;
+        take_over(connection, view)
+    });
+    file.connection.execute_batch("DETACH next")?;
+    outcome
+}
+
+fn take_over(connection: &Connection, view: &str) -> Result<(), Error> {
+    let made = schema(connection, view)?;
+    let of = |kind: &'static str| made.iter().filter(move |(object, _)| object.kind == kind);
+    for (table, sql) in of("table") {
+        connection.execute_batch(sql)?;
+        copy_rows(connection, &table.name)?;
+    }
+    copy_sequences(connection, view)?;
+    // Rows that are copied must not set off the triggers that they set off before.
+    for (_, sql) in of("index").chain(of("view")).chain(of("trigger")) {
+        connection.execute_batch(sql)?;
+    }
+    for table in ["_views", "_objects", "_positions"] {
+        let sql = format!("INSERT INTO main.{table} SELECT * FROM next.{table} WHERE view = ?1");
+        connection.execute(&sql, [view])?;
+    }
+    connection.execute(
+        "INSERT INTO main._errors SELECT NULL, view, topic, origin, epoch, partition, \"offset\", \
+         error, at_ms FROM next._errors WHERE view = ?1 ORDER BY id",
+        [view],
+    )?;
+    Ok(())
+}
+
+/// What the view is made of, each with its SQL, in the order in which it was made.
+fn schema(connection: &Connection, view: &str) -> Result<Vec<(Object, String)>, Error> {
+    let sql = "SELECT s.type, s.name, s.sql FROM next.sqlite_schema s JOIN next._objects o \
+               ON o.type = s.type AND o.name = s.name WHERE o.view = ?1 ORDER BY s.rowid";
+    let mut statement = connection.prepare(sql)?;
+    let rows = statement.query_map([view], |row| {
+        Ok((Object { kind: row.get(0)?, name: row.get(1)? }, row.get(2)?))
+    })?;
+    rows.collect()
+}
+
+fn copy_rows(connection: &Connection, table: &str) -> Result<(), Error> {
+    // Generated columns are made again.
+    let sql = "SELECT name FROM pragma_table_xinfo(?1, 'next') WHERE hidden = 0 ORDER BY cid";
+    let mut statement = connection.prepare(sql)?;
+    let columns = statement.query_map([table], |row| row.get::<_, String>(0))?;
+    let columns: Vec<_> =
+        columns.map(|name| name.map(|name| quoted(&name))).collect::<Result<_, _>>()?;
+    let (table, columns) = (quoted(table), columns.join(", "));
+    connection.execute(
+        &format!("INSERT INTO main.{table}({columns}) SELECT {columns} FROM next.{table}"),
+        [],
+    )?;
+    Ok(())
+}
+
+/// The numbers that AUTOINCREMENT goes on from.
+fn copy_sequences(connection: &Connection, view: &str) -> Result<(), Error> {
+    let sql = "SELECT count(*) FROM next.sqlite_schema WHERE name = 'sqlite_sequence'";
+    if connection.query_row(sql, [], |row| row.get::<_, i64>(0))? == 0 {
+        return Ok(());
+    }
+    let tables = "SELECT name FROM next._objects WHERE view = ?1 AND type = 'table'";
+    connection.execute(
+        &format!("DELETE FROM main.sqlite_sequence WHERE name IN ({tables})"),
+        params![view],
+    )?;
+    connection.execute(
+        &format!(
+            "INSERT INTO main.sqlite_sequence SELECT * FROM next.sqlite_sequence \
+             WHERE name IN ({tables})"
+        ),
+        params![view],
+    )?;
+    Ok(())
+}
