@@ -147,7 +147,7 @@ impl<M: Media, G: Gate> Core<M, G> {
 
     /// Who promised what is durable at the root. If that was forgotten in a restart, at least the
     /// journal is named.
-    fn promise_of_root(&self) -> Option<Promise> {
+    pub(crate) fn promise_of_root(&self) -> Option<Promise> {
         if !self.settings.upstream {
             return Some(self.promise_now());
         }

@@ -21,7 +21,8 @@ use super::{AlarmKind, Core, Direction, Gate};
 impl<M: Media, G: Gate> Core<M, G> {
     /// Tells a peer where streams end: all branches, or else where this node itself goes on, and
     /// what the next node is known to have and the root is not. Nothing more is sent of that, so
-    /// only a tip makes the next node say when the root has it.
+    /// only a tip makes the next node say when the root has it. If it could not be noted which
+    /// journal is the root, what it has is told too: without its name, nobody below can be told.
     pub(crate) fn say_tips(&mut self, state: &mut LinkState, all: bool) {
         let frontier = self.journal.frontier();
         let streams = (0..frontier.streams()).map(StreamIx).filter(|ix| {
@@ -29,8 +30,10 @@ impl<M: Media, G: Gate> Core<M, G> {
             begun && self.topics.goes_up(frontier.name(*ix).topic)
         });
         let own = |ix| frontier.name(ix).origin == self.settings.site;
+        let nameless = self.promise_of_root().is_none();
         let told = |ix, at, branch: &Branch| {
             let waits = branch.root < branch.tip.next && branch.tip.next <= branch.hop;
+            let waits = waits || nameless && branch.root >= branch.tip.next;
             all || waits || at == BranchIx::MAIN && own(ix)
         };
         let tips = streams.flat_map(|ix| {
