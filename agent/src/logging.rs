@@ -15,6 +15,7 @@
 //!
 //! Values of records, secrets and tokens are not logged at any level.
 
+use tracing::level_filters::STATIC_MAX_LEVEL;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
@@ -33,13 +34,17 @@ pub fn start(level: LogLevel, format: LogFormat) -> Result<(), TryInitError> {
     match format {
         LogFormat::Text => {
             let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(false);
-            registry.with(lines.with_filter(targets)).try_init()
+            registry.with(lines.with_filter(targets)).try_init()?;
         }
         LogFormat::Json => {
             let lines = fmt::layer().with_writer(std::io::stderr).json().flatten_event(true);
-            registry.with(lines.with_filter(targets)).try_init()
+            registry.with(lines.with_filter(targets)).try_init()?;
         }
     }
+    if level_filter(level) > STATIC_MAX_LEVEL {
+        tracing::warn!("this build logs up to {STATIC_MAX_LEVEL} only; use the full program");
+    }
+    Ok(())
 }
 
 fn targets(level: LogLevel) -> Targets {

@@ -8,7 +8,8 @@ use std::time::Duration;
 use landfall::api::{Client, Target, serve_connection};
 use landfall::cli::{self, Command, DataOptions, Exit, Failure};
 use landfall::config::Config;
-use landfall::daemon::{Daemon, open};
+use landfall::daemon::{Daemon, StartError, open};
+use landfall::media::OpenError;
 use tokio::sync::watch;
 
 fn main() -> ExitCode {
@@ -95,6 +96,8 @@ async fn obey(command: Command) -> Result<Exit, Failure> {
 
 /// Pauses while a node is waited for.
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(300);
+/// How often a directory that somebody else has is looked at before that is told.
+const LOOKS_MAX: u32 = 10;
 
 /// The node that a command speaks to: one that runs, or the directory opened here.
 struct Reached {
@@ -104,13 +107,23 @@ struct Reached {
 
 impl Reached {
     async fn find(options: &DataOptions) -> Result<Self, Failure> {
-        if let Some(client) = cli::connect::running_node(options, std::env::vars()).await? {
-            return Ok(Self { client, opened: None });
-        }
         let refused =
             |error: &dyn std::fmt::Display| Failure::refused(format!("landfall: {error}"));
-        let config = Config::load(options.config.as_deref(), &options.data, std::env::vars())?;
-        let opened = open(&options.data, config).map_err(|error| refused(&error))?;
+        let mut looks = 1..LOOKS_MAX;
+        let opened = loop {
+            if let Some(client) = cli::connect::running_node(options, std::env::vars()).await? {
+                return Ok(Self { client, opened: None });
+            }
+            let config = Config::load(options.config.as_deref(), &options.data, std::env::vars())?;
+            match open(&options.data, config) {
+                Ok(opened) => break opened,
+                // A node that starts or stops has the directory and no socket.
+                Err(StartError::Media(OpenError::InUse { .. })) if looks.next().is_some() => {
+                    tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+                }
+                Err(error) => return Err(refused(&error)),
+            }
+        };
         let daemon = Daemon::start(opened, false).map_err(|error| refused(&error))?;
         let (stop, stopping) = watch::channel(false);
         let handle = daemon.handle.clone();

@@ -24,7 +24,8 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
     driver.args(arguments);
     if wants_device(arguments) {
         let device = ["--profile", "device", "--package", "landfall", "--no-default-features"];
-        shell::run(shell::cargo(&["build"]).args(device))?;
+        let lean = ["--features", "lean_log"];
+        shell::run(shell::cargo(&["build"]).args(device).args(lean))?;
         driver.arg("--device-program").arg(shell::target().join("device/landfall"));
     }
     shell::run(&mut driver)

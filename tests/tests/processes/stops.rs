@@ -54,6 +54,17 @@ async fn a_second_process_on_a_directory_is_refused_and_told_who_has_it() {
 }
 
 #[tokio::test]
+async fn a_command_that_comes_while_a_node_starts_waits_for_it() {
+    let (fleet, hub) = Fleet::running().await.unwrap();
+    hub.kill().await.unwrap();
+    for _ in 0..10 {
+        let starting = fleet.hub.run(&[]).unwrap();
+        fleet.hub.done("status", &[]).await.unwrap();
+        starting.kill().await.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn who_follows_a_node_that_does_not_run_waits_for_it_and_does_not_keep_it_from_starting() {
     let (fleet, hub) = Fleet::running().await.unwrap();
     let file = fleet.file("in", &lines("a", 10)).unwrap();
