@@ -34,7 +34,11 @@ async fn through_a_bad_network_that_forgets_its_ports_all_arrives_once() {
     };
     let fleet = Fleet::new(shape).await.unwrap();
     let hub = fleet.hub.run_up().await.unwrap();
-    let ship = fleet.ship("ship-1").await.unwrap();
+    let token = fleet.token("ship-1", &[]).await.unwrap();
+    let ship = fleet.node("ship-1");
+    ship.done("init", &["--join", &token]).await.unwrap();
+    // Where QUIC's first packets are lost, TCP would soon be first.
+    ship.configure("backoff_max = \"1s\"\ntcp_fallback_delay = \"5m\"\n").unwrap();
     let many: Vec<_> = lines("a", 2_000)
         .iter()
         .map(|line| line.replace('}', &format!(r#","x":"{}"}}"#, noise(line))))
