@@ -127,6 +127,12 @@ pub(crate) fn synced(status: Status) -> Option<Status> {
     (link.state == LinkState::Synced && behind == 0).then_some(status)
 }
 
+/// Whether the node is connected to the one above it.
+pub(crate) fn is_up(status: &Status) -> bool {
+    let state = status.link.as_ref().map(|link| link.state);
+    matches!(state, Some(LinkState::Synced | LinkState::CatchingUp))
+}
+
 /// What alarms a status has.
 pub(crate) fn alarms(status: &Status) -> Vec<&str> {
     status.alarms.iter().map(|alarm| alarm.what.as_str()).collect()
