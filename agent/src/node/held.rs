@@ -49,13 +49,20 @@ impl<M: Media, G: Gate> Node<M, G> {
     /// Lets go what followed from a commit that is synced now, and puts aside what follows from one
     /// that is not.
     pub(crate) fn hold_or_release(&mut self) {
+        self.release_landed();
         let in_flight = self.core.journal.in_flight();
-        if in_flight != self.held.commit && !self.core.journal.has_lost_flight() {
-            self.release();
-        }
         if in_flight.is_some() {
             self.held.commit = in_flight;
             self.hold();
+        }
+    }
+
+    /// Lets go what followed from a commit that has landed since, as one does when the node writes
+    /// a record of its own: what comes later must not overtake it.
+    pub(crate) fn release_landed(&mut self) {
+        let journal = &self.core.journal;
+        if journal.in_flight() != self.held.commit && !journal.has_lost_flight() {
+            self.release();
         }
     }
 

@@ -188,6 +188,7 @@ impl<M: Media, G: Gate> Node<M, G> {
 
     /// Bytes to be sent next.
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
+        self.release_landed();
         if let Some(transmit) = self.held.transmits.due.pop_front() {
             return Some(transmit);
         }
@@ -218,6 +219,7 @@ impl<M: Media, G: Gate> Node<M, G> {
 
     /// Something the driver must do or may want to know.
     pub fn poll_event(&mut self) -> Option<Event> {
+        self.release_landed();
         if let Some(event) = self.held.events.due.pop_front() {
             return Some(event);
         }
