@@ -12,7 +12,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use landfall_core::limits::ENTRY_BYTES_MAX;
+use landfall_core::limits::{ENTRY_BYTES_MAX, JOINED_BYTES_MAX};
 use landfall_protocol::message::Features;
 use zstd::bulk::{Compressor, Decompressor};
 
@@ -42,14 +42,15 @@ pub enum Unpackable {
 #[derive(Default)]
 pub struct Codec {
     packer: Option<Compressor<'static>>,
+    packed: Vec<u8>,
     unpacker: Option<Decompressor<'static>>,
 }
 
 impl Codec {
     /// The codec and the bytes by which a body is sent to somebody who can do `agreed`.
     #[must_use]
-    pub fn pack<'b>(&mut self, body: &'b [u8], agreed: Features) -> (u8, Cow<'b, [u8]>) {
-        let stored = (STORED, Cow::Borrowed(body));
+    pub fn pack<'b>(&'b mut self, body: &'b [u8], agreed: Features) -> (u8, &'b [u8]) {
+        let stored = (STORED, body);
         if body.len() < PACKED_BYTES_MIN || !agreed.has_codec(ZSTD) {
             return stored;
         }
@@ -60,13 +61,14 @@ impl Codec {
                 Err(_) => return stored,
             },
         };
+        let kept = body.len().max(JOINED_BYTES_MAX);
+        if self.packed.len() != kept {
+            self.packed = vec![0; kept];
+        }
         // What doesn't fit into less than the body fails, which is the wanted outcome.
-        let mut packed = vec![0; body.len() - 1];
-        match packer.compress_to_buffer(body, packed.as_mut_slice()) {
-            Ok(length) => {
-                packed.truncate(length);
-                (ZSTD, Cow::Owned(packed))
-            }
+        let Some(room) = self.packed.get_mut(..body.len() - 1) else { return stored };
+        match packer.compress_to_buffer(body, room) {
+            Ok(length) => self.packed.get(..length).map_or(stored, |packed| (ZSTD, packed)),
             Err(_) => stored,
         }
     }
@@ -126,10 +128,11 @@ mod tests {
     #[test]
     fn a_body_comes_back_as_it_was() {
         let body = lines();
-        let (codec, packed) = Codec::default().pack(&body, FEATURES);
+        let mut packer = Codec::default();
+        let (codec, packed) = packer.pack(&body, FEATURES);
         assert_eq!(codec, ZSTD);
         assert!(packed.len() * 3 < body.len(), "{} of {}", packed.len(), body.len());
-        assert_eq!(*Codec::default().unpack(codec, &packed, body.len() as u32).unwrap(), body[..]);
+        assert_eq!(*Codec::default().unpack(codec, packed, body.len() as u32).unwrap(), body[..]);
     }
 
     #[test]
@@ -145,9 +148,10 @@ mod tests {
         let cases: [(&[u8], Features); 3] =
             [(&random, FEATURES), (&short, FEATURES), (&lines(), Features::NONE)];
         for (body, agreed) in cases {
-            let (codec, packed) = Codec::default().pack(body, agreed);
-            assert_eq!((codec, &*packed), (STORED, body));
-            assert_eq!(*Codec::default().unpack(codec, &packed, body.len() as u32).unwrap(), *body);
+            let mut packer = Codec::default();
+            let (codec, packed) = packer.pack(body, agreed);
+            assert_eq!((codec, packed), (STORED, body));
+            assert_eq!(*Codec::default().unpack(codec, packed, body.len() as u32).unwrap(), *body);
         }
     }
 
@@ -168,13 +172,14 @@ mod tests {
     #[test]
     fn lies_and_damage_are_refused() {
         let body = lines();
-        let (_, packed) = Codec::default().pack(&body, FEATURES);
+        let mut packer = Codec::default();
+        let (_, packed) = packer.pack(&body, FEATURES);
         let length = body.len() as u32;
         for told in [0, length - 1, length + 1] {
-            assert_eq!(Codec::default().unpack(ZSTD, &packed, told), Err(Unpackable::Damaged));
+            assert_eq!(Codec::default().unpack(ZSTD, packed, told), Err(Unpackable::Damaged));
             assert_eq!(Codec::default().unpack(STORED, &body, told), Err(Unpackable::Damaged));
         }
-        assert_eq!(Codec::default().unpack(2, &packed, length), Err(Unpackable::Codec(2)));
+        assert_eq!(Codec::default().unpack(2, packed, length), Err(Unpackable::Codec(2)));
         for cut in 0..packed.len().min(200) {
             assert_eq!(
                 Codec::default().unpack(ZSTD, &packed[..cut], length),

@@ -167,6 +167,11 @@ impl<B: Buffer, const LANES: usize> Session<B, LANES> {
         room.min(credit).saturating_sub(FRAME_PREFIX_BYTES).min(machine.frame_bytes_max())
     }
 
+    /// Bytes of this lane that have been given out and not been reported as sent.
+    pub fn lane_unsent(&self, lane: LaneIndex) -> usize {
+        self.machine.output.lane_unsent(lane.get())
+    }
+
     /// The longest message that [`Session::send_control`] may ever take in this session, in bytes.
     /// It changes once, when the other end's hello is heard.
     pub fn control_bytes_max(&self) -> usize {

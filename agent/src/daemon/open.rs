@@ -82,8 +82,8 @@ const INTERNAL_SLOTS: u32 = 4;
 /// ones arrive while one is synced. It is not memory of the hub's: what it has not taken waits in
 /// the transports of both ends, within their windows.
 const HUB_CREDIT_BYTES: u64 = 8 << 20;
-/// Bytes of a lane that wait in a device's transport: four bodies as stored.
-const DEVICE_LANE_BYTES: usize = 256 << 10;
+/// Bytes of a lane that wait in a device's transport: two bodies as stored, and what is packed.
+const DEVICE_LANE_BYTES: usize = 160 << 10;
 /// Streams that a node may hold.
 pub(super) const STREAMS_MAX: usize = 200_000;
 

@@ -79,7 +79,7 @@ impl Link {
             body_len: stored.len() as u32,
             body_crc: checksum().of(stored),
             path: &[],
-            body: &body,
+            body,
         };
         let frame = self.frame(index, &LaneMessage::Entry(entry));
         assert!(frame.is_some(), "the body fits the room there was");
@@ -141,7 +141,9 @@ impl<M: Media, G: Gate> Core<M, G> {
             }
             back.cursor = Some(cursor);
             let records = joiner.records();
-            return Returned::Body(joiner.take(|ix| self.journal.frontier().name(ix)), records);
+            let mut body = Vec::new();
+            joiner.take(&mut body, |ix| self.journal.frontier().name(ix));
+            return Returned::Body(body, records);
         }
         Returned::Over
     }

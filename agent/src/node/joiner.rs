@@ -113,10 +113,10 @@ impl Joiner {
         })
     }
 
-    /// The body. The joiner is empty then.
-    pub(crate) fn take<'n>(&mut self, name: impl Fn(StreamIx) -> StreamId<'n>) -> Vec<u8> {
-        let mut body = vec![0; self.len];
-        let mut writer = Writer::new(&mut body);
+    /// Writes the body in place of what `body` holds. The joiner is empty then.
+    pub(crate) fn take<'n>(&mut self, body: &mut Vec<u8>, name: impl Fn(StreamIx) -> StreamId<'n>) {
+        body.resize(self.len, 0);
+        let mut writer = Writer::new(body);
         for part in self.parts.drain(..) {
             let head = BatchHead {
                 stream: name(part.ix),
@@ -138,6 +138,5 @@ impl Joiner {
         self.by_stream.clear();
         self.len = 0;
         self.records = 0;
-        body
     }
 }

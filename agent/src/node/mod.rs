@@ -176,6 +176,8 @@ pub(crate) struct Core<M: Media, G> {
     pub(crate) trimmed_at: Instant,
     /// Where entries are read into.
     pub(crate) scratch: Vec<u8>,
+    /// The body that was sent last: its memory takes the next one.
+    pub(crate) body: Vec<u8>,
     /// Where a repeated point was found last: its stream, and the place before its entry.
     pub(crate) looked: Cell<Option<(StreamIx, Lane, Cursor)>>,
     /// Packs and unpacks bodies.
@@ -229,6 +231,7 @@ impl<M: Media, G: Gate> Node<M, G> {
             greeting: BTreeSet::new(),
             trimmed_at: now.instant,
             scratch: vec![0; SCRATCH_BYTES],
+            body: Vec::new(),
             looked: Cell::new(None),
             codec: Codec::default(),
             knows_internal: false,

@@ -193,12 +193,22 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
         self.sender.lanes.entry(self.lane).or_default()
     }
 
+    /// Bytes that the next message may have. One that is longer than what may wait has the lane for
+    /// itself.
+    fn room(&self) -> usize {
+        let room = self.link.session.lane_room(self.index);
+        match self.link.session.lane_unsent(self.index) {
+            0 => room,
+            unsent => room.min(self.core.settings.lane_bytes.saturating_sub(unsent)),
+        }
+    }
+
     /// Makes several frames at once: to read ahead for each of them alone would read most of the
     /// journal several times.
     fn fill(&mut self) {
         self.state_gone();
         self.advance_repairs();
-        let room = self.link.session.lane_room(self.index);
+        let room = self.room();
         if room < ROOM_MIN || self.core.waits_to_read() {
             return;
         }
@@ -212,7 +222,7 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
 
     /// Makes the frame of the next body. Whether there may be another at once.
     fn join_next(&mut self, reader: &mut Reader<'_>) -> bool {
-        let room = self.link.session.lane_room(self.index);
+        let room = self.room();
         // To look at the next entry costs a read, even if it has to wait.
         if room < self.lane().needs.max(ROOM_MIN) {
             return false;
@@ -382,7 +392,8 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
         }
         let ends = joiner.ends().collect();
         let (records, path) = (joiner.records(), joiner.path().to_vec());
-        let stored = joiner.take(|ix| self.core.journal.frontier().name(ix));
+        let mut stored = core::mem::take(&mut self.core.body);
+        joiner.take(&mut stored, |ix| self.core.journal.frontier().name(ix));
         let agreed = self.link.session.features();
         let agreed = if self.sender.packing.packs() { agreed } else { Features::NONE };
         let (codec, body) = self.core.codec.pack(&stored, agreed);
@@ -394,12 +405,14 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
             body_len: stored.len() as u32,
             body_crc: checksum().of(&stored),
             path: &path,
-            body: &body,
+            body,
         };
+        let bytes = Bytes { stored: stored.len() as u64, sent: body.len() as u64 };
         let frame = self.link.frame(self.index, &LaneMessage::Entry(entry));
         assert!(frame.is_some(), "what was joined fits the room there was");
         self.ready(frame);
-        let bytes = Bytes { stored: stored.len() as u64, sent: body.len() as u64 };
+        stored.shrink_to(JOINED_BYTES_MAX);
+        self.core.body = stored;
         let lane = self.lane();
         let after = lane.cursor;
         lane.flights.push_back(Flight { after, ends, bytes });

@@ -42,7 +42,7 @@ pub struct Settings {
     pub rate_bytes_max: Option<u64>,
     /// Bytes that a peer may have under way to this node.
     pub credit_bytes: u64,
-    /// Bytes of a lane that the transport may hold unsent.
+    /// Bytes of a lane that the transport may hold unsent; a message that is longer waits alone.
     pub lane_bytes: usize,
     /// Peers that may have dialed and not be let in yet; more are told to come again in some
     /// seconds.

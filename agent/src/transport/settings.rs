@@ -128,10 +128,10 @@ impl Settings {
         self.priorities.get(channel.index()).copied().unwrap_or(i32::MIN)
     }
 
-    /// Bytes that QUIC holds on a fast link: what one of 200 MB/s has under way in a round trip, so
+    /// Bytes that QUIC holds on a fast link: what one of 120 MB/s has under way in a round trip, so
     /// that a short one does not cost the memory that a long one needs.
     pub(super) fn send_window_at(&self, round_trip: Duration) -> u32 {
-        let under_way = round_trip.as_micros().saturating_mul(200);
+        let under_way = round_trip.as_micros().saturating_mul(120);
         let under_way = u32::try_from(under_way).unwrap_or(u32::MAX);
         under_way.max(SEND_WINDOW_MIN).min(self.send_window)
     }

@@ -144,7 +144,7 @@ pub(super) fn body() -> Vec<Vec<u8>> {
             let (codec, packed) = packer.pack(&body, features);
             let [a, b, c, ..] = body.len().to_le_bytes();
             if packed.len() < 4096 {
-                seeds.push([&[codec, a, b, c], &packed[..]].concat());
+                seeds.push([&[codec, a, b, c], packed].concat());
             }
         }
     }

@@ -68,8 +68,9 @@ pub(super) fn body(bytes: &[u8]) {
     let Ok(body) = unpacker.unpack(codec, packed, length) else { return };
     assert_eq!(body.len(), length as usize, "as long as was told");
     assert!(codec == 0 || body.len() <= ENTRY_BYTES_MAX);
-    let (codec, packed) = unpacker.pack(&body, FEATURES);
-    let again = unpacker.unpack(codec, &packed, length).map(Vec::from);
+    let mut packer = Codec::default();
+    let (codec, packed) = packer.pack(&body, FEATURES);
+    let again = unpacker.unpack(codec, packed, length).map(Vec::from);
     assert_eq!(again.as_deref(), Ok(&*body), "what was packed is unpacked");
     let found = batches(&body, CHECKSUM).filter_map(Result::ok);
     found.for_each(|batch| check_batch(&batch));

@@ -94,6 +94,7 @@ pub fn entry(seq: u64, body: &[u8], lie: impl FnOnce(&mut Entry<'_>)) -> Vec<u8>
 
 /// Bytes as the usual codec packs them, with its number.
 pub fn packed(bytes: &[u8]) -> (u8, Vec<u8>) {
-    let (codec, packed) = Codec::default().pack(bytes, FEATURES);
-    (codec, packed.into_owned())
+    let mut packer = Codec::default();
+    let (codec, packed) = packer.pack(bytes, FEATURES);
+    (codec, packed.to_vec())
 }
