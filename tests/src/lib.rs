@@ -1,6 +1,8 @@
 //! Worlds, media and helpers for the whole-system tests.
 
 pub mod bench;
+pub mod caught;
+pub mod cuts;
 pub mod fleet;
 pub mod fuzz;
 pub mod injection;

@@ -9,5 +9,5 @@ pub mod damage;
 pub mod disk;
 pub mod image;
 pub mod nor;
-mod power;
+pub mod power;
 pub mod rig;

@@ -96,6 +96,11 @@ impl Model {
         self.doubt = Some((lane, records));
     }
 
+    /// Whether a journal has to be looked at before anything more is acknowledged.
+    pub fn is_in_doubt(&self) -> bool {
+        self.doubt.is_some() || self.lanes.iter().any(|shelf| shelf.doubt.is_some())
+    }
+
     /// What was acknowledged since may not be so. A drop that failed meanwhile stays in doubt.
     pub fn go_back(&mut self, before: Self) {
         let now = std::mem::replace(self, before);

@@ -11,9 +11,13 @@ use landfall_core::record::{Producer, Record};
 use landfall_core::tables::{Parts, Tables};
 
 use crate::journal::{Got, fresh, known, stream};
+use crate::media::power::Step;
 use crate::media::rig::Rig;
 use crate::model::{Drop, Model, Noted};
 use crate::rng::Rng;
+use crate::world::Tally;
+
+mod trace;
 
 /// Lanes of the journals that are tried.
 pub const LANES: u8 = 2;
@@ -33,9 +37,12 @@ pub struct Trial<R: Rig, T: Tables> {
     tells_losses: bool,
     /// The commit that is written and may not be synced.
     flying: Option<Flying>,
+    /// What was met how often.
+    tally: Tally,
 }
 
 /// A commit in flight, and what there was before it.
+#[derive(Clone)]
 struct Flying {
     before: Model,
     lane: usize,
@@ -66,6 +73,7 @@ impl<R: Rig, T: Tables> Trial<R, T> {
             promised: false,
             tells_losses,
             flying: None,
+            tally: Tally::default(),
         }
     }
 
@@ -86,29 +94,6 @@ impl<R: Rig, T: Tables> Trial<R, T> {
         self.model.check(&journal);
     }
 
-    /// Does up to that many operations, in which nothing goes wrong but what was armed beforehand.
-    /// Stops where it does.
-    pub fn calm(&mut self, steps: u32) {
-        for _ in 0..steps {
-            if self.journal.is_none() && !self.open() {
-                return;
-            }
-            let after = match self.rng.below(20) {
-                0..13 => self.append(),
-                13..15 => self.checkpoint(),
-                15 => self.close(),
-                _ => self.drop_durable(),
-            };
-            self.note_landing();
-            if after == After::Failed {
-                self.journal = None;
-            }
-            if !self.power_is_on() {
-                return;
-            }
-        }
-    }
-
     /// A commit in flight is durable once the journal has landed it, for whatever reason.
     fn note_landing(&mut self) {
         let landed =
@@ -116,26 +101,6 @@ impl<R: Rig, T: Tables> Trial<R, T> {
         if self.journal.as_ref().is_some_and(landed) {
             self.flying = None;
         }
-    }
-
-    /// Opens the journal after a power cut. If another one is to come, in the n-th unit that is
-    /// programmed, opens it once more. Returns how many units the last opening programmed.
-    pub fn recover(&mut self, cut: Option<u64>) -> u64 {
-        self.journal = None;
-        self.rig.power_off();
-        self.rig.power_on();
-        if let Some(units) = cut {
-            self.rig.cut_at_unit(units);
-            self.open();
-            self.journal = None;
-            self.rig.power_off();
-            self.rig.power_on();
-        }
-        let before = self.rig.units();
-        assert!(self.open(), "nothing is wrong with the medium");
-        let units = self.rig.units() - before;
-        self.check();
-        units
     }
 
     fn journal(&mut self) -> &mut Journal<R, T> {
@@ -162,7 +127,7 @@ impl<R: Rig, T: Tables> Trial<R, T> {
             78..84 => {
                 self.rig.choose_damage(&mut self.rng);
                 let units = 1 + self.rng.below(20);
-                self.rig.cut_at_unit(units);
+                self.rig.arm(Step::Unit, units);
                 After::GoesOn
             }
             84..88 => {
@@ -183,7 +148,7 @@ impl<R: Rig, T: Tables> Trial<R, T> {
             self.rig.choose_damage(&mut self.rng);
             if attempt < 3 && self.rng.chance(1, 3) {
                 let units = 1 + self.rng.below(4);
-                self.rig.cut_at_unit(units);
+                self.rig.arm(Step::Unit, units);
             } else if attempt < 3 && self.rng.chance(1, 10) {
                 self.rig.misbehave(&mut self.rng);
             }
@@ -208,6 +173,7 @@ impl<R: Rig, T: Tables> Trial<R, T> {
         let parts = (self.parts)(&self.config, self.rig.geometry().slots);
         let opened = Journal::open(self.rig.clone(), self.config, parts, fresh(&mut self.rng));
         let Ok((journal, recovery)) = opened else { return false };
+        self.tally.recovery(&recovery);
         assert_eq!(recovery.damaged, 0, "nothing was damaged: {recovery:?}");
         let lost = recovery.checkpoint_lost && self.opened;
         assert!(!lost, "the checkpoint was synced: {recovery:?}");

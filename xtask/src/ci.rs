@@ -15,7 +15,7 @@ struct Step {
 }
 
 /// Cheap checks first, so that a slip shows within seconds.
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     Step { name: "formatting", run: formatting },
     Step { name: "tidy", run: || (tidy::TASK.run)(&[]) },
     Step { name: "licences", run: || (licences::TASK.run)(&[]) },
@@ -25,6 +25,7 @@ const STEPS: [Step; 10] = [
     Step { name: "documentation", run: documentation },
     Step { name: "build without std", run: || (size::TASK.run)(&[]) },
     Step { name: "fleets", run: fleets },
+    Step { name: "power cuts", run: power_cuts },
     Step { name: "tests", run: || (test::TASK.run)(&[]) },
 ];
 
@@ -69,6 +70,11 @@ fn core_without_serde() -> Result<(), Failure> {
 /// The same seeds each time, so that a change is to blame; `cargo xtask sim` draws fresh ones.
 fn fleets() -> Result<(), Failure> {
     (sim::TASK.run)(&["--seed", "1", "--seconds", "30"].map(str::to_owned))
+}
+
+/// Fresh seeds each time; the tests have those that are the same.
+fn power_cuts() -> Result<(), Failure> {
+    (sim::TASK.run)(&["--cuts", "20000"].map(str::to_owned))
 }
 
 fn clippy(packages: &[&str]) -> Result<(), Failure> {

@@ -1,4 +1,5 @@
-//! `cargo xtask sim`: simulated fleets from seeds, with every fault, checked after each operation.
+//! `cargo xtask sim`: simulated fleets from seeds, with every fault, checked after each operation;
+//! or power cuts, as many as one likes, each in its own place.
 
 use crate::Task;
 use crate::mutants;
@@ -6,7 +7,8 @@ use crate::shell::{self, Failure};
 
 pub(crate) const TASK: Task = Task {
     name: "sim",
-    about: "[--seed S] [--seconds N] [--plan FILE], or --mutants [WORD]: fleets with every fault",
+    about: "[--seed S] [--seconds N] [--plan FILE]: fleets with every fault; --mutants [WORD]: \
+            does it find what is broken?; --cuts N [--seed S]: power cuts everywhere in traces",
     run,
 };
 
@@ -16,9 +18,10 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
     {
         return mutants::run(rest.first().map(String::as_str));
     }
+    let cuts = arguments.iter().any(|argument| argument == "--cuts");
+    let driver = if cuts { "landfall-cuts" } else { "landfall-sim" };
     // The profile of the tests: its checks of arithmetic find more, and it is built already.
-    let build = ["build", "--package", "landfall-tests", "--bin", "landfall-sim"];
-    shell::run(&mut shell::cargo(&build))?;
-    let mut driver = std::process::Command::new(shell::target().join("debug/landfall-sim"));
-    shell::run(driver.args(arguments))
+    shell::run(&mut shell::cargo(&["build", "--package", "landfall-tests", "--bin", driver]))?;
+    let program = shell::target().join("debug").join(driver);
+    shell::run(std::process::Command::new(program).args(arguments))
 }

@@ -1,15 +1,15 @@
 //! Runs a plan: does what it says, checks all invariants after each operation, and lets the fleet
 //! become whole in the end.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::panic::{self, AssertUnwindSafe};
 
 use landfall::node::AppendOutcome;
 
 use super::operation::{Name, Operation};
 use super::plan::Plan;
 use super::shape::{COPIES, HUBS, NUMBERED, Shape};
+use crate::caught::{Caught, caught};
 use crate::rng::Rng;
 use crate::world::{Backup, Rule, Tally, World};
 
@@ -57,7 +57,6 @@ const IDLE_MS: u64 = 600_000;
 const IDLE_STEPS_MAX: u64 = 2_000;
 
 thread_local! {
-    static FOUND: RefCell<Option<(String, String)>> = const { RefCell::new(None) };
     static DONE: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -66,21 +65,11 @@ thread_local! {
 /// # Errors
 /// The first check that did not hold.
 pub fn run(plan: &Plan, verbose: bool) -> Result<Outcome, Finding> {
-    let before = panic::take_hook();
-    panic::set_hook(Box::new(|info| {
-        let payload = info.payload();
-        let text = payload.downcast_ref::<String>().cloned();
-        let text = text.or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        let text = text.unwrap_or_else(|| "a panic without words".to_owned());
-        let place = info.location().map(ToString::to_string).unwrap_or_default();
-        FOUND.set(Some((text, place)));
-    }));
     DONE.set(0);
-    let outcome = panic::catch_unwind(AssertUnwindSafe(|| Fleet::new(plan, verbose).run(plan)));
-    panic::set_hook(before);
-    outcome.map_err(|_| {
-        let (text, place) = FOUND.take().unwrap_or_default();
-        Finding { text, place, operations: DONE.get() }
+    caught(|| Fleet::new(plan, verbose).run(plan)).map_err(|Caught { text, place }| Finding {
+        text,
+        place,
+        operations: DONE.get(),
     })
 }
 

@@ -1,5 +1,7 @@
 //! What a simulated medium counts.
 
+use super::power::Step;
+
 /// What was done to a medium, and what it did.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Counters {
@@ -21,6 +23,8 @@ pub struct Counters {
     pub frees: u64,
     /// Power cuts.
     pub cuts: u64,
+    /// Those in a sync that had nothing to sync, as if it were between two calls.
+    pub idle_cuts: u64,
     /// Syncs that failed on demand.
     pub syncs_failed: u64,
     /// Programs that failed on demand.
@@ -39,4 +43,15 @@ pub struct Counters {
     pub torn: u64,
     /// Erases that a power cut undid, or stopped half-way on flash.
     pub erases_lost: u64,
+}
+
+impl Counters {
+    /// How often the power could have gone in such a step.
+    pub const fn of(&self, step: Step) -> u64 {
+        match step {
+            Step::Unit => self.units,
+            Step::Sync => self.syncs,
+            Step::Erase => self.erases,
+        }
+    }
 }

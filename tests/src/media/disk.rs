@@ -35,6 +35,7 @@ pub const LOSE_BYTES_MAX: usize = 4 * 1024 * 1024;
 #[derive(Clone)]
 pub struct SimDisk(Arc<Mutex<Disk>>);
 
+#[derive(Clone)]
 struct Disk {
     shape: Geometry,
     /// None where no space is reserved.
@@ -85,6 +86,11 @@ impl SimDisk {
         })))
     }
 
+    /// A disk of its own in the same state, with all that is cached, armed and still random.
+    pub fn duplicate(&self) -> Self {
+        Self(Arc::new(Mutex::new(self.disk().clone())))
+    }
+
     /// A copy of all bytes as a reader sees them.
     pub fn image(&self) -> Image {
         let disk = self.disk();
@@ -108,6 +114,11 @@ impl SimDisk {
     /// Lets slots hold random bytes instead of zeros when they are erased for the first time.
     pub fn fill_fresh_slots_with_garbage(&self) {
         self.disk().garbage = true;
+    }
+
+    /// Lets the power go in the n-th such step from now; 1 is the next.
+    pub fn arm(&self, step: Step, nth: u64) {
+        self.disk().power.arm(step, nth);
     }
 
     /// Lets the power go in the n-th unit programmed from now; 1 is the next.
@@ -295,6 +306,9 @@ impl Disk {
         self.power.check()?;
         self.counters.syncs += 1;
         if self.power.goes_in(Step::Sync) {
+            let found = self.slots.get(slot.0 as usize).and_then(Option::as_ref);
+            let idle = found.is_none_or(|found| found.lasting && found.unsynced().is_empty());
+            self.counters.idle_cuts += u64::from(idle);
             self.cut(None);
             return Err(MediaError::Failed);
         }

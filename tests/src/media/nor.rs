@@ -26,6 +26,7 @@ mod block;
 #[derive(Clone)]
 pub struct SimNor(Arc<Mutex<Chip>>);
 
+#[derive(Clone)]
 struct Chip {
     shape: Geometry,
     blocks: Vec<Block>,
@@ -53,6 +54,11 @@ impl SimNor {
         })))
     }
 
+    /// A chip of its own in the same state.
+    pub fn duplicate(&self) -> Self {
+        Self(Arc::new(Mutex::new(self.chip().clone())))
+    }
+
     /// What the next power cuts leave of the unit being programmed.
     pub fn set_torn(&self, torn: TornUnit) {
         self.chip().torn = torn;
@@ -61,6 +67,11 @@ impl SimNor {
     /// What the next power cuts leave of the slot being erased.
     pub fn set_erase_damage(&self, damage: EraseDamage) {
         self.chip().erase_damage = damage;
+    }
+
+    /// Lets the power go in the n-th such step from now; 1 is the next.
+    pub fn arm(&self, step: Step, nth: u64) {
+        self.chip().power.arm(step, nth);
     }
 
     /// Lets the power go in the n-th unit programmed from now; 1 is the next.
@@ -195,7 +206,11 @@ impl Media for SimNor {
         let mut chip = self.chip();
         chip.power.check()?;
         chip.counters.syncs += 1;
-        Ok(())
+        if chip.power.goes_in(Step::Sync) {
+            chip.counters.idle_cuts += 1;
+            chip.cut();
+        }
+        chip.power.check()
     }
 
     fn erase(&mut self, slot: SlotIx) -> Result<(), MediaError> {

@@ -2,7 +2,7 @@
 
 use landfall_core::media::MediaError;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Power {
     on: bool,
     units: Option<u64>,
@@ -12,10 +12,18 @@ pub(super) struct Power {
 
 /// What the power goes off in.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Step {
+pub enum Step {
+    /// A unit that is programmed.
     Unit,
+    /// A sync.
     Sync,
+    /// An erase.
     Erase,
+}
+
+impl Step {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Unit, Self::Sync, Self::Erase];
 }
 
 impl Power {

@@ -1,22 +1,35 @@
 //! What a test does to a simulated medium, whichever kind it is.
 
+use std::fmt::Debug;
+
 use landfall_core::media::Media;
 
+use super::counters::Counters;
 use super::damage::{DamageModel, EraseDamage, TornUnit};
 use super::disk::SimDisk;
 use super::nor::SimNor;
+use super::power::Step;
 use crate::rng::Rng;
 
 /// A simulated medium in the hands of a test. Clones are handles on the same one.
 pub trait Rig: Media + Clone {
-    /// Lets the power go in the n-th unit programmed from now.
-    fn cut_at_unit(&self, units: u64);
+    /// What a power cut may leave.
+    type Damage: Copy + Debug + 'static;
+    /// So many kinds that each step is cut in every way there is.
+    const DAMAGES: &'static [Self::Damage];
+
+    /// A medium of its own in the same state.
+    fn duplicate(&self) -> Self;
+    /// Lets the power go in the n-th such step from now.
+    fn arm(&self, step: Step, nth: u64);
     /// Cuts the power, if it is on.
     fn power_off(&self);
     /// Brings the power back. Whatever else was to go wrong no longer does.
     fn power_on(&self);
-    /// Units programmed so far.
-    fn units(&self) -> u64;
+    /// Everything that was counted so far.
+    fn counters(&self) -> Counters;
+    /// Sets what the next power cuts leave.
+    fn set_damage(&self, damage: Self::Damage);
     /// Chooses what the next power cuts leave.
     fn choose_damage(&self, rng: &mut Rng);
     /// Lets something go wrong soon.
@@ -24,8 +37,15 @@ pub trait Rig: Media + Clone {
 }
 
 impl Rig for SimDisk {
-    fn cut_at_unit(&self, units: u64) {
-        self.arm_cut(units);
+    type Damage = DamageModel;
+    const DAMAGES: &'static [DamageModel] = &DamageModel::ALL;
+
+    fn duplicate(&self) -> Self {
+        self.duplicate()
+    }
+
+    fn arm(&self, step: Step, nth: u64) {
+        self.arm(step, nth);
     }
 
     fn power_off(&self) {
@@ -41,8 +61,12 @@ impl Rig for SimDisk {
         self.set_free_slots(None);
     }
 
-    fn units(&self) -> u64 {
-        self.units_programmed()
+    fn counters(&self) -> Counters {
+        self.counters()
+    }
+
+    fn set_damage(&self, damage: DamageModel) {
+        self.set_damage(damage);
     }
 
     fn choose_damage(&self, rng: &mut Rng) {
@@ -61,8 +85,20 @@ impl Rig for SimDisk {
 }
 
 impl Rig for SimNor {
-    fn cut_at_unit(&self, units: u64) {
-        self.arm_cut(units);
+    type Damage = (TornUnit, EraseDamage);
+    const DAMAGES: &'static [Self::Damage] = &[
+        (TornUnit::Bits, EraseDamage::ZeroedTail),
+        (TornUnit::Blank, EraseDamage::PartlyBlank),
+        (TornUnit::Whole, EraseDamage::RandomBits),
+        (TornUnit::Random, EraseDamage::Unstable),
+    ];
+
+    fn duplicate(&self) -> Self {
+        self.duplicate()
+    }
+
+    fn arm(&self, step: Step, nth: u64) {
+        self.arm(step, nth);
     }
 
     fn power_off(&self) {
@@ -75,8 +111,13 @@ impl Rig for SimNor {
         self.restart();
     }
 
-    fn units(&self) -> u64 {
-        self.units_programmed()
+    fn counters(&self) -> Counters {
+        self.counters()
+    }
+
+    fn set_damage(&self, (torn, erase): Self::Damage) {
+        self.set_torn(torn);
+        self.set_erase_damage(erase);
     }
 
     fn choose_damage(&self, rng: &mut Rng) {

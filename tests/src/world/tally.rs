@@ -59,7 +59,7 @@ impl Tally {
         counted.iter().for_each(|(what, times)| self.add_many(what, *times));
     }
 
-    pub(super) fn recovery(&mut self, found: &Recovery) {
+    pub(crate) fn recovery(&mut self, found: &Recovery) {
         let seen = [
             ("openings of a new journal", found.created),
             ("openings of a closed journal", found.clean),

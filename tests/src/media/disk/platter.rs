@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+#[derive(Clone)]
 pub(super) struct Slot {
     unit_bytes: usize,
     /// What a read sees.
@@ -22,6 +23,7 @@ pub(super) struct Slot {
 }
 
 /// A synced program, as what the platter held before it.
+#[derive(Clone)]
 pub(super) struct Undo(Vec<(u32, Vec<u8>)>);
 
 impl Undo {

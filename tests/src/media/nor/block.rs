@@ -10,6 +10,7 @@ use crate::rng::Rng;
 
 const BLANK: u8 = 0xFF;
 
+#[derive(Clone)]
 pub(super) struct Block {
     unit_bytes: usize,
     bytes: Vec<u8>,
