@@ -13,6 +13,7 @@ pub mod model;
 pub mod process;
 pub mod rng;
 pub mod rogue;
+pub mod rot;
 pub mod small_disk;
 pub mod soak;
 pub mod trial;

@@ -1,7 +1,8 @@
 //! Bits rot: a journal opens whatever flips, and says exactly what it lost.
 //!
-//! `LANDFALL_BITS=1` flips every bit instead of a sample.
+//! `LANDFALL_BITS=1` flips every bit instead of a sample, and opens the mebibyte with more of them.
 
+use landfall::clock;
 use landfall_core::batch::HEAD_BYTES_MAX;
 use landfall_core::frontier::{Frontier, HubFrontier, Point, StreamIx};
 use landfall_core::journal::{Fault, Finding, Journal, ReadStep, Recovery};
@@ -16,6 +17,45 @@ use landfall_tests::journal::{
 use landfall_tests::media::disk::SimDisk;
 use landfall_tests::media::image::Image;
 use landfall_tests::rng::Rng;
+use landfall_tests::rot::{Part, Rot};
+
+/// One of so many bits of a mebibyte is flipped under an open journal, and with one of so many the
+/// journal is opened: all in all if that is asked for, or what the tests have time for.
+const STEPS: [(usize, usize); 2] = [(1, 509), (61, 16_381)];
+
+/// Where a sample begins is another place each day.
+#[test]
+fn every_bit_of_a_mebibyte() {
+    let all = std::env::var_os("LANDFALL_BITS").is_some();
+    let seed = std::env::var("LANDFALL_SEED").ok().map(|text| text.parse::<u64>().unwrap());
+    let seed = seed.unwrap_or(clock::wall().ms().unsigned_abs() / 86_400_000);
+    println!("LANDFALL_SEED={seed} repeats this");
+    let (rot, (looked_at, opened)) = (Rot::new(1), if all { STEPS[0] } else { STEPS[1] });
+    let bits = |step: usize| (seed % step as u64..rot.bits()).step_by(step);
+    let (mut looks, mut openings) = ([0_u64; 5], [0_u64; 5]);
+    for bit in bits(looked_at).filter(|bit| rot.part(*bit) != Part::Control) {
+        rot.look_at(bit);
+        looks[kind(rot.part(bit))] += 1;
+    }
+    for bit in bits(opened) {
+        rot.open_with(bit);
+        openings[kind(rot.part(bit))] += 1;
+    }
+    println!("bits of {KINDS:?}: {looks:?} flipped below a reader, {openings:?} before an opening");
+    assert!(looks[..4].iter().all(|count| *count > 0) && openings[0] > 0 && openings[4] > 0);
+}
+
+const KINDS: [&str; 5] = ["entries", "trailers", "headers", "padding", "control lane"];
+
+fn kind(part: Part) -> usize {
+    match part {
+        Part::Entry(_) => 0,
+        Part::Trailer(_) => 1,
+        Part::Header => 2,
+        Part::Padding => 3,
+        Part::Control => 4,
+    }
+}
 
 const SLOTS: u32 = 10;
 const SLOT_BYTES: u32 = 16 * 1024;
