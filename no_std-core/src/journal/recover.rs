@@ -239,9 +239,8 @@ impl<M: Media, T: Tables> Journal<M, T> {
         self.end_lane(lane, progress, top);
         recovery.torn = torn.or(recovery.torn);
         // The opening after a clean close may have torn a unit that reads blank.
-        if !top.untouched || lane == Lane::CONTROL {
-            self.skip_unclean(lane, torn_end);
-        }
+        let may_be_torn = !top.untouched || lane == Lane::CONTROL;
+        self.skip_unclean(lane, torn_end, may_be_torn);
     }
 
     /// Takes what is intact of a span, and notes what is not. Returns how many entries were

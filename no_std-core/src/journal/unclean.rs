@@ -8,8 +8,10 @@ use crate::tables::Tables;
 impl<M: Media, T: Tables> Journal<M, T> {
     /// On a medium that writes each unit once, the unit that a power cut tore may read blank.
     /// Appending goes on behind all that does not, and behind one unit more: that one is programmed
-    /// with zeros, so that it never reads blank again, however often this is cut short.
-    pub(crate) fn skip_unclean(&mut self, lane: Lane, torn_end: u32) {
+    /// with zeros, so that it never reads blank again, however often this is cut short. Where
+    /// nothing may be torn and all reads blank, appending goes on where it ended: what does not
+    /// has rotted.
+    pub(crate) fn skip_unclean(&mut self, lane: Lane, torn_end: u32, may_be_torn: bool) {
         let Some(ix) = self.active(lane).filter(|_| !self.shape.overwrites) else { return };
         let tail = self.slot(ix).tail;
         let mut used = tail.max(torn_end);
@@ -26,6 +28,9 @@ impl<M: Media, T: Tables> Journal<M, T> {
                 Err(_) => used = at + len as u32,
             }
             at += len as u32;
+        }
+        if !may_be_torn && used == tail {
+            return;
         }
         let at = self.shape.units(used);
         let (unit, end) = (self.shape.unit_bytes, self.shape.slot_bytes);

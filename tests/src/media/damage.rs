@@ -29,6 +29,10 @@ pub enum TornUnit {
     Blank,
     /// It reads as if the program had ended.
     Whole,
+    /// Each bit that was to fall has or has not, at each read.
+    Unstable,
+    /// It can't be read: its bits and the code that corrects them do not fit.
+    Unreadable,
     /// Any of these.
     #[default]
     Random,
@@ -45,6 +49,8 @@ pub enum EraseDamage {
     RandomBits,
     /// It reads blank, but some units read differently each time.
     Unstable,
+    /// It reads blank, but some units can't be read.
+    Unreadable,
     /// Any of these.
     #[default]
     Random,
@@ -84,9 +90,13 @@ impl DamageModel {
 }
 
 impl TornUnit {
+    /// Every kind.
+    pub const ALL: [Self; 6] =
+        [Self::Bits, Self::Blank, Self::Whole, Self::Unstable, Self::Unreadable, Self::Random];
+
     pub(super) fn settled(self, rng: &mut Rng) -> Self {
         match self {
-            Self::Random => *rng.pick(&[Self::Bits, Self::Bits, Self::Blank, Self::Whole]),
+            Self::Random => *rng.pick(&Self::ALL[..5]),
             one => one,
         }
     }
@@ -94,12 +104,18 @@ impl TornUnit {
 
 impl EraseDamage {
     /// Every kind.
-    pub const ALL: [Self; 5] =
-        [Self::ZeroedTail, Self::PartlyBlank, Self::RandomBits, Self::Unstable, Self::Random];
+    pub const ALL: [Self; 6] = [
+        Self::ZeroedTail,
+        Self::PartlyBlank,
+        Self::RandomBits,
+        Self::Unstable,
+        Self::Unreadable,
+        Self::Random,
+    ];
 
     pub(super) fn settled(self, rng: &mut Rng) -> Self {
         match self {
-            Self::Random => *rng.pick(&Self::ALL[..4]),
+            Self::Random => *rng.pick(&Self::ALL[..5]),
             one => one,
         }
     }

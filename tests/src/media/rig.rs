@@ -90,7 +90,8 @@ impl Rig for SimNor {
         (TornUnit::Bits, EraseDamage::ZeroedTail),
         (TornUnit::Blank, EraseDamage::PartlyBlank),
         (TornUnit::Whole, EraseDamage::RandomBits),
-        (TornUnit::Random, EraseDamage::Unstable),
+        (TornUnit::Unstable, EraseDamage::Unstable),
+        (TornUnit::Unreadable, EraseDamage::Unreadable),
     ];
 
     fn duplicate(&self) -> Self {
@@ -121,7 +122,7 @@ impl Rig for SimNor {
     }
 
     fn choose_damage(&self, rng: &mut Rng) {
-        self.set_torn(*rng.pick(&[TornUnit::Bits, TornUnit::Blank, TornUnit::Whole]));
+        self.set_torn(*rng.pick(&TornUnit::ALL));
         self.set_erase_damage(*rng.pick(&EraseDamage::ALL));
     }
 

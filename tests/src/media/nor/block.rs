@@ -1,6 +1,6 @@
 //! One slot of a simulated flash chip.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use landfall_core::media::{Geometry, MediaError};
@@ -18,6 +18,8 @@ pub(super) struct Block {
     erased: Vec<bool>,
     /// Units that read differently each time.
     unstable: BTreeSet<usize>,
+    /// Units that were torn, of which each bit that was to fall has or has not, at each read.
+    wavering: BTreeMap<usize, Vec<u8>>,
     unreadable: BTreeSet<usize>,
     erases: u64,
 }
@@ -29,6 +31,7 @@ impl Block {
             bytes: vec![BLANK; shape.slot_bytes as usize],
             erased: vec![false; (shape.slot_bytes / shape.unit_bytes) as usize],
             unstable: BTreeSet::new(),
+            wavering: BTreeMap::new(),
             unreadable: BTreeSet::new(),
             erases: 0,
         }
@@ -54,6 +57,13 @@ impl Block {
         match torn {
             TornUnit::Blank => held_back.fill(BLANK),
             TornUnit::Whole => {}
+            TornUnit::Unstable => {
+                let falling = bytes.iter().map(|byte| !byte).collect();
+                self.wavering.insert(unit as usize, falling);
+            }
+            TornUnit::Unreadable => {
+                self.unreadable.insert(unit as usize);
+            }
             TornUnit::Bits | TornUnit::Random => rng.fill(&mut held_back),
         }
         for ((to, new), held) in self.unit(unit as usize).iter_mut().zip(bytes).zip(held_back) {
@@ -66,6 +76,7 @@ impl Block {
         self.bytes.fill(BLANK);
         self.erased.fill(true);
         self.unstable.clear();
+        self.wavering.clear();
         self.unreadable.clear();
     }
 
@@ -91,8 +102,11 @@ impl Block {
             }
             EraseDamage::Unstable => {
                 self.bytes.fill(BLANK);
-                let surely = rng.below(units as u64) as usize;
-                self.unstable = (0..units).filter(|_| rng.chance(1, 4)).chain([surely]).collect();
+                self.unstable = some_units(units, rng);
+            }
+            EraseDamage::Unreadable => {
+                self.bytes.fill(BLANK);
+                self.unreadable = some_units(units, rng);
             }
         }
     }
@@ -108,12 +122,19 @@ impl Block {
             return Err(MediaError::Unreadable);
         }
         buffer.copy_from_slice(&self.bytes[range.clone()]);
-        for unit in self.unstable.range(touched) {
+        let part = |unit: usize| {
             let start = (unit * self.unit_bytes).max(range.start);
-            let end = ((unit + 1) * self.unit_bytes).min(range.end);
+            start..((unit + 1) * self.unit_bytes).min(range.end)
+        };
+        for unit in self.unstable.range(touched.clone()) {
             // A quarter of the bits fall: often enough to differ, rare enough to look blank.
-            for byte in &mut buffer[start - range.start..end - range.start] {
-                *byte &= (rng.u64() | rng.u64()) as u8;
+            for at in part(*unit) {
+                buffer[at - range.start] &= (rng.u64() | rng.u64()) as u8;
+            }
+        }
+        for (unit, falling) in self.wavering.range(touched) {
+            for at in part(*unit) {
+                buffer[at - range.start] |= falling[at - unit * self.unit_bytes] & rng.u64() as u8;
             }
         }
         Ok(())
@@ -134,4 +155,10 @@ impl Block {
     fn touched(&self, bytes: Range<usize>) -> Range<usize> {
         bytes.start / self.unit_bytes..bytes.end.div_ceil(self.unit_bytes)
     }
+}
+
+/// A quarter of the units, and one at least.
+fn some_units(units: usize, rng: &mut Rng) -> BTreeSet<usize> {
+    let surely = rng.below(units as u64) as usize;
+    (0..units).filter(|_| rng.chance(1, 4)).chain([surely]).collect()
 }

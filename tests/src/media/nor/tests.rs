@@ -162,6 +162,37 @@ fn unreadable_units_are_so_until_they_are_erased() {
 }
 
 #[test]
+fn a_torn_unit_may_waver_or_be_unreadable_until_it_is_erased() {
+    for torn in [TornUnit::Unstable, TornUnit::Unreadable] {
+        let mut chip = chip(3);
+        chip.set_torn(torn);
+        chip.erase(SLOT).unwrap();
+        chip.arm_cut(1);
+        chip.program(place(0), &[b'n'; UNIT as usize]).unwrap_err();
+        chip.restart();
+        if torn == TornUnit::Unstable {
+            let (one, other) = (read(&chip), read(&chip));
+            assert_ne!(one[0], other[0]);
+            assert!(one[0].iter().all(|byte| byte & b'n' == b'n'), "no bit fell that was to stay");
+            assert_eq!(one[1], BLANK);
+        } else {
+            assert_eq!(chip.read(place(0), &mut [0]), Err(MediaError::Unreadable));
+        }
+        chip.erase(SLOT).unwrap();
+        assert!((0..10).all(|_| read(&chip).iter().all(|unit| unit == &BLANK)));
+    }
+}
+
+#[test]
+fn an_interrupted_erase_may_leave_units_that_cannot_be_read() {
+    let mut chip = interrupted(EraseDamage::Unreadable, 1);
+    let lost = (0..16).filter(|unit| chip.read(place(*unit), &mut [0]).is_err()).count();
+    assert!((1..16).contains(&lost), "{lost} units");
+    chip.erase(SLOT).unwrap();
+    assert!(read(&chip).iter().all(|unit| unit == &BLANK));
+}
+
+#[test]
 fn a_flipped_bit_is_one_bit() {
     let chip = filled(1);
     chip.flip_bit(SLOT, 9);
