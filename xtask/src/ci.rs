@@ -67,9 +67,9 @@ fn core_without_serde() -> Result<(), Failure> {
     }
 }
 
-/// The same seeds each time, so that a change is to blame; `cargo xtask sim` draws fresh ones.
+/// Fresh seeds, which are printed; what once failed is kept as plans that the tests run.
 fn fleets() -> Result<(), Failure> {
-    (sim::TASK.run)(&["--seed", "1", "--seconds", "30"].map(str::to_owned))
+    (sim::TASK.run)(&["--seconds", "30"].map(str::to_owned))
 }
 
 /// Fresh seeds each time; the tests have those that are the same.

@@ -273,6 +273,7 @@ impl Fleet {
         }
         self.without_what_is_forbidden();
         self.world.run(CALM_MS);
+        self.take_back_who_is_waited_for();
         self.world.sync();
         let roots = &HUBS[..self.shape.hubs];
         self.world.check_delivered_to(roots, |_| true);
@@ -281,6 +282,23 @@ impl Fleet {
         let steps = self.world.steps() - steps;
         let most = IDLE_STEPS_MAX * self.hosts().len() as u64;
         assert!(steps < most, "an idle fleet is busy: {steps} steps\n{}", self.world.describe());
+    }
+
+    /// Where there are two roots, a site may have left one with a stream that began at the other.
+    /// The node there says what it waits for, and its operator has to bring the site back.
+    fn take_back_who_is_waited_for(&mut self) {
+        let dialed = if self.shape.hubs > 1 { self.shape.dialed() } else { Vec::new() };
+        for host in dialed {
+            for stream in self.world.stalled(host) {
+                let origin = stream.split('/').next().unwrap_or_default();
+                let Some(site) = self.hosts().into_iter().find(|site| *site == origin) else {
+                    continue;
+                };
+                self.world.count("sites that were taken back to where a stream waits for them");
+                self.roam(site, host);
+                self.world.run(CALM_MS);
+            }
+        }
     }
 
     /// One topic that is not taken somewhere holds up no other one.

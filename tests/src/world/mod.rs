@@ -302,9 +302,10 @@ impl World {
                 _ => {}
             }
         }
+        // The daemon stops as well, and is started again.
         let gone = |host: &Host| {
-            let lost = host.node.as_ref().is_some_and(|node| node.journal().has_lost_flight());
-            !host.disk.is_on() || lost
+            let failed = host.node.as_ref().is_some_and(|node| node.journal().has_failed());
+            !host.disk.is_on() || failed
         };
         if self.hosts.get(name).is_some_and(gone) || reboot {
             self.power_gone(name);

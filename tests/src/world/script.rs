@@ -243,6 +243,13 @@ impl World {
         durable
     }
 
+    /// The streams of which a host waits for records that whoever has them must bring.
+    pub fn stalled(&self, name: &str) -> Vec<String> {
+        let Some(node) = &self.host(name).node else { return Vec::new() };
+        let stalled = node.alarms().filter(|alarm| alarm.kind == AlarmKind::Stalled);
+        stalled.map(|alarm| alarm.subject.clone()).collect()
+    }
+
     /// Lets the settings of a host be changed, and starts its node anew.
     pub fn configure(&mut self, name: &str, change: impl FnOnce(&mut landfall::node::Settings)) {
         change(&mut self.host_mut(name).settings);
