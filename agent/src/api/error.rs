@@ -45,7 +45,7 @@ pub enum ErrorCode {
     Conflict,
     /// The cursor or position is of another log, or no longer here (410).
     Gone,
-    /// A record or body over the limit (413).
+    /// A record or body over the limit, or a query that takes more memory than there is (413).
     TooLarge,
     /// A query took longer than it may (422).
     TooLong,

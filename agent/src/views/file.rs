@@ -26,6 +26,7 @@ use rusqlite::{Connection, Error, ErrorCode, OpenFlags, OptionalExtension as _};
 use super::authorizer::Guard;
 use super::check::Object;
 use super::definition::Definition;
+use super::heap;
 use crate::api::{Cursor, Seen};
 
 /// The oldest SQLite that may write in WAL mode: older ones can lose a checkpoint.
@@ -38,13 +39,15 @@ const STEPS: i32 = 100_000;
 /// a count and no time, so that a rebuild refuses the same records.
 const RECORD_STEPS_MAX: u32 = 500;
 
+/// What is large while a view is made, such as the sorting for an index, goes to the disk: the
+/// memory that there is has to do for all views.
 const SETTINGS: &str = "
 PRAGMA auto_vacuum=INCREMENTAL;
 PRAGMA journal_mode=WAL;
 PRAGMA synchronous=NORMAL;
 PRAGMA wal_autocheckpoint=0;
 PRAGMA journal_size_limit=8388608;
-PRAGMA temp_store=MEMORY;
+PRAGMA temp_store=FILE;
 PRAGMA cache_size=-2048;
 PRAGMA foreign_keys=OFF;
 PRAGMA trusted_schema=OFF;
@@ -151,6 +154,7 @@ impl ViewFile {
             | OpenFlags::SQLITE_OPEN_NOFOLLOW;
         let mut connection = Connection::open_with_flags(path, flags)?;
         connection.busy_timeout(Duration::from_secs(5))?;
+        heap::limit(&connection)?;
         connection.execute_batch(SETTINGS)?;
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
         // A misspelt column in double quotes is an error, not text.

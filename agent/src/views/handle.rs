@@ -8,8 +8,9 @@ use tokio::task::JoinHandle;
 
 use super::definition::Definition;
 use super::feed::Told;
+use super::heap::Shed;
 use super::keeper::{Board, start};
-use super::query::query;
+use super::query::query_until;
 use crate::api::limits::QUERIES_MAX;
 use crate::api::{
     Alarm, ApiError, Backend, ErrorCode, QueryReply, QueryRequest, Status, ViewState,
@@ -23,6 +24,7 @@ pub struct Views {
     told: mpsc::Sender<Told>,
     path: PathBuf,
     places: Arc<Semaphore>,
+    shed: Shed,
 }
 
 /// The thread that keeps the views.
@@ -50,9 +52,10 @@ pub(crate) fn keep<B: Backend>(
         return Ok(None);
     }
     let (stop, stopping) = oneshot::channel();
-    let (told, board, ended) = start(backend, data, wanted, stopping)?;
+    let shed = Shed::default();
+    let (told, board, ended) = start(backend, data, wanted, (shed.clone(), stopping))?;
     let places = Arc::new(Semaphore::new(QUERIES_MAX));
-    Ok(Some((Views { board, told, path, places }, Keeping { stop, ended })))
+    Ok(Some((Views { board, told, path, places, shed }, Keeping { stop, ended })))
 }
 
 impl Views {
@@ -96,12 +99,12 @@ impl Views {
     /// Asks the views' file.
     ///
     /// # Errors
-    /// Those of [`query`].
+    /// Those of [`query`](super::query()).
     pub async fn query(&self, request: QueryRequest) -> Result<QueryReply, ApiError> {
         // Nobody closes the semaphore.
         let _place = self.places.acquire().await;
-        let path = self.path.clone();
-        let asked = tokio::task::spawn_blocking(move || query(&path, &request)).await;
+        let (path, shed) = (self.path.clone(), self.shed.clone());
+        let asked = tokio::task::spawn_blocking(move || query_until(&path, &request, &shed)).await;
         let failed = |_| ApiError::new(ErrorCode::Internal, "the query did not end");
         let answer = asked.map_err(failed)?;
         if answer.as_ref().is_err_and(|error| error.code == ErrorCode::Internal) {

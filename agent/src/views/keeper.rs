@@ -13,6 +13,7 @@ use super::apply::{Applied, apply};
 use super::definition::Definition;
 use super::feed::{PAGES_MAX, Pace, Ticket, Told, feed};
 use super::file::{Progress, ViewFile, is_damage, remove};
+use super::heap::{self, Shed};
 use super::notes::{put_node, put_state};
 use crate::api::{Backend, LinkState, ReadPage};
 use crate::clock::{self, Monotonic};
@@ -47,6 +48,7 @@ pub(super) struct Keeper<B> {
     /// When the file was written last, if that is not yet in the database proper.
     written: Option<Monotonic>,
     looked_at_link: Option<Monotonic>,
+    shed: Shed,
 }
 
 /// A view that is kept, or a new generation of it.
@@ -78,12 +80,14 @@ enum State {
     Failed(String),
     /// It stopped in front of a record.
     Halted(String),
-    /// The file refused; it is tried again.
-    Waiting(String, Monotonic),
+    /// The file refused, and why; it is tried again so many milliseconds after this.
+    Waiting(String, Monotonic, u64),
 }
 
 /// When to try again what the disk refused.
 const AGAIN_AFTER_MS: u64 = 5_000;
+/// When to try again what queries left no memory for; they end within this.
+const AGAIN_WITHOUT_QUERIES_AFTER_MS: u64 = 20;
 /// How often the link is looked at, for who reads the file.
 const LOOK_AT_LINK_EVERY_MS: u64 = 10_000;
 
@@ -96,7 +100,7 @@ pub(super) fn start<B: Backend>(
     backend: B,
     data: &Path,
     wanted: Vec<Definition>,
-    stop: oneshot::Receiver<()>,
+    (shed, stop): (Shed, oneshot::Receiver<()>),
 ) -> std::io::Result<(mpsc::Sender<Told>, watch::Receiver<Board>, tokio::task::JoinHandle<()>)> {
     let (told, hears) = mpsc::channel(PAGES_MAX);
     let (board, seen) = watch::channel(Board::default());
@@ -115,6 +119,7 @@ pub(super) fn start<B: Backend>(
         next_ticket: 0,
         written: None,
         looked_at_link: None,
+        shed,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let ended = tokio::task::spawn_blocking(move || runtime.block_on(keeper.run(hears, stop)));
@@ -194,8 +199,12 @@ impl<B: Backend> Keeper<B> {
                 self.begin_next(&name);
             }
             (_, false) => {
-                let again = clock::monotonic();
-                view.state = State::Waiting(error.to_string(), again);
+                let mut again_after = AGAIN_AFTER_MS;
+                if heap::is_full(error) {
+                    self.shed.end_queries();
+                    again_after = AGAIN_WITHOUT_QUERIES_AFTER_MS;
+                }
+                view.state = State::Waiting(error.to_string(), clock::monotonic(), again_after);
                 view.hush();
             }
         }

@@ -20,6 +20,7 @@ pub mod definition;
 mod feed;
 mod file;
 mod handle;
+mod heap;
 mod keeper;
 pub mod latest;
 mod notes;

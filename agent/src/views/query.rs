@@ -4,29 +4,25 @@
 use std::path::Path;
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use rusqlite::config::DbConfig;
 use rusqlite::fallible_iterator::FallibleIterator as _;
 use rusqlite::limits::Limit;
-use rusqlite::types::ValueRef;
 use rusqlite::{Batch, Connection, Error, ErrorCode as SqlCode, OpenFlags, Rows};
-use serde_json::{Value, json};
 
 use super::authorizer::{Guard, Rule};
 use super::file::is_damage;
+use super::heap::{self, HEAP_BYTES_MAX, Shed};
 use crate::api::limits::QUERY_BYTES_MAX;
 use crate::api::{ApiError, ErrorCode, QueryReply, QueryRequest};
 use crate::clock;
+use crate::quantity::ByteSize;
 
-/// Bytes of one value.
-const VALUE_BYTES_MAX: i32 = 4 << 20;
+mod row;
+
 /// Bytes of a statement.
 const SQL_BYTES_MAX: i32 = 64 << 10;
 /// Steps of SQLite's machine between two looks at the clock.
-const STEPS: i32 = 10_000;
-/// What a value takes in an answer besides its text.
-const VALUE_OVERHEAD: usize = 16;
+const STEPS: i32 = 1_000;
 
 /// Asks the file at `path`, whether a node keeps it at the moment or not.
 ///
@@ -34,21 +30,35 @@ const VALUE_OVERHEAD: usize = 16;
 /// There is no file, the statement can't be used, or it takes too long. `internal` means that the
 /// file is damaged.
 pub fn query(path: &Path, request: &QueryRequest) -> Result<QueryReply, ApiError> {
+    query_until(path, request, &Shed::default())
+}
+
+/// As [`query`], and ends when the views need its memory.
+pub(super) fn query_until(
+    path: &Path,
+    request: &QueryRequest,
+    shed: &Shed,
+) -> Result<QueryReply, ApiError> {
     if !path.exists() {
         let text = format!("there are no views in {}", path.display());
         let hint = "define one as docs/views.md says, and run the node";
         return Err(ApiError::new(ErrorCode::NotFound, text).with_hint(hint));
     }
-    let mut refused = None;
-    answer(path, request, &mut refused).map_err(|error| told(error, refused, request))
+    let (mut refused, before) = (None, shed.count());
+    answer(path, request, shed, &mut refused).map_err(|error| {
+        let shed = shed.count() != before;
+        let ended = shed && error.sqlite_error_code() == Some(SqlCode::OperationInterrupted);
+        told(if ended { heap::full() } else { error }, refused, request)
+    })
 }
 
 fn answer(
     path: &Path,
     request: &QueryRequest,
+    shed: &Shed,
     refused: &mut Option<String>,
 ) -> Result<QueryReply, Error> {
-    let (connection, guard) = open(path, Duration::from_millis(request.time_max_ms))?;
+    let (connection, guard) = open(path, Duration::from_millis(request.time_max_ms), shed)?;
     let (outcome, _, why) = guard.under(Rule::Query, || {
         let mut batch = Batch::new(&connection, &request.sql);
         let Some(mut statement) = batch.next()? else { return Err(only("there is no statement")) };
@@ -68,21 +78,23 @@ fn answer(
     outcome
 }
 
-fn open(path: &Path, time_max: Duration) -> Result<(Connection, Guard), Error> {
+fn open(path: &Path, time_max: Duration, shed: &Shed) -> Result<(Connection, Guard), Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(time_max)?;
+    heap::limit(&connection)?;
+    // What a query sorts stays in memory, where it has a limit; a disk it could fill.
     connection
         .execute_batch("PRAGMA query_only=1; PRAGMA trusted_schema=0; PRAGMA temp_store=2")?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DQS_DML, false)?;
-    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX)?;
     connection.set_limit(Limit::SQLITE_LIMIT_SQL_LENGTH, SQL_BYTES_MAX)?;
     connection.set_limit(Limit::SQLITE_LIMIT_ATTACHED, 0)?;
     let guard = Guard::new(&mut connection)?;
     let (began, time_max) = (clock::monotonic(), time_max.as_millis());
+    let (shed, before) = (shed.clone(), shed.count());
     let late = move || u128::from(clock::monotonic().ms_since(began)) > time_max;
-    connection.progress_handler(STEPS, Some(late))?;
+    connection.progress_handler(STEPS, Some(move || shed.count() != before || late()))?;
     Ok((connection, guard))
 }
 
@@ -92,42 +104,32 @@ fn collect(
     rows_max: usize,
 ) -> Result<QueryReply, Error> {
     let mut reply = QueryReply { columns, ..QueryReply::default() };
-    let mut bytes = 0;
+    let mut bytes_left = QUERY_BYTES_MAX;
     while let Some(row) = found.next()? {
-        if reply.rows.len() == rows_max || bytes > QUERY_BYTES_MAX {
+        let values = match reply.rows.len() == rows_max {
+            true => None,
+            false => row::values(row, reply.columns.len(), bytes_left)?,
+        };
+        let Some((values, bytes)) = values else {
             reply.truncated = true;
             break;
-        }
-        let mut values = Vec::with_capacity(reply.columns.len());
-        for at in 0..reply.columns.len() {
-            let value = row.get_ref(at)?;
-            bytes +=
-                VALUE_OVERHEAD + value.as_bytes_or_null().ok().flatten().map_or(0, <[u8]>::len);
-            values.push(as_json(value));
-        }
+        };
+        bytes_left -= bytes;
         reply.rows.push(values);
     }
-    Ok(reply)
-}
-
-/// A value as JSON has it. Infinite numbers, which JSON lacks, are text.
-fn as_json(value: ValueRef<'_>) -> Value {
-    match value {
-        ValueRef::Null => Value::Null,
-        ValueRef::Integer(number) => number.into(),
-        ValueRef::Real(number) if number.is_finite() => number.into(),
-        ValueRef::Real(number) => number.to_string().into(),
-        ValueRef::Text(text) => match std::str::from_utf8(text) {
-            Ok(text) => text.into(),
-            Err(_) => json!({"base64": STANDARD.encode(text)}),
-        },
-        ValueRef::Blob(bytes) => json!({"base64": STANDARD.encode(bytes)}),
+    if reply.rows.is_empty() && reply.truncated && rows_max > 0 {
+        return Err(too_big());
     }
+    Ok(reply)
 }
 
 fn only(text: &str) -> Error {
     let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_MISUSE);
     Error::SqliteFailure(code, Some(text.to_owned()))
+}
+
+fn too_big() -> Error {
+    Error::SqliteFailure(rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_TOOBIG), None)
 }
 
 fn told(error: Error, refused: Option<String>, request: &QueryRequest) -> ApiError {
@@ -139,6 +141,18 @@ fn told(error: Error, refused: Option<String>, request: &QueryRequest) -> ApiErr
         let text = format!("the query took longer than {} ms", request.time_max_ms);
         let hint = "raise `time_max_ms`, or let an index of the view help";
         return ApiError::new(ErrorCode::TooLong, text).with_hint(hint);
+    }
+    if error.sqlite_error_code() == Some(SqlCode::TooBig) {
+        let text = "a value, or the first row, is too big";
+        let hint = "ask for a part of it, as with substr()";
+        return ApiError::new(ErrorCode::TooLarge, text).with_hint(hint);
+    }
+    if heap::is_full(&error) {
+        let limit = ByteSize(HEAP_BYTES_MAX);
+        let text = format!("the query needs more memory than there is: all queries share {limit}");
+        let hint = "ask for fewer or shorter values, with WHERE or LIMIT; let an index of the view \
+                    give the order; or ask again when other queries are through";
+        return ApiError::new(ErrorCode::TooLarge, text).with_hint(hint);
     }
     let text = match (refused, error) {
         (Some(refused), _) => refused,
@@ -157,6 +171,8 @@ fn told(error: Error, refused: Option<String>, request: &QueryRequest) -> ApiErr
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::views::file::ViewFile;
 

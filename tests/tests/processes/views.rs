@@ -15,6 +15,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
+mod memory;
+
 /// The newest position of each vessel, and how many there were: what is applied twice, or not at
 /// all, changes the count.
 const LATEST: &str = r#"

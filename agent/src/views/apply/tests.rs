@@ -151,6 +151,20 @@ fn a_record_that_is_refused_leaves_nothing_and_stops_nothing() {
 }
 
 #[test]
+fn a_value_that_grows_beyond_all_bounds_is_refused_and_stops_nothing() {
+    let ddl = "CREATE TABLE t(k TEXT, long TEXT)";
+    let put = "INSERT INTO t VALUES(:key, replace(:value, 'a', :value))";
+    let view = definition("v", ddl, put, &[]);
+    let (_folder, file) = opened(&view);
+    let long = "a".repeat(20_000);
+    let records = [record(0, "x", Some(&long), 0), record(1, "y", Some("a"), 0)];
+    let progress = whole(apply(&file, &view, &Progress::START, &page(&records), 0).unwrap());
+    assert_eq!((progress.records, progress.errors), (1, 1));
+    assert_eq!(rows(&file, "SELECT k FROM t"), ["y"]);
+    assert_eq!(rows(&file, "SELECT error FROM _errors"), ["string or blob too big"]);
+}
+
+#[test]
 fn a_view_that_halts_stands_before_the_record_that_was_refused() {
     let ddl = "CREATE TABLE t(k TEXT UNIQUE)";
     let mut view = definition("v", ddl, "INSERT INTO t VALUES(:key)", &[]);

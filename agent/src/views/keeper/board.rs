@@ -73,6 +73,6 @@ fn commit(view: &Running) -> u64 {
 fn reason(view: &Running) -> Option<String> {
     match &view.state {
         State::Running => None,
-        State::Failed(why) | State::Halted(why) | State::Waiting(why, _) => Some(why.clone()),
+        State::Failed(why) | State::Halted(why) | State::Waiting(why, ..) => Some(why.clone()),
     }
 }

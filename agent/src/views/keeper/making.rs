@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use rusqlite::Error;
 
 use super::*;
-use crate::views::check::{self, Failure, Invalid};
+use crate::views::check::{self, Failure, Invalid, is_of_statement};
 use crate::views::file::Stored;
 use crate::views::notes::{forget, put_objects, put_view};
 use crate::views::swap::swap;
@@ -178,6 +178,13 @@ impl<B: Backend> Keeper<B> {
                 }
             }
             Err(error) if is_damage(&error) => self.reopen(&error.to_string()),
+            Err(error) if !is_of_statement(&error) => match ViewFile::open(&path) {
+                Ok((next, _)) => {
+                    view.stage = Stage::Next(next);
+                    self.refused(ticket, &error);
+                }
+                Err(error) => self.reopen(&error.to_string()),
+            },
             Err(error) => {
                 tracing::warn!(view = name, %error, "the new generation can't be put in place");
                 self.drop_view(ticket);

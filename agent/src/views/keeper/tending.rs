@@ -46,8 +46,8 @@ impl<B: Backend> Keeper<B> {
             {
                 ms = ms.min(left(swept, retention.every_ms));
             }
-            if let State::Waiting(_, since) = view.state {
-                ms = ms.min(left(since, AGAIN_AFTER_MS));
+            if let State::Waiting(_, since, again_after) = view.state {
+                ms = ms.min(left(since, again_after));
             }
         }
         Duration::from_millis(ms.max(1))
@@ -118,7 +118,7 @@ impl<B: Backend> Keeper<B> {
     /// Feeds the views again that waited for the disk.
     fn try_again(&mut self, now: Monotonic) {
         let due = |view: &Running| match view.state {
-            State::Waiting(_, since) => now.ms_since(since) >= AGAIN_AFTER_MS,
+            State::Waiting(_, since, again_after) => now.ms_since(since) >= again_after,
             _ => false,
         };
         let due: Vec<_> =
