@@ -125,7 +125,7 @@ fn explained(view: &Definition) -> String {
     }
     if let Some(retention) = &view.retention {
         let every = duration_text(Duration::from_millis(retention.every_ms));
-        add(format!("every {every}"), std::slice::from_ref(&retention.sql));
+        add(format!("every {every}"), &retention.statements);
     }
     text
 }
@@ -232,7 +232,8 @@ mod tests {
     #[test]
     fn a_view_is_explained_in_its_own_sql() {
         let mut view = definition("v", "CREATE TABLE t(k)", "DELETE FROM t;", &["DELETE FROM t"]);
-        view.retention = Some(Retention { sql: "DELETE FROM t".into(), every_ms: 60_000 });
+        view.retention =
+            Some(Retention { statements: vec!["DELETE FROM t".into()], every_ms: 60_000 });
         let expected = format!(
             "-- view v, definition {}\nCREATE TABLE t(k)\n\n-- a record of ais\nDELETE FROM t;\n\n\
              -- a tombstone of ais\nDELETE FROM t;\n\n-- every 1m\nDELETE FROM t;\n",

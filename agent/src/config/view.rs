@@ -14,14 +14,17 @@ use crate::coordinates::check_topic;
 use crate::nearest::nearest;
 use crate::quantity::parse_duration;
 use crate::views::definition::{Definition, OnError, Retention, Source, name_is_valid};
-use crate::views::latest::Latest;
+
+mod short;
+
+use short::FORMS;
 
 /// Views that a node keeps.
 const VIEWS_MAX: usize = 64;
 /// The folder of the data directory with a file for each view.
 const FOLDER: &str = "views";
-const KEYS: [&str; 6] = ["accept_loss", "ddl", "latest", "on", "on_error", "retention"];
-const LATEST_KEYS: [&str; 3] = ["columns", "key", "topic"];
+const KEYS: [&str; 9] =
+    ["accept_loss", "aggregate", "ddl", "join", "latest", "on", "on_error", "retention", "select"];
 const SOURCE_KEYS: [&str; 2] = ["delete", "put"];
 const RETENTION_KEYS: [&str; 2] = ["every", "sql"];
 
@@ -85,10 +88,14 @@ fn check_together(views: &[Definition]) -> Result<(), ConfigError> {
     Ok(())
 }
 
-/// What a view's rows are made by.
+/// The values of a table by key.
+type Known<'t> = BTreeMap<&'t str, (&'t DeValue<'t>, Place)>;
+
+/// What a view's rows are made by, and what a short form sweeps.
 struct Made {
     ddl: String,
     sources: BTreeMap<String, Source>,
+    retention: Option<Retention>,
 }
 
 /// One view while it is read.
@@ -107,25 +114,7 @@ impl Reader<'_> {
             return Err(self.wrong(&self.place, "", name, allowed));
         }
         let known = self.known("", table, &KEYS)?;
-        let Made { ddl, sources } = match known.get("latest") {
-            Some((value, place)) => self.latest(name, value, place)?,
-            None => Made {
-                ddl: self.text(&known, "", "ddl")?,
-                sources: match known.get("on") {
-                    Some((value, place)) => self.sources(value, place)?,
-                    None => return Err(self.missing("on")),
-                },
-            },
-        };
-        if known.contains_key("latest")
-            && let Some((name, place)) = ["ddl", "on"]
-                .into_iter()
-                .find_map(|name| known.get(name).map(|(_, place)| (name, place)))
-        {
-            let key = format!("{}.{name}", self.key);
-            let why = "is what `latest` stands for; remove the one or the other".to_owned();
-            return Err(ConfigError::new(place.clone(), Problem::Conflict { key, why }));
-        }
+        let Made { ddl, sources, retention: of_form } = self.made(name, &known)?;
         let on_error = match known.get("on_error") {
             None => OnError::DeadLetter,
             Some((value, place)) => {
@@ -136,6 +125,7 @@ impl Reader<'_> {
         };
         let retention = known.get("retention");
         let retention = retention.map(|(value, place)| self.retention(value, place)).transpose()?;
+        let retention = retention.or(of_form);
         let accept_loss = match known.get("accept_loss") {
             None => false,
             Some((DeValue::Boolean(accept), _)) => *accept,
@@ -147,35 +137,33 @@ impl Reader<'_> {
         Ok(Definition { name, ddl, sources, on_error, retention, accept_loss })
     }
 
-    /// The short form.
-    fn latest(&self, name: &str, value: &DeValue<'_>, place: &Place) -> Result<Made, ConfigError> {
-        let table = as_table(value, &format!("{}.latest", self.key), place)?;
-        let known = self.known(".latest", table, &LATEST_KEYS)?;
-        let topic = self.text(&known, ".latest", "topic")?;
-        if let Err(error) = check_topic(&topic) {
-            return Err(self.wrong(place, ".latest.topic", &topic, &error.to_string()));
-        }
-        let key = match known.contains_key("key") {
-            true => self.text(&known, ".latest", "key")?,
-            false => "key".to_owned(),
+    /// What makes its rows, written out or by a short form.
+    fn made(&self, name: &str, known: &Known<'_>) -> Result<Made, ConfigError> {
+        let forms: Vec<_> = FORMS.iter().filter(|form| known.contains_key(**form)).collect();
+        let Some(form) = forms.first() else {
+            let sources = match known.get("on") {
+                Some((value, place)) => self.sources(value, place)?,
+                None => return Err(self.missing("on")),
+            };
+            return Ok(Made { ddl: self.text(known, "", "ddl")?, sources, retention: None });
         };
-        let mut columns = BTreeMap::new();
-        if let Some((value, place)) = known.get("columns") {
-            let table = as_table(value, &format!("{}.latest.columns", self.key), place)?;
-            for (column, path) in table {
-                let place = self.text.place(column.span().start);
-                let text = path.get_ref().as_str().ok_or_else(|| {
-                    let part = format!(".latest.columns.{}", column.get_ref());
-                    self.wrong(&place, &part, shown(path.get_ref()), "a path such as `$.lat`")
-                })?;
-                columns.insert(column.get_ref().to_string(), text.to_owned());
-            }
+        let others = forms.iter().skip(1).map(|form| **form).chain(["ddl", "on"]);
+        for other in others {
+            let Some((_, place)) = known.get(other) else { continue };
+            let key = format!("{}.{other}", self.key);
+            let why = format!("cannot stand beside `{form}`; remove the one or the other");
+            return Err(ConfigError::new(place.clone(), Problem::Conflict { key, why }));
         }
-        let made = Latest { topic, key, columns }.definition(name).map_err(|why| {
-            let key = format!("{}.latest", self.key);
-            ConfigError::new(place.clone(), Problem::Conflict { key, why })
-        })?;
-        Ok(Made { ddl: made.ddl, sources: made.sources })
+        let Some((value, place)) = known.get(**form) else { unreachable!("it was found there") };
+        let Definition { ddl, sources, retention, .. } = self.short(name, form, value, place)?;
+        match (&retention, known.get("retention")) {
+            (Some(_), Some((_, place))) => {
+                let key = format!("{}.retention", self.key);
+                let why = format!("is what `{form}` has already; write the view out for another");
+                Err(ConfigError::new(place.clone(), Problem::Conflict { key, why }))
+            }
+            _ => Ok(Made { ddl, sources, retention }),
+        }
     }
 
     fn sources(
@@ -205,24 +193,27 @@ impl Reader<'_> {
     fn retention(&self, value: &DeValue<'_>, place: &Place) -> Result<Retention, ConfigError> {
         let table = as_table(value, &format!("{}.retention", self.key), place)?;
         let known = self.known(".retention", table, &RETENTION_KEYS)?;
-        let Some((every, place)) = known.get("every") else {
-            return Err(self.missing("retention.every"));
-        };
-        let read = every.as_str().and_then(parse_duration);
+        let every_ms = self.duration_ms(&known, ".retention", "every")?;
+        let every_ms = every_ms.ok_or_else(|| self.missing("retention.every"))?;
+        let statements = self.statements(&known, ".retention", "sql")?;
+        let statements = statements.ok_or_else(|| self.missing("retention.sql"))?;
+        Ok(Retention { statements, every_ms })
+    }
+
+    fn duration_ms(
+        &self,
+        known: &Known<'_>,
+        part: &str,
+        name: &str,
+    ) -> Result<Option<u64>, ConfigError> {
+        let Some((value, place)) = known.get(name) else { return Ok(None) };
+        let read = value.as_str().and_then(parse_duration);
         let fits = |time: &Duration| (1..=3_650 * 86_400).contains(&time.as_secs());
         let time = read.filter(fits).ok_or_else(|| {
             let allowed = "a duration from `1s` to `3650d`";
-            self.wrong(place, ".retention.every", shown(every), allowed)
+            self.wrong(place, &format!("{part}.{name}"), shown(value), allowed)
         })?;
-        let every_ms = time.as_secs() * 1_000;
-        let Some((sql, place)) = known.get("sql") else {
-            return Err(self.missing("retention.sql"));
-        };
-        let text = sql.as_str().map(str::to_owned);
-        let sql = text.ok_or_else(|| {
-            self.wrong(place, ".retention.sql", shown(sql), "the text of a statement")
-        })?;
-        Ok(Retention { sql, every_ms })
+        Ok(Some(time.as_secs() * 1_000))
     }
 
     /// The values of a table by key; a key that is not `known` is an error.
@@ -231,7 +222,7 @@ impl Reader<'_> {
         part: &str,
         table: &'t DeTable<'_>,
         known: &[&str],
-    ) -> Result<BTreeMap<&'t str, (&'t DeValue<'t>, Place)>, ConfigError> {
+    ) -> Result<Known<'t>, ConfigError> {
         let mut found = BTreeMap::new();
         for (key, value) in table {
             let place = self.text.place(key.span().start);
@@ -247,12 +238,7 @@ impl Reader<'_> {
         Ok(found)
     }
 
-    fn text(
-        &self,
-        known: &BTreeMap<&str, (&DeValue<'_>, Place)>,
-        part: &str,
-        name: &str,
-    ) -> Result<String, ConfigError> {
+    fn text(&self, known: &Known<'_>, part: &str, name: &str) -> Result<String, ConfigError> {
         let whole = format!("{part}.{name}");
         let missing = || self.missing(whole.trim_start_matches('.'));
         let (value, place) = known.get(name).ok_or_else(missing)?;
@@ -262,7 +248,7 @@ impl Reader<'_> {
 
     fn statements(
         &self,
-        known: &BTreeMap<&str, (&DeValue<'_>, Place)>,
+        known: &Known<'_>,
         part: &str,
         name: &str,
     ) -> Result<Option<Vec<String>>, ConfigError> {
@@ -343,7 +329,8 @@ every = '10m'
         assert_eq!((views.len(), view.name.as_str()), (1, "speed"));
         assert_eq!((view.on_error, view.topics()), (OnError::Halt, vec!["ais".to_owned()]));
         assert_eq!(view.sources["ais"].delete.len(), 1);
-        assert_eq!(view.retention.as_ref().unwrap().every_ms, 600_000);
+        let retention = view.retention.as_ref().unwrap();
+        assert_eq!((retention.every_ms, retention.statements.len()), (600_000, 1));
     }
 
     #[test]
@@ -359,6 +346,7 @@ every = '10m'
             ("'$.lat'", "5", "`view.here.latest.columns.lat` cannot be `integer`"),
             ("'$.lat'", "'lat'", "line 1: `view.here.latest`: `lat`: `lat` is no path"),
             ("[view.here.latest]", "[view.here]\nddl = ''\n[view.here.latest]", "remove the one"),
+            ("[view.here.latest]", "[view.here.join]\n[view.here.latest]", "beside `join`"),
         ];
         for (from, to, expected) in cases {
             let error = read(&short.replacen(from, to, 1)).unwrap_err();

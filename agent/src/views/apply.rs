@@ -190,4 +190,4 @@ impl<'c> Statements<'c> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -80,10 +80,7 @@ pub(super) fn create(
             }
         }
     }
-    if let Some(retention) = &definition.retention {
-        let setting = ("retention.sql", retention.sql.as_str());
-        check(connection, guard, &own, setting, &SWEEP_PARAMETERS)?;
-    }
+    check_sweeps(connection, guard, definition, &own)?;
     Ok(made)
 }
 
@@ -118,11 +115,21 @@ pub(super) fn check_retention(
     definition: &Definition,
     made: &[Object],
 ) -> Result<(), Failure> {
-    let Some(retention) = &definition.retention else { return Ok(()) };
     let holds_rows = |object: &&Object| object.kind == "table" || object.kind == "view";
     let own = made.iter().filter(holds_rows).map(|object| object.name.to_lowercase()).collect();
-    let setting = ("retention.sql", retention.sql.as_str());
-    check(connection, guard, &own, setting, &SWEEP_PARAMETERS)
+    check_sweeps(connection, guard, definition, &own)
+}
+
+fn check_sweeps(
+    connection: &Connection,
+    guard: &Guard,
+    definition: &Definition,
+    own: &BTreeSet<String>,
+) -> Result<(), Failure> {
+    let Some(retention) = &definition.retention else { return Ok(()) };
+    retention.statements.iter().try_for_each(|sql| {
+        check(connection, guard, own, ("retention.sql", sql), &SWEEP_PARAMETERS)
+    })
 }
 
 fn run_ddl(connection: &Connection, ddl: &str) -> rusqlite::Result<()> {
@@ -452,7 +459,7 @@ mod tests {
         let mut view = definition("v", ddl, put[0], &["DELETE FROM t WHERE k = :key"]);
         view.sources.get_mut("ais").unwrap().put = put.map(str::to_owned).to_vec();
         let sql = "DELETE FROM t WHERE n < :watermark - :now".to_owned();
-        view.retention = Some(Retention { sql, every_ms: 1_000 });
+        view.retention = Some(Retention { statements: vec![sql], every_ms: 1_000 });
         let made = made(&file, &view).unwrap();
         let names: Vec<_> = made.iter().map(|object| object.name.as_str()).collect();
         assert_eq!(names, ["i", "s", "t", "r", "w"]);

@@ -46,8 +46,8 @@ pub enum OnError {
 /// What is swept from time to time.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Retention {
-    /// The statement.
-    pub sql: String,
+    /// The statements, one after the other.
+    pub statements: Vec<String>,
     /// Milliseconds between two sweeps.
     pub every_ms: u64,
 }
@@ -142,7 +142,8 @@ pub(crate) mod tests {
     fn the_hash_tells_what_makes_other_rows_and_nothing_else() {
         let first = latest();
         let other = Definition { ddl: LATEST_DDL.replace("REAL", "TEXT"), ..first.clone() };
-        let retention = Some(Retention { sql: "DELETE FROM latest".into(), every_ms: 1_000 });
+        let retention =
+            Some(Retention { statements: vec!["DELETE FROM latest".into()], every_ms: 1_000 });
         let swept = Definition { on_error: OnError::Halt, retention, ..first.clone() };
         assert_ne!(first.hash(), other.hash());
         assert_eq!(first.hash(), swept.hash());

@@ -22,9 +22,9 @@ mod file;
 mod handle;
 mod heap;
 mod keeper;
-pub mod latest;
 mod notes;
 mod query;
+pub mod short;
 mod swap;
 
 pub use check::{Invalid, check_alone};

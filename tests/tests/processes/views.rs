@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 mod memory;
+mod short;
 
 /// The newest position of each vessel, and how many there were: what is applied twice, or not at
 /// all, changes the count.

@@ -13,7 +13,12 @@ use crate::views::check::create;
 use crate::views::definition::tests::{definition, latest};
 use crate::views::notes::{put_objects, put_view};
 
-fn record(offset: u64, key: &str, value: Option<&str>, timestamp_ms: i64) -> Record {
+pub(in crate::views) fn record(
+    offset: u64,
+    key: &str,
+    value: Option<&str>,
+    timestamp_ms: i64,
+) -> Record {
     let stream = StreamName { origin: "ship".into(), topic: "ais".into(), partition: 0 };
     Record {
         coordinates: Coordinates { stream, offset, epoch: Some(0xab) },
@@ -31,7 +36,7 @@ fn cursor(commit: u64) -> Cursor {
 }
 
 /// A page of these records, of which the first has this offset.
-fn page(records: &[Record]) -> ReadPage {
+pub(in crate::views) fn page(records: &[Record]) -> ReadPage {
     let behind = |record: &Record| cursor(record.coordinates.offset + 1);
     let items = records.iter().map(|r| ReadItem::Record(Box::new(r.clone()), behind(r))).collect();
     let (seen, lacking) = (Seen::default(), 0);
@@ -49,13 +54,13 @@ fn made(folder: &Path, definition: &Definition) -> ViewFile {
     file
 }
 
-fn opened(definition: &Definition) -> (TempDir, ViewFile) {
+pub(in crate::views) fn opened(definition: &Definition) -> (TempDir, ViewFile) {
     let folder = TempDir::new().unwrap();
     let file = made(folder.path(), definition);
     (folder, file)
 }
 
-fn whole(applied: Applied) -> Progress {
+pub(in crate::views) fn whole(applied: Applied) -> Progress {
     match applied {
         Applied::Whole(progress) => progress,
         Applied::Halted(_, reason) => panic!("halted: {reason}"),

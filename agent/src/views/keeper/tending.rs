@@ -63,7 +63,7 @@ impl<B: Backend> Keeper<B> {
                 continue;
             }
             view.swept = Some(now);
-            let parameters = |sql: &str| {
+            let run = |sql: &String| {
                 let mut statement = file.connection.prepare(sql)?;
                 let given = named_params! {
                     ":now": clock::wall().ms(), ":watermark": view.progress.watermark,
@@ -73,7 +73,8 @@ impl<B: Backend> Keeper<B> {
                 let given: Vec<_> = given.iter().filter(has).copied().collect();
                 statement.execute(given.as_slice())
             };
-            match file.transaction(|_| parameters(&retention.sql)) {
+            let swept = || retention.statements.iter().map(run).sum::<Result<usize, Error>>();
+            match file.transaction(|_| swept()) {
                 Ok(0) => {}
                 Ok(_) => self.written = self.written.or(Some(now)),
                 Err(error) if is_of_statement(&error) => {

@@ -209,7 +209,10 @@ async fn what_is_old_is_swept() {
     let scene = Scene::new();
     scene.append(0..100).await;
     let sql = "DELETE FROM latest WHERE at < :watermark - 9".to_owned();
-    let swept = Definition { retention: Some(Retention { sql, every_ms: 20 }), ..latest() };
+    let swept = Definition {
+        retention: Some(Retention { statements: vec![sql], every_ms: 20 }),
+        ..latest()
+    };
     let (views, keeping) = scene.keep(&[swept]);
     scene.until(&views, has("latest", 100)).await;
     let path = scene.folder.path().join("views.db");

@@ -4,9 +4,7 @@
 //! The last writer wins by (timestamp, origin, offset), in whatever order records come. What was
 //! deleted keeps a row that says so, lest an older record that comes late bring it back.
 
-use std::collections::BTreeMap;
-
-use super::definition::{Definition, OnError, Source, name_is_valid};
+use super::*;
 
 /// What `latest` is told.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -15,8 +13,10 @@ pub struct Latest {
     pub topic: String,
     /// The name of the column with the key.
     pub key: String,
-    /// Columns, and where in the value they are: a path such as `$.position.lat`.
-    pub columns: BTreeMap<String, String>,
+    /// What the other columns hold.
+    pub columns: Columns,
+    /// What must hold of a key's newest record for the key to be there.
+    pub filter: Option<String>,
 }
 
 /// The columns that every such view has.
@@ -28,12 +28,18 @@ impl Latest {
     /// # Errors
     /// Says which name or path can't be used.
     pub fn definition(&self, name: &str) -> Result<Definition, String> {
-        self.check()?;
+        check_names(self.columns.keys().chain([&self.key]), &FIXED)?;
         let (rows, key) = (format!("{name}_rows"), quote(&self.key));
-        let names = self.each(|column, _| format!("{column}, "));
-        let values = self.each(|_, path| format!(":value->>'{path}', "));
-        let excluded = self.each(|column, _| format!("{column} = excluded.{column}, "));
-        let nothing = self.each(|column, _| format!("{column} = NULL, "));
+        let names = self.each(|column| format!("{column}, "));
+        let values = self.columns.iter().map(|(name, text)| expression(name, text));
+        let values = values.map(|value| value.map(|value| value + ", "));
+        let values = values.collect::<Result<String, _>>()?;
+        let hidden = match &self.filter {
+            None => "0".to_owned(),
+            Some(filter) => format!("NOT coalesce({}, 0)", expression("where", filter)?),
+        };
+        let excluded = self.each(|column| format!("{column} = excluded.{column}, "));
+        let nothing = self.each(|column| format!("{column} = NULL, "));
         let ddl = format!(
             "CREATE TABLE {rows}(\n  {key} NOT NULL PRIMARY KEY, {names}at INTEGER NOT NULL,\n  \
              origin TEXT NOT NULL, \"offset\" INTEGER NOT NULL, deleted INTEGER NOT NULL) \
@@ -51,7 +57,7 @@ impl Latest {
         };
         let put = format!(
             "INSERT INTO {rows}({key}, {names}at, origin, \"offset\", deleted)\n\
-             VALUES(:key, {values}:timestamp, :origin, :offset, 0)\n{}",
+             VALUES(:key, {values}:timestamp, :origin, :offset, {hidden})\n{}",
             newer(&excluded)
         );
         let delete = format!(
@@ -60,46 +66,13 @@ impl Latest {
             newer(&nothing)
         );
         let source = Source { put: vec![put], delete: vec![delete] };
-        Ok(Definition {
-            name: name.to_owned(),
-            ddl,
-            sources: BTreeMap::from([(self.topic.clone(), source)]),
-            on_error: OnError::DeadLetter,
-            retention: None,
-            accept_loss: false,
-        })
+        Ok(definition(name, ddl, [(self.topic.clone(), source)], None))
     }
 
-    /// A piece of SQL for each column and its path, both quoted.
-    fn each(&self, piece: impl Fn(&str, &str) -> String) -> String {
-        let columns = self.columns.iter();
-        columns.map(|(name, path)| piece(&quote(name), &path.replace('\'', "''"))).collect()
+    /// A piece of SQL for each column.
+    fn each(&self, piece: impl Fn(&str) -> String) -> String {
+        self.columns.keys().map(|name| piece(&quote(name))).collect()
     }
-
-    fn check(&self) -> Result<(), String> {
-        for name in self.columns.keys().chain([&self.key]) {
-            if !name_is_valid(name) || FIXED.contains(&name.as_str()) {
-                return Err(format!(
-                    "`{name}` cannot be a column here: use lower-case letters, digits and `_`, and \
-                     none of `{}`",
-                    FIXED.join("`, `")
-                ));
-            }
-        }
-        if self.columns.contains_key(&self.key) {
-            return Err(format!("`{}` is the column with the key already", self.key));
-        }
-        match self.columns.iter().find(|(_, path)| !path.starts_with('$')) {
-            Some((name, path)) => {
-                Err(format!("`{name}`: `{path}` is no path; write `$.{path}`, perhaps"))
-            }
-            None => Ok(()),
-        }
-    }
-}
-
-fn quote(name: &str) -> String {
-    format!("\"{name}\"")
 }
 
 #[cfg(test)]
@@ -108,7 +81,7 @@ mod tests {
 
     fn told(key: &str, columns: &[(&str, &str)]) -> Latest {
         let columns = columns.iter().map(|(name, path)| ((*name).into(), (*path).into())).collect();
-        Latest { topic: "ais".into(), key: key.into(), columns }
+        Latest { topic: "ais".into(), key: key.into(), columns, filter: None }
     }
 
     #[test]
@@ -133,7 +106,7 @@ mod tests {
         let wrong = [
             (told("key", &[("at", "$.at")]), "`at` cannot be a column here"),
             (told("Key", &[]), "`Key` cannot be a column here"),
-            (told("key", &[("key", "$.key")]), "`key` is the column with the key already"),
+            (told("key", &[("key", "$.key")]), "there are two columns `key`"),
             (told("key", &[("lat", "lat")]), "`lat`: `lat` is no path; write `$.lat`"),
         ];
         for (latest, expected) in wrong {
