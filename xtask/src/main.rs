@@ -58,19 +58,32 @@ fn dispatch(arguments: &[String]) -> Result<(), Failure> {
         print!("{}", help());
         return Ok(());
     };
-    if ["help", "-h", "--help"].contains(&name.as_str()) {
+    if name == "help" || asks_for_help(name) {
         print!("{}", help());
         return Ok(());
     }
     match TASKS.iter().find(|task| task.name == name) {
+        // Before anything is built for it.
+        Some(task) if rest.iter().any(|word| asks_for_help(word)) => {
+            print!("{}", line(task));
+            Ok(())
+        }
         Some(task) => (task.run)(rest),
         None => Err(Failure::Usage(unknown(name))),
     }
 }
 
+fn asks_for_help(word: &str) -> bool {
+    ["-h", "--help"].contains(&word)
+}
+
 fn help() -> String {
-    let lines = TASKS.iter().map(|task| format!("  {:<10}{}\n", task.name, task.about));
-    format!("usage: cargo xtask TASK [ARGUMENTS]\n\n{}", lines.collect::<String>())
+    let lines: String = TASKS.iter().map(line).collect();
+    format!("usage: cargo xtask TASK [ARGUMENTS]\n\n{lines}")
+}
+
+fn line(task: &Task) -> String {
+    format!("  {:<10}{}\n", task.name, task.about)
 }
 
 fn unknown(name: &str) -> String {
