@@ -48,8 +48,8 @@ async fn positions_alarms_and_counts_take_a_few_words() {
     assert_eq!(one("SELECT count(*) AS n FROM latest").await, 4_264);
     assert_eq!(one("SELECT sum(vessels) AS n FROM per_degree").await, 4_264);
     let busiest = "SELECT lat || ' ' || lon AS n FROM per_degree ORDER BY vessels DESC, 1 LIMIT 1";
-    let again = "SELECT CAST(lat + 180 AS INT) - 180 || ' ' || (CAST(lon + 180 AS INT) - 180) AS n \
-         FROM latest GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1";
+    let again = "SELECT (CAST(lat + 180 AS INT) - 180) || ' ' || (CAST(lon + 180 AS INT) - 180) \
+         AS n FROM latest GROUP BY 1 ORDER BY count(*) DESC, 1 LIMIT 1";
     assert_eq!(one(busiest).await, one(again).await);
     let fast = |line: &&&str| {
         let value: Value = serde_json::from_str(line).unwrap();
@@ -72,7 +72,9 @@ async fn the_last_window_closes_although_nothing_comes_any_more() {
     let mut runs = alone.node.run_up().await.unwrap();
     all(&mut runs, 0).await;
     // In the window that is open now, by the clock.
-    alone.append(&[r#"{"mmsi":"a","lat":1,"class":"A"}"#]).await.unwrap();
+    let now = landfall::clock::wall().ms();
+    let line = format!("{{\"mmsi\":\"a\",\"lat\":1,\"class\":\"A\",\"time\":{now}}}");
+    alone.append(&[&line]).await.unwrap();
     all(&mut runs, 1).await;
     let closed = until("the window is closed", async || {
         let rows = alone.ask("SELECT closed, positions FROM traffic").await.unwrap();
