@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use landfall::api::{Client, Target, serve_connection};
+#[cfg(feature = "views")]
+use landfall::cli::view::ViewAction;
 use landfall::cli::{self, Command, DataOptions, Exit, Failure};
 use landfall::config::Config;
 use landfall::daemon::{Daemon, StartError, open};
@@ -75,7 +77,10 @@ async fn obey(command: Command) -> Result<Exit, Failure> {
         #[cfg(feature = "views")]
         Command::Query(options) => cli::query::run(&options, &mut out).await,
         #[cfg(feature = "views")]
-        Command::View(options) => cli::view::run(&options, &mut out).await,
+        Command::View(options) => match &options.action {
+            ViewAction::Verify(name) => verify_view(&options, name, &mut out).await,
+            _ => cli::view::run(&options, &mut out).await,
+        },
         Command::Status(options) => {
             let node = Reached::find(&options.node).await?;
             let outcome = cli::status::run(&options, &node.client, &mut out).await;
@@ -92,6 +97,25 @@ async fn obey(command: Command) -> Result<Exit, Failure> {
             node.end(outcome).await
         }
     }
+}
+
+/// Compares a view with the log, by the node that runs or in the directory opened here.
+#[cfg(feature = "views")]
+async fn verify_view(
+    options: &cli::view::ViewOptions,
+    name: &str,
+    out: &mut impl Write,
+) -> Result<Exit, Failure> {
+    let node = Reached::find(&options.node).await?;
+    let verdict = match &node.opened {
+        None => node.client.verify_view(name).await.map_err(Failure::from),
+        Some((daemon, _)) => {
+            let verdict = landfall::views::verify(daemon.handle.clone(), &options.node.data, name);
+            verdict.await.map_err(|error| Failure::refused(error.to_string()))
+        }
+    };
+    let outcome = verdict.and_then(|verdict| cli::view::print_verdict(options, &verdict, out));
+    node.end(outcome).await
 }
 
 /// Pauses while a node is waited for.

@@ -8,8 +8,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::cursor::{Cursor, Seen};
-use super::error::ApiError;
+use super::error::{ApiError, ErrorCode};
 use super::status::{SiteStatus, Status, TokenGrant};
+use super::verdict::ViewVerdict;
 use crate::coordinates::{Coordinates, Position, StreamName};
 use crate::event_json::{Event, Record};
 
@@ -36,6 +37,15 @@ pub trait Backend: Clone + Send + Sync + 'static {
         &self,
         request: QueryRequest,
     ) -> impl Future<Output = Result<QueryReply, ApiError>> + Send;
+
+    /// Compares a view's rows with what the log makes.
+    fn verify_view(
+        &self,
+        view: String,
+    ) -> impl Future<Output = Result<ViewVerdict, ApiError>> + Send {
+        let error = ApiError::new(ErrorCode::NotFound, format!("there is no view `{view}`"));
+        std::future::ready(Err(error))
+    }
 
     /// Does what an operator asks.
     fn admin(

@@ -21,6 +21,7 @@ use super::backend::{AdminReply, QueryReply, QueryRequest};
 use super::error::{ApiError, ErrorBody, ErrorCode};
 use super::status::Status;
 use super::stream::AnyStream;
+use super::verdict::ViewVerdict;
 
 /// Where a node's API is.
 #[derive(Clone)]
@@ -118,6 +119,15 @@ impl Client {
         let body = Full::new(Bytes::from(serde_json::to_vec(request).unwrap_or_default()));
         let body = body.map_err(Into::into).boxed_unsync();
         self.json(Method::POST, "/v1/query", body).await
+    }
+
+    /// Has a view's rows compared with what the log makes, which takes as long as making them.
+    ///
+    /// # Errors
+    /// As the node says, or when nothing answers.
+    pub async fn verify_view(&self, view: &str) -> Result<ViewVerdict, ClientError> {
+        let path = format!("/v1/views/{}/verify", encoded(view));
+        self.json(Method::POST, &path, nothing()).await
     }
 
     /// Asks for something that only an operator may.

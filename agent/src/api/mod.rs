@@ -24,6 +24,7 @@ mod sse;
 mod status;
 mod stream;
 mod token_file;
+mod verdict;
 
 pub use append::{AppendDone, ReceiptLine, SpanText};
 pub use backend::{
@@ -41,6 +42,7 @@ pub use status::{
 };
 
 pub use token_file::TokenFileError;
+pub use verdict::{TableVerdict, ViewVerdict};
 
 #[cfg(test)]
 pub(crate) mod tests;

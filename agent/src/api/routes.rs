@@ -83,11 +83,14 @@ impl<N: Backend> Router<N> {
                 let request = json_body(request, "a query").await?;
                 Ok(json(StatusCode::OK, &self.backend.query(checked_query(request)?).await?))
             }
+            ["v1", "views", view, "verify"] if method == Method::POST => {
+                Ok(json(StatusCode::OK, &self.backend.verify_view((*view).to_owned()).await?))
+            }
             ["v1", "topics", _, "records"] => Err(wrong_method(&method, "GET, POST")),
             ["v1", "status" | "sites"] => Err(wrong_method(&method, "GET")),
-            ["v1", "tokens" | "query"] | ["v1", "sites", _, "revoke" | "split"] => {
-                Err(wrong_method(&method, "POST"))
-            }
+            ["v1", "tokens" | "query"]
+            | ["v1", "sites", _, "revoke" | "split"]
+            | ["v1", "views", _, "verify"] => Err(wrong_method(&method, "POST")),
             _ => Err(ApiError::new(ErrorCode::NotFound, format!("there is no `{path}`"))
                 .with_hint("docs/api.md lists all paths")),
         }

@@ -34,6 +34,7 @@ Options:
   --data DIR        The node's directory
   --config FILE     Its configuration; landfall.toml in the directory if left out
   --until-synced    Exit with 0 once everything here is durable at the root
+  --accept-loss     Let views that are made anew lack rows whose records the log has forgotten
   --help            Show this
 ";
 
@@ -101,6 +102,8 @@ pub struct RunOptions {
     pub node: DataOptions,
     /// Whether to end once everything is durable at the root.
     pub until_synced: bool,
+    /// Whether views may be made anew without what the log has forgotten.
+    pub accept_loss: bool,
 }
 
 /// Options of `landfall verify`.
@@ -181,8 +184,15 @@ fn listen_address(arguments: &Arguments<'_>, text: &str) -> Result<SocketAddr, U
 
 impl RunOptions {
     pub(super) fn parse(arguments: &mut Arguments<'_>) -> Result<Command, Stop> {
-        let until_synced = flag(arguments, "--until-synced")?;
-        Ok(Command::Run(Self { node: arguments.data()?, until_synced }))
+        let (mut until_synced, mut accept_loss) = (false, false);
+        while let Some(word) = arguments.next()? {
+            match word {
+                Word::Option(name) if name == "--until-synced" => until_synced = true,
+                Word::Option(name) if name == "--accept-loss" => accept_loss = true,
+                _ => return Err(arguments.unknown(&word).into()),
+            }
+        }
+        Ok(Command::Run(Self { node: arguments.data()?, until_synced, accept_loss }))
     }
 }
 

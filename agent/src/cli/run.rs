@@ -14,7 +14,12 @@ use crate::quantity::{ByteSize, counted};
 /// When it can't be opened, bound or served.
 pub async fn run(options: &RunOptions) -> Result<Exit, Failure> {
     let data = &options.node.data;
-    let config = Config::load(options.node.config.as_deref(), data, std::env::vars())?;
+    #[cfg_attr(not(feature = "views"), expect(unused_mut, reason = "the views are changed in it"))]
+    let mut config = Config::load(options.node.config.as_deref(), data, std::env::vars())?;
+    #[cfg(feature = "views")]
+    for view in &mut config.views {
+        view.accept_loss |= options.accept_loss;
+    }
     logging::start(config.log.level, config.log.format)
         .map_err(|error| Failure::refused(format!("landfall run: cannot log: {error}")))?;
     let refused =

@@ -58,7 +58,7 @@ fn a_wrong_word_is_named_with_what_was_meant() {
         ("query --data d", "ask what?"),
         ("query --data d SELECT --time 5", "`--time 5` is no time"),
         ("query --data d SELECT 1", "`1` is one word too many"),
-        ("view --data d", "say `list` or `explain NAME`"),
+        ("view --data d", "say `list`, `explain NAME` or `verify NAME`"),
         ("view --data d explain", "explain which view?"),
         ("sites --data d delete x", "say `revoke SITE`"),
         ("init --data d --advertise h", "of no use without `--listen`"),

@@ -8,7 +8,7 @@ use super::connect::running_node;
 use super::status::print_text;
 use super::terminal::Table;
 use super::{Command, DataOptions, Exit, Failure};
-use crate::api::{QueryReply, QueryRequest, ViewState, ViewStatus};
+use crate::api::{QueryReply, QueryRequest, ViewState, ViewStatus, ViewVerdict};
 use crate::config::Config;
 use crate::nearest::nearest;
 use crate::quantity::{count_text, duration_text};
@@ -20,9 +20,12 @@ Show how the views are, and what their definitions do
 
 Usage: landfall view --data DIR list [OPTION…]
        landfall view --data DIR explain NAME
+       landfall view --data DIR verify NAME [OPTION…]
 
 list shows how they are; without a running node, how they were when it stopped. explain prints the
 SQL of a view as the configuration defines it, also what a short form stands for, and checks it.
+verify makes its rows again from the log, beside those that are there, and shows what differs; it
+exits with 1 if anything does.
 
 Options:
   --data DIR       The node's directory
@@ -49,6 +52,8 @@ pub enum ViewAction {
     List,
     /// What one does.
     Explain(String),
+    /// Whether one is what the log says.
+    Verify(String),
 }
 
 impl ViewOptions {
@@ -65,8 +70,10 @@ impl ViewOptions {
         let action = match words.as_slice() {
             ["list"] => ViewAction::List,
             ["explain", name] if !json => ViewAction::Explain((*name).to_owned()),
+            ["verify", name] => ViewAction::Verify((*name).to_owned()),
+            ["verify"] => return Err(arguments.wrong("verify which view?").into()),
             ["explain"] => return Err(arguments.wrong("explain which view?").into()),
-            _ => return Err(arguments.wrong("say `list` or `explain NAME`").into()),
+            _ => return Err(arguments.wrong("say `list`, `explain NAME` or `verify NAME`").into()),
         };
         Ok(Command::View(Self { node: arguments.data()?, action, json }))
     }
@@ -90,6 +97,57 @@ pub async fn run(options: &ViewOptions, out: &mut impl Write) -> Result<Exit, Fa
         false => views_table(&found),
     };
     print_text(out, &text)
+}
+
+/// Writes what a comparison found to `out`.
+///
+/// # Errors
+/// When `out` fails.
+pub fn print_verdict(
+    options: &ViewOptions,
+    verdict: &ViewVerdict,
+    out: &mut impl Write,
+) -> Result<Exit, Failure> {
+    let text = match options.json {
+        true => serde_json::to_string(verdict).unwrap_or_default() + "\n",
+        false => verdict_text(verdict),
+    };
+    print_text(out, &text)?;
+    Ok(if verdict.is_same() { Exit::Done } else { Exit::FailedCheck })
+}
+
+fn verdict_text(verdict: &ViewVerdict) -> String {
+    let ViewVerdict { view, commit, records, records_again, lacking, tables, .. } = verdict;
+    let rows = count_text(tables.iter().map(|table| table.rows).sum());
+    let of = format!("of {} records up to commit {commit}", count_text(*records));
+    let mut text = match verdict.is_same() {
+        true => format!("{view}: {rows} rows {of} are what the log says\n"),
+        false => format!("{view}: rows {of} are not what the log says\n\n"),
+    };
+    if *lacking > 0 {
+        text.push_str(&format!(
+            "The log has forgotten up to {} records since the view took them; {} were taken now.\n",
+            count_text(*lacking),
+            count_text(*records_again)
+        ));
+    }
+    if verdict.is_same() {
+        return text;
+    }
+    let mut table = Table::new(&["table", ">rows", ">made again", ">too many", ">missing"]);
+    for one in tables {
+        let counts = [one.rows, one.rows_again, one.surplus, one.missing].map(count_text);
+        table.row([one.table.clone()].into_iter().chain(counts));
+    }
+    text.push_str(&table.text());
+    for one in tables {
+        for (what, rows) in [("too many", &one.surplus_rows), ("missing", &one.missing_rows)] {
+            for row in rows {
+                text.push_str(&format!("\n{}, {what}: {row}", one.table));
+            }
+        }
+    }
+    text + "\n"
 }
 
 fn explain(options: &ViewOptions, name: &str, out: &mut impl Write) -> Result<Exit, Failure> {

@@ -13,6 +13,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 use super::machine::Input;
 use super::producer::Producer;
+#[cfg(feature = "views")]
+use crate::api::ViewVerdict;
 use crate::api::{
     AdminCommand, AdminReply, ApiError, AppendReceipt, AppendRequest, Backend, Cursor, ErrorCode,
     QueryReply, QueryRequest, ReadPage, ReadQuery, Status, Ticket,
@@ -199,6 +201,15 @@ impl Backend for Handle {
     #[cfg(not(feature = "views"))]
     async fn query(&self, _: QueryRequest) -> Result<QueryReply, ApiError> {
         Err(ApiError::new(ErrorCode::NotFound, "this build has no views"))
+    }
+
+    #[cfg(feature = "views")]
+    async fn verify_view(&self, view: String) -> Result<ViewVerdict, ApiError> {
+        match &self.views {
+            Some(views) => views.verify(self.clone(), &view).await,
+            None => Err(ApiError::new(ErrorCode::NotFound, "this node keeps no views")
+                .with_hint("docs/views.md tells how to define one")),
+        }
     }
 
     async fn admin(&self, command: AdminCommand) -> Result<AdminReply, ApiError> {

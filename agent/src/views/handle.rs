@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, mpsc, oneshot, watch};
+use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::definition::Definition;
@@ -11,9 +11,10 @@ use super::feed::Told;
 use super::heap::Shed;
 use super::keeper::{Board, start};
 use super::query::query_until;
+use super::verify::{remove_shadow, verify};
 use crate::api::limits::QUERIES_MAX;
 use crate::api::{
-    Alarm, ApiError, Backend, ErrorCode, QueryReply, QueryRequest, Status, ViewState,
+    Alarm, ApiError, Backend, ErrorCode, QueryReply, QueryRequest, Status, ViewState, ViewVerdict,
 };
 use crate::quantity::ByteSize;
 
@@ -25,6 +26,7 @@ pub struct Views {
     path: PathBuf,
     places: Arc<Semaphore>,
     shed: Shed,
+    verifying: Arc<Mutex<()>>,
 }
 
 /// The thread that keeps the views.
@@ -51,11 +53,16 @@ pub(crate) fn keep<B: Backend>(
     if wanted.is_empty() && !path.exists() {
         return Ok(None);
     }
+    for view in &wanted {
+        // What a node that was killed left.
+        remove_shadow(data, &view.name);
+    }
     let (stop, stopping) = oneshot::channel();
     let shed = Shed::default();
     let (told, board, ended) = start(backend, data, wanted, (shed.clone(), stopping))?;
     let places = Arc::new(Semaphore::new(QUERIES_MAX));
-    Ok(Some((Views { board, told, path, places, shed }, Keeping { stop, ended })))
+    let verifying = Arc::default();
+    Ok(Some((Views { board, told, path, places, shed, verifying }, Keeping { stop, ended })))
 }
 
 impl Views {
@@ -94,6 +101,19 @@ impl Views {
             alarm("views' file", super::FILE_NAME, trouble);
         }
         status.views = views;
+    }
+
+    /// Compares a view's rows with what the log of `backend`, the node, makes; one view at a time.
+    ///
+    /// # Errors
+    /// Those of [`verify`](super::verify()).
+    pub(crate) async fn verify<B: Backend>(
+        &self,
+        backend: B,
+        view: &str,
+    ) -> Result<ViewVerdict, ApiError> {
+        let _only = self.verifying.lock().await;
+        verify(backend, self.path.parent().unwrap_or(Path::new(".")), view).await
     }
 
     /// Asks the views' file.

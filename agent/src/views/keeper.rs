@@ -25,6 +25,7 @@ mod tending;
 mod tests;
 
 pub use board::Board;
+pub(super) use making::make_in;
 
 /// What the thread holds.
 pub(super) struct Keeper<B> {

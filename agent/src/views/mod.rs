@@ -26,12 +26,15 @@ mod notes;
 mod query;
 pub mod short;
 mod swap;
+mod sweep;
+mod verify;
 
 pub use check::{Invalid, check_alone};
 pub(crate) use handle::keep;
 pub use handle::{Keeping, Views};
 pub use keeper::Board;
 pub use query::query;
+pub use verify::verify;
 
 /// The file in the data directory.
 pub const FILE_NAME: &str = "views.db";

@@ -27,6 +27,20 @@ pub(super) fn swap(file: &ViewFile, next: &Path, view: &str) -> Result<(), Error
     outcome
 }
 
+/// Puts a copy of the view that the file at `from` has into `file`, which has none. The other file
+/// is only read, as it was at one moment, and whoever writes it goes on.
+///
+/// # Errors
+/// A file refuses.
+pub(super) fn copy(file: &ViewFile, from: &Path, view: &str) -> Result<(), Error> {
+    let escaped = from.to_string_lossy().replace('%', "%25").replace('?', "%3f");
+    let uri = format!("file:{}?mode=ro", escaped.replace('#', "%23"));
+    file.connection.execute("ATTACH ?1 AS next", [uri])?;
+    let outcome = file.transaction(|connection| take_over(connection, view));
+    file.connection.execute_batch("DETACH next")?;
+    outcome
+}
+
 fn take_over(connection: &Connection, view: &str) -> Result<(), Error> {
     let made = schema(connection, view)?;
     let of = |kind: &'static str| made.iter().filter(move |(object, _)| object.kind == kind);
@@ -63,18 +77,21 @@ fn schema(connection: &Connection, view: &str) -> Result<Vec<(Object, String)>, 
 }
 
 fn copy_rows(connection: &Connection, table: &str) -> Result<(), Error> {
-    // Generated columns are made again.
-    let sql = "SELECT name FROM pragma_table_xinfo(?1, 'next') WHERE hidden = 0 ORDER BY cid";
-    let mut statement = connection.prepare(sql)?;
-    let columns = statement.query_map([table], |row| row.get::<_, String>(0))?;
-    let columns: Vec<_> =
-        columns.map(|name| name.map(|name| quoted(&name))).collect::<Result<_, _>>()?;
+    let columns = columns(connection, table)?;
     let (table, columns) = (quoted(table), columns.join(", "));
     connection.execute(
         &format!("INSERT INTO main.{table}({columns}) SELECT {columns} FROM next.{table}"),
         [],
     )?;
     Ok(())
+}
+
+/// The columns of a table of `next`, quoted, but for generated ones, which are made again.
+pub(super) fn columns(connection: &Connection, table: &str) -> Result<Vec<String>, Error> {
+    let sql = "SELECT name FROM pragma_table_xinfo(?1, 'next') WHERE hidden = 0 ORDER BY cid";
+    let mut statement = connection.prepare(sql)?;
+    let columns = statement.query_map([table], |row| row.get::<_, String>(0))?;
+    columns.map(|name| name.map(|name| quoted(&name))).collect()
 }
 
 /// The numbers that AUTOINCREMENT goes on from.

@@ -17,6 +17,7 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 mod memory;
 mod short;
+mod verify;
 
 /// The newest position of each vessel, and how many there were: what is applied twice, or not at
 /// all, changes the count.
@@ -337,6 +338,7 @@ async fn rows_whose_records_the_log_has_forgotten_go_only_if_that_is_accepted() 
     let total = "SELECT sum(n) AS n FROM latest";
     assert_eq!(alone.ask(total).await.unwrap()[0]["n"], appended, "the rows stay");
     assert!(runs.terminate().await.unwrap().success());
+    accepted_at_the_start(&alone).await;
     std::fs::write(&definition, format!("accept_loss = true\n{wider}")).unwrap();
     let mut runs = alone.node.run_up().await.unwrap();
     let in_place = |status: Status| {
@@ -347,4 +349,18 @@ async fn rows_whose_records_the_log_has_forgotten_go_only_if_that_is_accepted() 
     assert_eq!(alone.ask(total).await.unwrap()[0]["n"], left);
     let list = alone.node.done("view", &["list"]).await.unwrap();
     assert!(list.contains("records before the view came to them"), "{list}");
+}
+
+/// A copy of the node is told at its start that rows may go, and lets them go.
+async fn accepted_at_the_start(alone: &Alone) {
+    let copy = alone.node.path.with_extension("copy");
+    let copied =
+        std::process::Command::new("cp").arg("-r").args([&alone.node.path, &copy]).status();
+    assert!(copied.unwrap().success());
+    let mut runs = NodeDir::new(&alone.node.program, copy).run(&["--accept-loss"]).unwrap();
+    let in_place = |status: Status| {
+        status.views.into_iter().find(|view| view.generation == 2 && view.caught_up)
+    };
+    runs.until("the new generation of the copy", in_place).await.unwrap();
+    assert!(runs.terminate().await.unwrap().success());
 }

@@ -272,7 +272,8 @@ fn next_path(data: &Path, name: &str) -> PathBuf {
     data.join(format!("views.{name}.next.db"))
 }
 
-fn make_in(
+/// Makes the tables of a view that has none, or in place of `old` ones.
+pub(in crate::views) fn make_in(
     file: &ViewFile,
     wanted: &Definition,
     generation: u64,

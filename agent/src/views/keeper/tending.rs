@@ -1,10 +1,10 @@
 //! What is done from time to time: sweeps, checkpoints, second attempts, a look at the link.
 
-use rusqlite::named_params;
 use rusqlite::wal::CheckpointMode;
 
 use super::*;
 use crate::views::check::is_of_statement;
+use crate::views::sweep::run_sweeps;
 
 /// When what was written last is brought into the database, if nothing else comes.
 const CHECKPOINT_AFTER_MS: u64 = 1_000;
@@ -63,18 +63,8 @@ impl<B: Backend> Keeper<B> {
                 continue;
             }
             view.swept = Some(now);
-            let run = |sql: &String| {
-                let mut statement = file.connection.prepare(sql)?;
-                let given = named_params! {
-                    ":now": clock::wall().ms(), ":watermark": view.progress.watermark,
-                };
-                let has =
-                    |name: &&(&str, _)| matches!(statement.parameter_index(name.0), Ok(Some(_)));
-                let given: Vec<_> = given.iter().filter(has).copied().collect();
-                statement.execute(given.as_slice())
-            };
-            let swept = || retention.statements.iter().map(run).sum::<Result<usize, Error>>();
-            match file.transaction(|_| swept()) {
+            let now_ms = clock::wall().ms();
+            match run_sweeps(file, &view.definition, now_ms, view.progress.watermark) {
                 Ok(0) => {}
                 Ok(_) => self.written = self.written.or(Some(now)),
                 Err(error) if is_of_statement(&error) => {

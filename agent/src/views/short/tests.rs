@@ -18,6 +18,7 @@ use crate::time_text;
 use crate::views::apply::apply;
 use crate::views::apply::tests::{opened, page, record, whole};
 use crate::views::file::{Progress, ViewFile};
+use crate::views::sweep::run_sweeps;
 
 /// A view in a file, and how far it has come.
 struct Scene {
@@ -42,16 +43,7 @@ impl Scene {
 
     /// Runs what is run from time to time.
     fn sweep(&self, now: i64) {
-        let watermark = self.progress.watermark;
-        for sql in &self.view.retention.as_ref().unwrap().statements {
-            let mut statement = self.file.connection.prepare(sql).unwrap();
-            let given = [(":now", Some(now)), (":watermark", watermark)];
-            let has = |name: &str| statement.parameter_index(name).unwrap().is_some();
-            let given: Vec<_> = given.into_iter().filter(|(name, _)| has(name)).collect();
-            let given: Vec<_> =
-                given.iter().map(|(name, value)| (*name, value as &dyn rusqlite::ToSql)).collect();
-            statement.execute(given.as_slice()).unwrap();
-        }
+        run_sweeps(&self.file, &self.view, now, self.progress.watermark).unwrap();
     }
 
     /// The rows, each a JSON array.
