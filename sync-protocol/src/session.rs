@@ -19,7 +19,7 @@ mod machine;
 mod output;
 mod timer;
 
-pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, Versions};
 pub use event::{Closed, Event, Fault, Incompatible};
 pub use output::SendError;
 

@@ -129,7 +129,8 @@ impl<M: Media, G: Gate> Core<M, G> {
             openings: List::new(&openings),
         };
         let mut config = Config::standard(FRAME_BYTES_CAP);
-        (config.features, config.features_early) = (codec::FEATURES, codec::FEATURES);
+        (config.versions, config.features) = (self.settings.versions, self.settings.features);
+        config.features_early = config.features.and(codec::FEATURES);
         config.credit_bytes = self.settings.credit_bytes.max(config.credit_bytes);
         config.lane_bytes_max = self.settings.lane_bytes.max(FRAME_BYTES_CAP + FRAME_PREFIX_BYTES);
         Session::new(role, config, introduction, now.instant).ok()

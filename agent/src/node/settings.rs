@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use landfall_core::name::topic_is_internal;
 use landfall_core::num::Lane;
 use landfall_protocol::backoff::BackoffConfig;
+use landfall_protocol::message::Features;
+use landfall_protocol::session::Versions;
 use landfall_protocol::time::Duration;
+
+use crate::codec;
 
 /// What a node is told about itself.
 #[derive(Clone, Debug)]
@@ -47,6 +51,10 @@ pub struct Settings {
     /// Peers that may have dialed and not be let in yet; more are told to come again in some
     /// seconds.
     pub greetings_max: usize,
+    /// The versions of the protocol that it speaks.
+    pub versions: Versions,
+    /// What it can do beyond them.
+    pub features: Features,
 }
 
 /// A lane as it is configured.
@@ -137,6 +145,8 @@ impl Settings {
             credit_bytes: 2 * 1024 * 1024,
             lane_bytes: 512 * 1024,
             greetings_max: 256,
+            versions: Versions::OURS,
+            features: codec::FEATURES,
         }
     }
 }

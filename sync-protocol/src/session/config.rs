@@ -5,14 +5,30 @@ use core::fmt;
 use super::Role;
 use crate::limits::{
     CONTROL_BYTES_MIN, CONTROL_RESERVE_BYTES, FRAME_BYTES_CAP, FRAME_BYTES_EARLY, FRAME_BYTES_MIN,
-    FRAME_PREFIX_BYTES, credit_bytes_min,
+    FRAME_PREFIX_BYTES, PROTOCOL_MAX, PROTOCOL_MIN, credit_bytes_min,
 };
 use crate::message::Features;
 use crate::time::Duration;
 
+/// The versions of the protocol that one end speaks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Versions {
+    /// The oldest.
+    pub oldest: u16,
+    /// The newest.
+    pub newest: u16,
+}
+
+impl Versions {
+    /// Those that this code speaks. To state others is for tests of nodes that are older or newer.
+    pub const OURS: Self = Self { oldest: PROTOCOL_MIN, newest: PROTOCOL_MAX };
+}
+
 /// The settings of a session. [`Config::standard`] has the usual ones for a length of frames.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Config {
+    /// What this node speaks.
+    pub versions: Versions,
     /// What this node can do beyond the version.
     pub features: Features,
     /// What a dialer takes the other end to understand until it has heard its hello. A listener
@@ -65,6 +81,7 @@ impl Config {
     /// The usual settings for frames of up to that length.
     pub const fn standard(frame_bytes_max: usize) -> Self {
         Self {
+            versions: Versions::OURS,
             features: Features::NONE,
             features_early: Features::NONE,
             frame_bytes_max,

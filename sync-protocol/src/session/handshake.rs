@@ -3,9 +3,7 @@
 use super::Role;
 use super::config::Config;
 use super::event::Incompatible;
-use crate::limits::{
-    CREDIT_BYTES_EARLY, FRAME_BYTES_EARLY, PROTOCOL_MAX, PROTOCOL_MIN, credit_bytes_min,
-};
+use crate::limits::{CREDIT_BYTES_EARLY, FRAME_BYTES_EARLY, credit_bytes_min};
 use crate::message::{Features, Hello, Introduction, Terms};
 
 /// Where a session stands.
@@ -37,8 +35,8 @@ pub(super) struct Agreed {
 /// The hello of this end.
 pub(super) fn hello<'a>(config: &Config, introduction: Introduction<'a>) -> Hello<'a> {
     let terms = Terms {
-        protocol_min: PROTOCOL_MIN,
-        protocol_max: PROTOCOL_MAX,
+        protocol_min: config.versions.oldest,
+        protocol_max: config.versions.newest,
         features: config.features,
         frame_bytes_max: config.frame_bytes_max,
         credit: config.credit_bytes,
@@ -54,8 +52,8 @@ pub(super) fn agree(
     hello: &Hello<'_>,
 ) -> Result<Agreed, Incompatible> {
     let peer = &hello.terms;
-    let version = PROTOCOL_MAX.min(peer.protocol_max);
-    if version < PROTOCOL_MIN.max(peer.protocol_min) {
+    let version = config.versions.newest.min(peer.protocol_max);
+    if version < config.versions.oldest.max(peer.protocol_min) {
         let (peer_min, peer_max) = (peer.protocol_min, peer.protocol_max);
         return Err(Incompatible::Version { peer_min, peer_max });
     }

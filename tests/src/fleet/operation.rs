@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use super::dialect::Dialect;
 use crate::media::damage::DamageModel;
 
 /// The name of a host; see [`super::shape`] for all that there are.
@@ -124,6 +125,8 @@ operations! {
     Restore "restore" { nth: u64 }
     /// A copy of a host is started beside it.
     Clone "clone" { host: Name }
+    /// A node is started as another version: see [`Dialect`].
+    Speak "speak" { host: Name, dialect: Dialect }
     /// A site is not let in at a host any more.
     Revoke "revoke" { host: Name, site: Name }
     /// It is let in again.
@@ -178,6 +181,16 @@ impl Word for DamageModel {
     fn text(&self) -> String {
         let found = MODELS.iter().find(|(_, model)| model == self);
         found.map(|(name, _)| (*name).to_owned()).unwrap_or_default()
+    }
+}
+
+impl Word for Dialect {
+    fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|dialect| dialect.word() == word)
+    }
+
+    fn text(&self) -> String {
+        self.word().to_owned()
     }
 }
 

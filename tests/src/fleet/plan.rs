@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use super::dialect::Dialect;
 use super::operation::{Name, Operation, VERBS};
-use super::shape::{COPIES, Shape, TOPICS};
+use super::shape::{COPIES, DEVICES, Shape, TOPICS};
 use crate::media::damage::DamageModel;
 use crate::rng::Rng;
 
@@ -26,7 +27,7 @@ struct Draw<'a> {
 const DIVIDER: &str = "--";
 
 /// Kinds of operations, and how often each is drawn where it is in use.
-const WEIGHTS: [(&str, u64); 35] = [
+const WEIGHTS: [(&str, u64); 36] = [
     ("wait", 24),
     ("append", 12),
     ("trickle", 4),
@@ -59,6 +60,7 @@ const WEIGHTS: [(&str, u64); 35] = [
     ("back-up", 2),
     ("restore", 1),
     ("clone", 1),
+    ("speak", 2),
     ("revoke", 1),
     ("welcome", 2),
     ("forbid", 1),
@@ -144,6 +146,13 @@ impl Draw<'_> {
             "produce" => Operation::Produce { host: self.dialing(), records: self.few() },
             "repeat" => Operation::Repeat { host: self.dialing(), records: self.few() },
             "restart" => Operation::Restart { host },
+            "speak" => {
+                let old = DEVICES.contains(&host);
+                let dialect = *self.rng.pick(&Dialect::ALL);
+                let spoken =
+                    if old || dialect != Dialect::Older { dialect } else { Dialect::Newer };
+                Operation::Speak { host, dialect: spoken }
+            }
             "crash" => Operation::Crash { host },
             "cut-power" | "cut-in-unit" | "cut-in-sync" | "cut-twice" => self.cut(verb),
             "fail-sync" | "fail-write" | "fail-reads" | "fill" | "free" | "rot" | "lose-synced"

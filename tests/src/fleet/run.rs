@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use landfall::node::AppendOutcome;
 
+use super::dialect::Dialect;
 use super::operation::{Name, Operation};
 use super::plan::Plan;
 use super::shape::{COPIES, HUBS, NUMBERED, Shape};
@@ -196,6 +197,10 @@ impl Fleet {
             }
             Operation::Roam { host, to } => self.roam(host, to),
             Operation::SetClock { host, seconds } => world.set_clock(host, seconds * 1_000),
+            Operation::Speak { host, dialect } if world.is_up(host) => {
+                world.configure(host, |settings| dialect.set(settings));
+                world.count(&format!("nodes started as another version: {}", dialect.word()));
+            }
             Operation::Revoke { host, site } => {
                 self.revoked.insert((host, site));
                 world.revoke(host, site, true);
@@ -268,6 +273,7 @@ impl Fleet {
             self.world.online(host);
         }
         self.world.run(1_000);
+        self.upgrade_who_is_foreign();
         for (host, site) in core::mem::take(&mut self.revoked) {
             assert!(self.world.revoke(host, site, false), "{host} records nothing");
         }
@@ -282,6 +288,24 @@ impl Fleet {
         let steps = self.world.steps() - steps;
         let most = IDLE_STEPS_MAX * self.hosts().len() as u64;
         assert!(steps < most, "an idle fleet is busy: {steps} steps\n{}", self.world.describe());
+    }
+
+    /// Nodes that nobody can speak with are no fault that passes by itself. All others stay of
+    /// different versions.
+    fn upgrade_who_is_foreign(&mut self) {
+        for host in self.hosts() {
+            match Dialect::of(self.world.settings(host)) {
+                Dialect::Foreign => {
+                    self.world.configure(host, |settings| Dialect::Newer.set(settings));
+                    self.world.count("fleets whole with a node that was: foreign");
+                }
+                Dialect::Usual => {}
+                other => {
+                    let what = format!("fleets whole with a node that is: {}", other.word());
+                    self.world.count(&what);
+                }
+            }
+        }
     }
 
     /// Where there are two roots, a site may have left one with a stream that began at the other.

@@ -90,7 +90,7 @@ impl Rig for SimNor {
         (TornUnit::Bits, EraseDamage::ZeroedTail),
         (TornUnit::Blank, EraseDamage::PartlyBlank),
         (TornUnit::Whole, EraseDamage::RandomBits),
-        (TornUnit::Unstable, EraseDamage::Unstable),
+        (TornUnit::Random, EraseDamage::Unstable),
         (TornUnit::Unreadable, EraseDamage::Unreadable),
     ];
 

@@ -292,6 +292,9 @@ impl World {
     pub(super) fn close(&mut self, name: &str, link: LinkId, why: &str) {
         self.transmit(name);
         self.trace.say(self.now, name, || format!("closes {link:?}: {why}"));
+        if why.contains("speaks versions") {
+            self.count("links that ended for their versions");
+        }
         let (id, end) =
             (link.0 / 2, if link.0.is_multiple_of(2) { End::Dialer } else { End::Listener });
         if let Some(connection) = self.connections.get_mut(&id) {

@@ -250,6 +250,11 @@ impl World {
         stalled.map(|alarm| alarm.subject.clone()).collect()
     }
 
+    /// The settings of a host.
+    pub fn settings(&self, name: &str) -> &landfall::node::Settings {
+        &self.host(name).settings
+    }
+
     /// Lets the settings of a host be changed, and starts its node anew.
     pub fn configure(&mut self, name: &str, change: impl FnOnce(&mut landfall::node::Settings)) {
         change(&mut self.host_mut(name).settings);
