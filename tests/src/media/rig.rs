@@ -91,7 +91,7 @@ impl Rig for SimNor {
         (TornUnit::Blank, EraseDamage::PartlyBlank),
         (TornUnit::Whole, EraseDamage::RandomBits),
         (TornUnit::Random, EraseDamage::Unstable),
-        (TornUnit::Unreadable, EraseDamage::Unreadable),
+        (TornUnit::Bits, EraseDamage::Unreadable),
     ];
 
     fn duplicate(&self) -> Self {
