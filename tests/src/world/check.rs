@@ -141,7 +141,7 @@ impl World {
         let hop_is_enough = self.host(name).settings.trim_at == TrimAt::Hop;
         for at in &self.host(name).expected {
             let known = here.contains(at)
-                || self.truth.rooted.contains(at)
+                || self.was_at_a_root(at)
                 || hop_is_enough && self.is_held_somewhere(at)
                 || held.is_gap(&at.0, at.2)
                 || self.truth.gaps.is_gap(&at.0, at.2)
@@ -149,6 +149,29 @@ impl World {
                 || self.truth.is_gone(name, at);
             assert!(known, "{at:?} was acknowledged at {name} and is lost\n{}", self.describe());
         }
+    }
+
+    /// Whether a root had a record when it was looked at, or has dropped some and hashes what came
+    /// for the stream to one that is behind it: what came and had to make room between two looks.
+    fn was_at_a_root(&self, at: &Coordinates) -> bool {
+        let (stream, epoch, offset) = at;
+        let has_hashed = |host: &Host| {
+            let Some(node) = host.node.as_ref().filter(|node| !node.settings().upstream) else {
+                return false;
+            };
+            let (journal, frontier) = (node.journal(), node.journal().frontier());
+            let dropped =
+                (0..journal.lanes()).any(|lane| journal.seqs(Lane::new(lane)).0.get() > 0);
+            dropped
+                && (0..frontier.streams()).map(StreamIx).any(|ix| {
+                    let tip = frontier.branch(ix, BranchIx::MAIN).and_then(|main| main.tip.hash);
+                    let end =
+                        tip.and_then(|tip| self.truth.hashes.get(&(stream.clone(), tip.bytes())));
+                    frontier.name(ix).to_string() == *stream
+                        && end.is_some_and(|(last, end)| last == epoch && end >= offset)
+                })
+        };
+        self.truth.rooted.contains(at) || self.hosts.values().any(has_hashed)
     }
 
     /// Whether a host had a record when it was last looked at; one that is down may have.
@@ -180,7 +203,7 @@ impl World {
             for record in held.records.iter().filter(|record| record.stream == stream) {
                 let at = record.coordinates();
                 let known = record.offset >= branch.root.get()
-                    || self.truth.rooted.contains(&at)
+                    || self.was_at_a_root(&at)
                     || self.truth.gaps.is_gap(&stream, record.offset);
                 assert!(
                     known,
@@ -219,9 +242,17 @@ impl World {
         for at in wanted.iter().filter(|at| counts(&at.0)) {
             // What rotted at a root is told to whoever reads it.
             let gone = || roots.iter().any(|root| self.truth.is_gone(root, at));
-            let known = here.contains(at) || is_gap(at) || gone();
+            let known = here.contains(at) || is_gap(at) || gone() || self.has_made_room(&held, at);
             assert!(known, "{at:?} never came to {roots:?}\n{}", self.describe());
         }
+    }
+
+    /// Whether a record was at a root, and has gone with all before it in its stream.
+    fn has_made_room(&self, held: &[Held], at: &Coordinates) -> bool {
+        let older = |held: &Held| {
+            held.records.iter().any(|record| record.stream == at.0 && record.offset < at.2)
+        };
+        self.was_at_a_root(at) && !held.iter().any(older)
     }
 
     pub(super) fn on_appended(
