@@ -159,10 +159,8 @@ impl World {
             let Some(node) = host.node.as_ref().filter(|node| !node.settings().upstream) else {
                 return false;
             };
-            let (journal, frontier) = (node.journal(), node.journal().frontier());
-            let dropped =
-                (0..journal.lanes()).any(|lane| journal.seqs(Lane::new(lane)).0.get() > 0);
-            dropped
+            let frontier = node.journal().frontier();
+            has_dropped(host)
                 && (0..frontier.streams()).map(StreamIx).any(|ix| {
                     let tip = frontier.branch(ix, BranchIx::MAIN).and_then(|main| main.tip.hash);
                     let end =
@@ -242,17 +240,21 @@ impl World {
         for at in wanted.iter().filter(|at| counts(&at.0)) {
             // What rotted at a root is told to whoever reads it.
             let gone = || roots.iter().any(|root| self.truth.is_gone(root, at));
-            let known = here.contains(at) || is_gap(at) || gone() || self.has_made_room(&held, at);
+            let known =
+                here.contains(at) || is_gap(at) || gone() || self.has_made_room(roots, &held, at);
             assert!(known, "{at:?} never came to {roots:?}\n{}", self.describe());
         }
     }
 
-    /// Whether a record was at a root, and has gone with all before it in its stream.
-    fn has_made_room(&self, held: &[Held], at: &Coordinates) -> bool {
+    /// Whether a record was at a root, and has gone with all before it in its stream when one of
+    /// the roots dropped its oldest records.
+    fn has_made_room(&self, roots: &[&str], held: &[Held], at: &Coordinates) -> bool {
         let older = |held: &Held| {
             held.records.iter().any(|record| record.stream == at.0 && record.offset < at.2)
         };
-        self.was_at_a_root(at) && !held.iter().any(older)
+        roots.iter().any(|root| has_dropped(self.host(root)))
+            && self.was_at_a_root(at)
+            && !held.iter().any(older)
     }
 
     pub(super) fn on_appended(
@@ -281,6 +283,12 @@ impl World {
         }
         host.outcomes.insert(ticket.0, outcome);
     }
+}
+
+/// Whether a lane of a running host no longer begins where it once did.
+fn has_dropped(host: &Host) -> bool {
+    let Some(journal) = host.node.as_ref().map(|node| node.journal()) else { return false };
+    (0..journal.lanes()).any(|lane| journal.seqs(Lane::new(lane)).0.get() > 0)
 }
 
 /// What a running host holds, if it is not what the last check read.
