@@ -107,4 +107,14 @@ impl Geometry {
         assert!(bytes <= u32::MAX - mask, "a slot is far smaller than the range");
         (bytes + mask) & !mask
     }
+
+    /// Bytes of the guard behind a commit and behind the header of a segment: a unit of zeros where
+    /// each unit is written once, nothing elsewhere.
+    ///
+    /// Units are programmed one behind the other, so that only the last one that was begun can be
+    /// torn, and may then read whole now and torn later. If that is the guard, what stands before
+    /// it is not. Without a guard that was begun, what was written last does not count.
+    pub const fn guard_bytes(&self) -> u32 {
+        if self.overwrites { 0 } else { self.unit_bytes }
+    }
 }

@@ -18,7 +18,8 @@
 //! ```
 //!
 //! It stands there twice, one copy behind the other, so that a flipped bit does not cost the
-//! segment. Its entries begin at the next write unit.
+//! segment. Behind it comes the medium's guard, if it has one. Its entries begin at the next write
+//! unit.
 //!
 //! An interrupted erase can leave bits that read one way now and another later. There is no mark of
 //! a completed one, because no slot is used without an erase immediately before its header: what
@@ -114,7 +115,7 @@ impl SegmentHeader {
 
 /// Where the entries of a segment begin.
 pub const fn entries_at(shape: Geometry) -> u32 {
-    shape.units(SEGMENT_HEADERS_BYTES as u32)
+    shape.units(SEGMENT_HEADERS_BYTES as u32) + shape.guard_bytes()
 }
 
 fn parse(bytes: &[u8], checksum: Checksum) -> Result<(SegmentHeader, u32, u32), HeaderFault> {

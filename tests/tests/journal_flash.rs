@@ -5,13 +5,13 @@ use landfall_core::frontier::HubFrontier;
 use landfall_core::journal::{Journal, ReadStep};
 use landfall_core::media::{Media, Place, SlotIx};
 use landfall_core::num::{Lane, Seq};
-use landfall_core::segment::SegmentHeader;
+use landfall_core::segment::{SegmentHeader, entries_at};
 use landfall_core::tables::Heap;
 use landfall_tests::journal::{CHECKSUM, Got, append, lecture_with_losses, open};
 use landfall_tests::media::nor::SimNor;
 use landfall_tests::rng::Rng;
 
-const SLOTS: u32 = 12;
+const SLOTS: u32 = 20;
 const SLOT_BYTES: u32 = 4096;
 const LANES: [Lane; 2] = [Lane::new(0), Lane::new(1)];
 
@@ -93,7 +93,7 @@ fn loses_only(chip: &SimNor, hit: &[&Stored], before: &[Vec<Got>; 2]) -> bool {
 fn learn(journal: &Journal<SimNor, Heap>, lane: Lane) -> Vec<Stored> {
     let (mut cursor, mut entries) = (journal.first(lane), Vec::new());
     let mut buffer = vec![0; SLOT_BYTES as usize];
-    let first = journal.media().geometry().units(2 * 64);
+    let first = entries_at(journal.media().geometry());
     loop {
         let before = cursor;
         let ReadStep::Entry(entry) = journal.read(lane, &mut cursor, &mut buffer) else {

@@ -84,7 +84,8 @@ impl<M: Media, T: Tables> Journal<M, T> {
         let entry = u64::from(self.entry_room()).max(1);
         let commit = self.commit_room() as u64 / 2;
         let entries = bytes.div_ceil(entry) * (ENTRY_HEADER_BYTES as u64 + 16);
-        let commit_overhead = TRAILER_BYTES_MAX as u64 + u64::from(self.shape.unit_bytes);
+        let padding = u64::from(self.shape.unit_bytes + self.shape.guard_bytes());
+        let commit_overhead = TRAILER_BYTES_MAX as u64 + padding;
         let commits = (bytes / commit.max(1) + 1) * commit_overhead;
         u32::try_from(bytes + entries + commits).unwrap_or(u32::MAX)
     }

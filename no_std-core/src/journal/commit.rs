@@ -148,7 +148,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
     }
 
     /// Fills in what depends on where and when the commit is written. Returns its length in whole
-    /// units and the checksum of its last header.
+    /// units, with the guard, and the checksum of its last header.
     fn seal_staged(&mut self, active: SlotIx) -> (usize, u32) {
         let slot = self.slot(active);
         let checksum = self.config.checksum;
@@ -176,7 +176,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
         let written = trailer.encode(&mut writer, before, checksum);
         assert!(written.is_ok(), "room was left for the trailer");
         let end = staging.len + writer.len();
-        let len = self.shape.units(end as u32) as usize;
+        let len = (self.shape.units(end as u32) + self.shape.guard_bytes()) as usize;
         if let Some(padding) = buffer.get_mut(end..len) {
             padding.fill(0);
         }
@@ -211,7 +211,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
     fn write_footer(&mut self, lane: Lane) -> bool {
         let Some(active) = self.active(lane) else { return true };
         let slot = self.slot(active);
-        let len = self.shape.units(self.footer_len(&slot) as u32);
+        let len = self.commit_space(slot.footer_bytes as usize);
         let fits = slot.tail.saturating_add(len) <= self.shape.slot_bytes
             && slot.footer_bytes <= self.config.entry_max
             && len as usize <= self.parts.buffer.as_ref().len();

@@ -17,7 +17,7 @@ use crate::media::{Media, MediaError, SlotIx};
 use crate::name::StreamId;
 use crate::num::{Epoch, Lane, Offset, SegmentNo};
 use crate::segment::entries_at;
-use crate::tables::{Slot, SlotState, Tables};
+use crate::tables::{SlotState, Tables};
 
 /// Bytes of an item besides the stream's name.
 const ITEM_FIXED_BYTES: usize = 8 + 8 + 8 + 8 + 8 + 17;
@@ -29,15 +29,15 @@ impl<M: Media, T: Tables> Journal<M, T> {
         2 + name.origin.len() + name.topic.len() + 5 + ITEM_FIXED_BYTES
     }
 
-    /// Bytes that the footer of a segment takes as a commit.
-    pub(crate) fn footer_len(&self, slot: &Slot) -> usize {
-        self.commit_len(slot.footer_bytes as usize)
-    }
-
     /// Bytes that a commit of one entry takes with a body of that many bytes.
     pub(crate) fn commit_len(&self, body: usize) -> usize {
         (ENTRY_HEADER_BYTES + body).next_multiple_of(ENTRY_ALIGN)
             + Trailer::encoded_len(self.config.lanes)
+    }
+
+    /// What such a commit takes of a slot.
+    pub(crate) fn commit_space(&self, body: usize) -> u32 {
+        self.shape.units(self.commit_len(body) as u32) + self.shape.guard_bytes()
     }
 
     /// Stages the footer of a segment, from the marks that the frontier made.

@@ -277,7 +277,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
     /// Says in a lane that what stands before it with the same commit number is void. Where there
     /// is no room for it, the opening that is about to be recorded says so too.
     fn cut(&mut self, lane: Lane) {
-        let len = self.shape.units(self.commit_len(0) as u32);
+        let len = self.commit_space(0);
         let fits = self.active(lane).is_some_and(|active| {
             self.slot(active).tail.saturating_add(len) <= self.shape.slot_bytes
         });

@@ -25,14 +25,16 @@ struct Top {
     /// Whether nothing was written to the lanes after a clean close.
     untouched: bool,
     seen: (Opening, CommitNo),
+    /// Where it ends.
+    end: Option<(SlotIx, u32)>,
     whole: Option<Trailer>,
 }
 
 impl Top {
-    fn see(&mut self, span: &Span) {
+    fn see(&mut self, ix: SlotIx, span: &Span) {
         let seen = (span.opening, span.commit);
         if seen > self.seen {
-            (self.seen, self.whole) = (seen, span.whole);
+            (self.seen, self.whole, self.end) = (seen, span.whole, Some((ix, span.end)));
         }
     }
 
@@ -71,11 +73,12 @@ impl<M: Media, T: Tables> Journal<M, T> {
             if let Some(active) = self.active(lane).filter(|_| lane != Lane::CONTROL) {
                 recovery.damaged += self.check_last(lane, active);
             }
-            self.each_span(lane, since, &mut |_, _, span| {
-                top.see(span);
+            self.each_span(lane, since, &mut |_, ix, span| {
+                top.see(ix, span);
                 top.untouched &= lane == Lane::CONTROL;
             });
         }
+        top.whole = top.whole.filter(|_| top.end.is_none_or(|(ix, at)| self.is_guarded(ix, at)));
         recovery.clean = checkpoint == Some((true, top.seen));
         self.next_commit = self.next_commit.max(top.next_commit());
         self.opening = self.opening.max(top.seen.0);
@@ -130,7 +133,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
                 if begins {
                     begin = Some(span.at);
                 }
-                if let (true, Some(from)) = (ends, begin) {
+                if let (true, Some(from), true) = (ends, begin, journal.is_guarded(ix, span.end)) {
                     complete = Some((ix, from, *span));
                 }
             });
@@ -296,7 +299,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
 
     /// A commit whose last entry is damaged may end anywhere; the next one begins at a unit.
     fn accept(&mut self, ix: SlotIx, end: u32, last_crc: u32) {
-        let tail = self.shape.units(end);
+        let tail = self.shape.units(end).min(self.shape.slot_bytes);
         if let Some(slot) = self.slot_mut(ix) {
             (slot.tail, slot.last_crc) = (tail, last_crc);
         }

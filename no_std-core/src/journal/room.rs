@@ -59,7 +59,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
         if footer > self.config.entry_max as usize && !self.staging.group {
             return 0;
         }
-        let kept = self.shape.units(self.commit_len(footer) as u32) + self.cut_room();
+        let kept = self.commit_space(footer) + self.cut_room() + self.shape.guard_bytes();
         let left = self.shape.slot_bytes.saturating_sub(slot.tail).saturating_sub(kept) as usize;
         let trailer = Trailer::encoded_len(self.config.lanes);
         left.saturating_sub(trailer).min(self.commit_room())
@@ -78,7 +78,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
     /// Where each unit is written once, what a power cut tore stays: a segment keeps room to say
     /// so behind it, and for the unit that has to be skipped.
     fn cut_room(&self) -> u32 {
-        let cut = self.shape.units(self.commit_len(0) as u32) + self.shape.unit_bytes;
+        let cut = self.commit_space(0) + self.shape.unit_bytes;
         if self.shape.overwrites { 0 } else { cut }
     }
 

@@ -188,7 +188,7 @@ pub(crate) fn find<M: Media>(
     if header.last {
         trailer = read_trailer(window, body_end, crc, checksum);
         let len = trailer.map_or(0, |trailer| Trailer::encoded_len(trailer.lanes));
-        next = frame.shape.units(body_end + len as u32);
+        next = frame.shape.units(body_end + len as u32) + frame.shape.guard_bytes();
     }
     Ok(Found { at, header, crc, intact, trailer, next })
 }

@@ -130,21 +130,20 @@ impl<M: Media, T: Tables> Journal<M, T> {
             let encoded = header.encode(&mut writer, self.shape, self.config.checksum);
             assert!(encoded.is_ok(), "a header fits its own length");
         }
-        self.program_padded(Place { slot: ix, at: 0 }, &bytes)
+        self.program_padded(Place { slot: ix, at: 0 }, &bytes, entries_at(self.shape))
     }
 
-    /// Programs a few bytes, padded to whole units through the end of the commit buffer.
-    fn program_padded(&mut self, place: Place, bytes: &[u8]) -> Result<(), MediaError> {
-        let len = self.shape.units(bytes.len() as u32) as usize;
+    /// Programs a few bytes, padded to `len` through the end of the commit buffer.
+    fn program_padded(&mut self, place: Place, bytes: &[u8], len: u32) -> Result<(), MediaError> {
         let staged = self.staging.len;
         let room = self.parts.buffer.as_mut().get_mut(staged..).unwrap_or_default();
-        let Some(room) = room.get_mut(..len) else { return Err(MediaError::NoSpace) };
+        let Some(room) = room.get_mut(..len as usize) else { return Err(MediaError::NoSpace) };
         room.fill(0);
         room.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
         self.media.program(place, room)
     }
 
-    /// Reads the header of a slot.
+    /// Reads the header of a slot. One that a power cut may have torn is none.
     ///
     /// # Errors
     /// The medium refused to read, or the header is one that this program can't serve.
@@ -157,12 +156,23 @@ impl<M: Media, T: Tables> Journal<M, T> {
                 Err(error) => return Err(OpenError::Media(error)),
             }
             match SegmentHeader::decode(&bytes, self.shape, self.config.checksum) {
-                Ok(header) if header.slot == ix => return Ok(Some(header)),
+                Ok(header) if header.slot == ix => {
+                    return Ok(self.is_guarded(ix, entries_at(self.shape)).then_some(header));
+                }
                 Ok(_) | Err(HeaderFault::None(_)) => {}
                 Err(fault) => return Err(OpenError::from(fault)),
             }
         }
         Ok(None)
+    }
+
+    /// Whether the guard that ends at `end` of a slot was begun to be written, or what comes behind
+    /// it: what stands before it was then written as a whole.
+    pub(crate) fn is_guarded(&self, ix: SlotIx, end: u32) -> bool {
+        let (from, guard) =
+            (end.saturating_sub(self.shape.guard_bytes()), self.shape.guard_bytes());
+        let behind = end.saturating_add(guard).min(self.shape.slot_bytes);
+        guard == 0 || self.last_unclean(ix, (from, behind)).is_some()
     }
 
     /// Forgets a slot's segment.

@@ -1,7 +1,7 @@
 //! Where appending may go on after an opening that did not end cleanly.
 
 use super::Journal;
-use crate::media::{Media, Place};
+use crate::media::{Media, Place, SlotIx};
 use crate::num::Lane;
 use crate::tables::Tables;
 
@@ -14,21 +14,8 @@ impl<M: Media, T: Tables> Journal<M, T> {
     pub(crate) fn skip_unclean(&mut self, lane: Lane, torn_end: u32, may_be_torn: bool) {
         let Some(ix) = self.active(lane).filter(|_| !self.shape.overwrites) else { return };
         let tail = self.slot(ix).tail;
-        let mut used = tail.max(torn_end);
-        let mut at = used;
-        while at < self.shape.slot_bytes {
-            let mut unit = [0; 64];
-            let len = self.shape.slot_bytes.saturating_sub(at).min(64) as usize;
-            let Some(unit) = unit.get_mut(..len) else { break };
-            let read = self.media.read(Place { slot: ix, at }, unit);
-            let last = unit.iter().rposition(|byte| *byte != BLANK).map_or(0, |last| last + 1);
-            match read {
-                Ok(()) if last > 0 => used = at + last as u32,
-                Ok(()) => {}
-                Err(_) => used = at + len as u32,
-            }
-            at += len as u32;
-        }
+        let end = tail.max(torn_end);
+        let used = self.last_unclean(ix, (end, self.shape.slot_bytes)).unwrap_or(end);
         if !may_be_torn && used == tail {
             return;
         }
@@ -44,6 +31,26 @@ impl<M: Media, T: Tables> Journal<M, T> {
         if let Some(slot) = self.slot_mut(ix) {
             slot.tail = at.saturating_add(unit).min(end);
         }
+    }
+
+    /// Behind the last byte between two places of a slot that does not read blank, or can't be
+    /// read.
+    pub(crate) fn last_unclean(&self, ix: SlotIx, (from, to): (u32, u32)) -> Option<u32> {
+        let (mut used, mut at) = (None, from);
+        while at < to {
+            let mut part = [0; 64];
+            let len = (to - at).min(64) as usize;
+            let part = part.get_mut(..len)?;
+            let read = self.media.read(Place { slot: ix, at }, part);
+            let last = part.iter().rposition(|byte| *byte != BLANK).map_or(0, |last| last + 1);
+            match read {
+                Ok(()) if last > 0 => used = Some(at + last as u32),
+                Ok(()) => {}
+                Err(_) => used = Some(at + len as u32),
+            }
+            at += len as u32;
+        }
+        used
     }
 }
 

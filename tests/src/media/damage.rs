@@ -90,13 +90,13 @@ impl DamageModel {
 }
 
 impl TornUnit {
-    /// Every kind but [`TornUnit::Unstable`] and [`TornUnit::Unreadable`], which recovery does not
-    /// always stand: see `docs/testing.md`.
-    pub const ALL: [Self; 4] = [Self::Bits, Self::Blank, Self::Whole, Self::Random];
+    /// Every kind.
+    pub const ALL: [Self; 6] =
+        [Self::Bits, Self::Blank, Self::Whole, Self::Unstable, Self::Unreadable, Self::Random];
 
     pub(super) fn settled(self, rng: &mut Rng) -> Self {
         match self {
-            Self::Random => *rng.pick(&Self::ALL[..3]),
+            Self::Random => *rng.pick(&Self::ALL[..5]),
             one => one,
         }
     }

@@ -92,6 +92,8 @@ impl Rig for SimNor {
         (TornUnit::Whole, EraseDamage::RandomBits),
         (TornUnit::Random, EraseDamage::Unstable),
         (TornUnit::Bits, EraseDamage::Unreadable),
+        (TornUnit::Unstable, EraseDamage::Unstable),
+        (TornUnit::Unreadable, EraseDamage::Unreadable),
     ];
 
     fn duplicate(&self) -> Self {
