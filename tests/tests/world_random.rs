@@ -37,8 +37,9 @@ fn whatever_happens_nothing_is_lost_and_nothing_comes_twice() {
 /// that are wanted again; an epoch that parts from ours behind one that does not; a fork that ends
 /// where the stream begins; histories that part at one point; a tip that can't be compared; a
 /// statement that was under way; two branches that came late for one gap;
-/// what was refused with another stream; what another node had promised.
-const ONCE_FAILED: [(u64, u64); 16] = [
+/// what was refused with another stream; what another node had promised; what came late for a gap
+/// that ends in the middle of an epoch.
+const ONCE_FAILED: [(u64, u64); 17] = [
     (122, 2),
     (30, 3),
     (92, 3),
@@ -55,6 +56,7 @@ const ONCE_FAILED: [(u64, u64); 16] = [
     (3005, 3),
     (1, 3),
     (156, 3),
+    (3020, 3),
 ];
 
 #[test]

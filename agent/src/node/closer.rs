@@ -8,7 +8,7 @@ use landfall_core::frontier::{BranchIx, BranchKind, Frontier, Point, StreamIx};
 use landfall_core::media::{Media, MediaError};
 use landfall_core::num::{Epoch, Offset};
 
-use super::feed::{Feed, Want};
+use super::feed::{Asking, Feed, Want};
 use super::ingest::{Judged, foresee};
 use super::late::cut_at;
 use super::link::{LinkState, Say};
@@ -16,7 +16,7 @@ use super::lookup::Held;
 use super::promise::STATED;
 use super::unread::Unjudged;
 use super::verdict::{Verdict, View, judge};
-use super::{Core, Gate};
+use super::{AlarmKind, Core, Gate};
 
 impl<M: Media, G: Gate> Core<M, G> {
     /// Judges a batch by the frontier and, where that is not enough, by what is stored.
@@ -161,7 +161,11 @@ impl<M: Media, G: Gate> Core<M, G> {
             asked.insert(*ix);
             // What is under way behind the entry is early too, and has been asked for.
             if feed.want(want) || base.next <= want.point().next {
-                state.says.push_back(Say::NeedFrom(*ix, want.point()));
+                match feed.count_ask() {
+                    Asking::Again => state.says.push_back(Say::NeedFrom(*ix, want.point())),
+                    Asking::GivesUp => self.report_unrelated(state, *ix, base.next),
+                    Asking::GaveUp => {}
+                }
             }
         }
         let refused = !asked.is_empty();
@@ -169,6 +173,17 @@ impl<M: Media, G: Gate> Core<M, G> {
             self.refuse_with(state, judged, asked);
         }
         refused
+    }
+
+    /// A peer that is asked for what would show how its history relates to ours does not send it.
+    fn report_unrelated(&mut self, state: &LinkState, ix: StreamIx, base: Offset) {
+        let text = format!(
+            "{} sends a history of it from offset {base} on, and not how that relates to what is \
+             here, however often it is asked. The stream waits until the next session, or until a \
+             node that still has the beginning of that history connects.",
+            state.peer_name()
+        );
+        self.alarm(AlarmKind::Stalled, self.stream_name(ix), text);
     }
 
     /// An entry is refused although only some of its streams are early: what is new of the others

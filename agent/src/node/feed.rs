@@ -25,6 +25,19 @@ const PROOF_WITHIN: Duration = Duration::from_secs(1);
 /// Histories of a stream that are told apart at a time; a stream has fewer, or its peer is odd.
 const STRANDS_MAX: usize = 32;
 
+/// Asking again without anything new is given up after so many times, until the next session: the
+/// peer has not what would tell how its histories and ours relate.
+const ASKS_MAX: u32 = 256;
+
+/// Whether a stream is asked for once more.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Asking {
+    Again,
+    /// Not any more, as of now.
+    GivesUp,
+    GaveUp,
+}
+
 /// A stream as a peer sends it.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Feed {
@@ -36,6 +49,8 @@ pub(crate) struct Feed {
     doubted: Offset,
     /// Histories that are not known to be ours, by the epoch of what comes of them next.
     strands: BTreeMap<Epoch, Strand>,
+    /// How often it was wanted again since something new came of it.
+    asks: u32,
     /// How far it was seen to be ours, by epoch. An epoch has one history, so all of it that is
     /// before is ours too, although its records may be gone.
     proved: BTreeMap<Epoch, Offset>,
@@ -124,6 +139,21 @@ impl Feed {
         }
         let to = self.proved.entry(end.epoch).or_default();
         *to = end.next.max(*to);
+    }
+
+    /// Something new came of it.
+    pub(crate) fn note_news(&mut self) {
+        self.asks = 0;
+    }
+
+    /// Counts that it is about to be wanted again. Returns whether that may still help.
+    pub(crate) fn count_ask(&mut self) -> Asking {
+        self.asks = self.asks.saturating_add(1);
+        match self.asks {
+            asks if asks < ASKS_MAX => Asking::Again,
+            ASKS_MAX => Asking::GivesUp,
+            _ => Asking::GaveUp,
+        }
     }
 
     /// It is wanted again. Returns whether that is news.

@@ -385,7 +385,11 @@ impl<M: Media, G: Gate> Core<M, G> {
             }
             _ => self.branch_of(item.ix, base.next, end),
         };
-        state.feeds.entry(item.ix).or_default().goes_on(branch, base, end);
+        let feed = state.feeds.entry(item.ix).or_default();
+        feed.goes_on(branch, base, end);
+        if item.verdict != Verdict::Had {
+            feed.note_news();
+        }
         promise::add(&mut state.proven, item.ix, branch, end);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use landfall_core::frontier::StreamIx;
+use landfall_core::frontier::{BranchIx, StreamIx};
 use landfall_core::media::Media;
 use landfall_core::num::{Epoch, Lane, LogId, Offset, Seq};
 use landfall_protocol::buffer::Growable;
@@ -85,6 +85,8 @@ pub(crate) struct LinkState {
     pub(crate) lacking: bool,
     /// What the upstream node, which lacks a promise, has not said yet to have: up to where.
     pub(crate) owed: BTreeMap<StreamIx, Offset>,
+    /// Ends of branches that the upstream node was asked for, and whether for those at the root.
+    pub(crate) asked_tips: BTreeSet<(StreamIx, BranchIx, Offset, bool)>,
     pub(crate) says: VecDeque<Say>,
     /// Credit to be given back when what came in is durable.
     pub(crate) consumed: usize,
@@ -412,6 +414,7 @@ impl LinkState {
             returned: BTreeSet::new(),
             lacking: false,
             owed: BTreeMap::new(),
+            asked_tips: BTreeSet::new(),
             says: VecDeque::new(),
             consumed: 0,
             goodbye: None,

@@ -14,15 +14,29 @@ use super::link::{LinkState, Say};
 use super::note::Note;
 use super::{AlarmKind, Core, Direction, Gate, Node};
 
-/// Points that were proved to be here: the highest of each stream, branch and epoch. What is one
-/// branch here may be several at the peer, of which each waits for a word of its own.
-pub(crate) type Points = BTreeMap<(StreamIx, Option<BranchIx>, Epoch), Point>;
+/// Points that were proved to be here: the highest of each stream, branch and epoch, and the tips
+/// that the peer asked for by name. What is one branch here may be several at the peer, of which
+/// each waits for a word of its own.
+pub(crate) type Points = BTreeMap<(StreamIx, Option<BranchIx>, Epoch, Option<Offset>), Point>;
+
+/// Tips that are kept for a peer besides the highest points. What more it asks for is answered
+/// when something ends there again, or in the next session.
+const TIPS_KEPT_MAX: usize = 1_024;
 
 /// Adds a point, unless a higher one is known.
 pub(crate) fn add(points: &mut Points, ix: StreamIx, branch: Option<BranchIx>, at: Point) {
-    let point = points.entry((ix, branch, at.epoch)).or_insert(at);
+    let point = points.entry((ix, branch, at.epoch, None)).or_insert(at);
     if point.next <= at.next {
         *point = at;
+    }
+}
+
+/// Adds a tip of the peer, which it is told of even if a higher point is known.
+pub(crate) fn add_tip(points: &mut Points, ix: StreamIx, branch: Option<BranchIx>, at: Point) {
+    if points.len() < TIPS_KEPT_MAX {
+        points.insert((ix, branch, at.epoch, Some(at.next)), at);
+    } else {
+        add(points, ix, branch, at);
     }
 }
 
@@ -67,9 +81,10 @@ impl<M: Media, G: Gate> Core<M, G> {
     fn promise_hop(&mut self, state: &mut LinkState, proven: Points) {
         let mut here = Vec::new();
         let mut beyond = Vec::new();
-        for ((ix, branch, _), point) in proven {
+        for ((ix, branch, _, tip), point) in proven {
             if self.goes_on(ix) {
-                add(&mut state.told, ix, branch, point);
+                let keep = if tip.is_some() { add_tip } else { add };
+                keep(&mut state.told, ix, branch, point);
                 beyond.push((ix, point));
             } else {
                 self.is_root_for(ix);
@@ -114,7 +129,7 @@ impl<M: Media, G: Gate> Core<M, G> {
     fn promise_root(&mut self, state: &mut LinkState, streams: &[StreamIx]) {
         let Some(promise) = self.promise_of_root() else { return };
         let mut points = Vec::new();
-        state.told.retain(|(ix, at, _), told| {
+        state.told.retain(|(ix, at, ..), told| {
             if !streams.contains(ix) {
                 return true;
             }
@@ -229,7 +244,13 @@ impl<M: Media, G: Gate> Core<M, G> {
 
     /// Notes a promise on the branch that it is about, if it fits. Where a gap ends, it is also
     /// about what came late for the gap, if the other end has records there.
-    fn note_promise(&mut self, state: &LinkState, ix: StreamIx, told: Point, scope: Scope) -> bool {
+    fn note_promise(
+        &mut self,
+        state: &mut LinkState,
+        ix: StreamIx,
+        told: Point,
+        scope: Scope,
+    ) -> bool {
         let Some(at) = self.branch_at(ix, told) else { return false };
         let Some(branch) = self.journal.frontier().branch(ix, at) else { return false };
         let same = branch.tip.next != told.next
@@ -258,6 +279,26 @@ impl<M: Media, G: Gate> Core<M, G> {
         for at in passing {
             self.journal.frontier_mut().promise(ix, at, told.next, root);
         }
+        self.ask_for_late(state, ix, told, scope);
         true
+    }
+
+    /// What came late for a gap ends in the middle of an epoch. If what follows there is promised,
+    /// the upstream node may have it in one branch, and names the end of that alone. But it may
+    /// also have a gap there, so it is asked, once.
+    fn ask_for_late(&self, state: &mut LinkState, ix: StreamIx, told: Point, scope: Scope) {
+        let is_root = scope == Scope::Root;
+        let waits = |branch: &Branch| {
+            let promised = if is_root { branch.root } else { branch.hop };
+            let passed = branch.tip.epoch == told.epoch && branch.tip.next < told.next;
+            branch.kind == BranchKind::Late && passed && promised < branch.tip.next
+        };
+        let branches = self.journal.frontier().branches(ix);
+        for (at, branch) in branches.filter(|(_, branch)| waits(branch)) {
+            if state.asked_tips.insert((ix, at, branch.tip.next, is_root)) {
+                let tips = vec![(ix, branch.tip, Offset::ZERO)];
+                state.says.push_back(Say::Tips { last: false, tips });
+            }
+        }
     }
 }

@@ -98,7 +98,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         let known = !gaps || self.has_record(ix, point.next, hash)?;
         let told = if known { point } else { Point { epoch: STATED, ..point } };
         if let Some((at, _)) = level {
-            promise::add(&mut state.proven, ix, Some(at), told);
+            promise::add_tip(&mut state.proven, ix, Some(at), told);
             return Ok(());
         }
         let held = self.holds_tip(ix, point, hash)?;
@@ -115,7 +115,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         }
         if held == Held::Yes {
             let branch = self.branch_at(ix, point);
-            promise::add(&mut state.proven, ix, branch, told);
+            promise::add_tip(&mut state.proven, ix, branch, told);
         }
         Ok(())
     }
