@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use landfall::clock;
+use landfall_tests::fleet::coverage::never_met;
 use landfall_tests::fleet::shrink::shrink;
 use landfall_tests::fleet::{Finding, Plan, run};
 use landfall_tests::world::Tally;
@@ -21,6 +22,10 @@ usage: landfall-sim [--seed S] [--seconds N] [--plan FILE] [--verbose] [--no-shr
 
 /// One of so many seeds runs twice, to see the same.
 const AGAIN_EVERY: u64 = 16;
+/// After so many fleets, all that can be met should have been.
+const FLEETS_THAT_MEET_ALL: u64 = 100;
+/// So many times as long as was asked for a run goes on for what it has not met.
+const PATIENCE: u32 = 4;
 /// Runs that may be spent on making a plan shorter.
 const SHRINK_RUNS: u32 = 400;
 
@@ -94,15 +99,32 @@ fn run_seeds(options: &Options) -> Result<(), String> {
     let passed = || Duration::from_millis(clock::monotonic().ms_since(began));
     for seed in first.. {
         report.run(seed, options)?;
-        if single || passed() >= end {
+        // Some are rare: the run goes on until all has been met, but not for ever.
+        let over = passed() >= end && (!report.must_meet_all() || report.never_met().is_empty());
+        if single || over || passed() >= end * PATIENCE {
             break;
         }
     }
     report.print(passed());
-    Ok(())
+    match report.never_met() {
+        missing if !single && report.must_meet_all() && !missing.is_empty() => {
+            Err(format!("never met, so not tested: {}", missing.join(", ")))
+        }
+        _ => Ok(()),
+    }
 }
 
 impl Report {
+    /// Whether there were so many fleets that each fault and each way to recover must be among
+    /// them.
+    fn must_meet_all(&self) -> bool {
+        self.fleets >= FLEETS_THAT_MEET_ALL
+    }
+
+    fn never_met(&self) -> Vec<String> {
+        never_met(&self.tally)
+    }
+
     fn run(&mut self, seed: u64, options: &Options) -> Result<(), String> {
         let plan = Plan::draw(seed);
         let tell = |found: Finding| tell(seed, &plan, &found, options);

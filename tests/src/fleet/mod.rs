@@ -10,6 +10,7 @@
 //!
 //! When the operations are over, all faults stop, and the fleet must become whole in bounded time.
 
+pub mod coverage;
 pub mod dialect;
 pub mod operation;
 pub mod plan;

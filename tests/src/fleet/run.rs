@@ -283,6 +283,11 @@ impl Fleet {
         self.world.sync();
         let roots = &HUBS[..self.shape.hubs];
         self.world.check_delivered_to(roots, |_| true);
+        for host in self.hosts() {
+            if self.world.has_forgotten(host) {
+                self.world.count("nodes that forgot their oldest records");
+            }
+        }
         let steps = self.world.steps();
         self.world.run(IDLE_MS);
         let steps = self.world.steps() - steps;

@@ -286,7 +286,7 @@ impl World {
 }
 
 /// Whether a lane of a running host no longer begins where it once did.
-fn has_dropped(host: &Host) -> bool {
+pub(super) fn has_dropped(host: &Host) -> bool {
     let Some(journal) = host.node.as_ref().map(|node| node.journal()) else { return false };
     (0..journal.lanes()).any(|lane| journal.seqs(Lane::new(lane)).0.get() > 0)
 }

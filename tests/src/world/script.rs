@@ -9,6 +9,7 @@ use landfall_core::gap::GapReason;
 use landfall_core::num::{Epoch, Partition, ProducerId, Timestamp};
 use landfall_core::record::{Producer, Record};
 
+use super::check::has_dropped;
 use super::reading::Held;
 use super::{Rule, World};
 
@@ -248,6 +249,11 @@ impl World {
         let Some(node) = &self.host(name).node else { return Vec::new() };
         let stalled = node.alarms().filter(|alarm| alarm.kind == AlarmKind::Stalled);
         stalled.map(|alarm| alarm.subject.clone()).collect()
+    }
+
+    /// Whether a host runs and has dropped the oldest records of a lane.
+    pub fn has_forgotten(&self, name: &str) -> bool {
+        has_dropped(self.host(name))
     }
 
     /// The settings of a host.
