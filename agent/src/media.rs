@@ -317,7 +317,10 @@ impl Error for OpenError {
 }
 
 /// Syncs the names of `dir` and of what stands in it.
-fn sync_names(dir: &Path) -> Result<(), OpenError> {
+///
+/// # Errors
+/// [`OpenError::System`].
+pub(crate) fn sync_names(dir: &Path) -> Result<(), OpenError> {
     let sync = |path: &Path| File::open(path)?.sync_all();
     sync(dir).map_err(OpenError::at(dir))?;
     let above = dir.canonicalize().map_err(OpenError::at(dir))?;

@@ -17,5 +17,7 @@ pub mod rot;
 pub mod small_disk;
 pub mod soak;
 pub mod trial;
+#[cfg(target_os = "linux")]
+pub mod volatile;
 pub mod walk;
 pub mod world;

@@ -2,8 +2,6 @@
 
 use std::fmt;
 use std::fs;
-use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use landfall_core::journal::{CONTROL_SLOTS, Config as JournalConfig, Fresh, Journal, Recovery};
@@ -15,10 +13,11 @@ use landfall_protocol::time::Duration;
 
 use super::gate::SiteGate;
 use super::machine::now;
+use super::whole_file::write_whole;
 use crate::config::{self, Config, Profile};
 use crate::entropy::{self, NoEntropy};
 use crate::identity::{KeyFileFault, NodeKey};
-use crate::media::{FileMedia, FileShape, OpenError as MediaOpenError, checksum};
+use crate::media::{FileMedia, FileShape, OpenError as MediaOpenError, checksum, sync_names};
 use crate::node::{LaneSettings, Node, OnFull, Replicate, Settings, TopicSettings, TrimAt};
 
 /// A node that is open for writing.
@@ -107,15 +106,16 @@ pub fn create(
     let key = NodeKey::load_or_create(data, seed).map_err(StartError::Key)?;
     let path = data.join(config::FILE_NAME);
     if !path.exists() {
-        write_file(&path, toml, 0o644).map_err(failed(path.clone()))?;
+        write_whole(&path, toml.as_bytes(), 0o644).map_err(failed(path.clone()))?;
     }
     if let Some(token) = token {
         let path = data.join(TOKEN_FILE);
-        write_file(&path, token, 0o600).map_err(failed(path.clone()))?;
+        write_whole(&path, token.as_bytes(), 0o600).map_err(failed(path.clone()))?;
     }
     // The name comes last: a directory without it is not a node yet.
     let path = data.join(SITE_FILE);
-    write_file(&path, site, 0o644).map_err(failed(path.clone()))?;
+    write_whole(&path, site.as_bytes(), 0o644).map_err(failed(path.clone()))?;
+    sync_names(data).map_err(StartError::Media)?;
     Ok(key)
 }
 
@@ -192,7 +192,7 @@ fn lane_names(data: &Path, config: &Config) -> Result<Vec<String>, StartError> {
     let told: Vec<_> = config.lanes.iter().map(|lane| lane.name.clone()).collect();
     let path = data.join(LANES_FILE);
     let text = told.join("\n") + "\n";
-    write_file(&path, &text, 0o644).map_err(|error| StartError::File(path, error))?;
+    write_whole(&path, text.as_bytes(), 0o644).map_err(|error| StartError::File(path, error))?;
     Ok(told)
 }
 
@@ -280,13 +280,6 @@ fn journal_config(config: &Config, settings: &Settings) -> Result<JournalConfig,
         commit_max,
         join_max: JOINED_BYTES_MAX as u32,
     })
-}
-
-pub(super) fn write_file(path: &Path, text: &str, mode: u32) -> std::io::Result<()> {
-    let mut options = fs::OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(mode).open(path)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()
 }
 
 impl fmt::Display for StartError {

@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use super::handle::Handle;
 use super::machine::{Input, Machine, Stopped, Uplink};
 use super::open::{Opened, StartError};
+use super::whole_file::write_whole;
 use crate::api::{Access, Listener, serve};
 use crate::config::{Config, Profile};
 use crate::entropy;
@@ -262,6 +263,6 @@ fn reset_key(data: &Path) -> Result<ResetKey, StartError> {
     }
     let mut key = [0; 32];
     entropy::fill(&mut key).map_err(StartError::Entropy)?;
-    std::fs::write(&path, key).map_err(|error| StartError::File(path, error))?;
+    write_whole(&path, &key, 0o600).map_err(|error| StartError::File(path, error))?;
     Ok(ResetKey(key))
 }

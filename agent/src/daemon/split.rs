@@ -3,11 +3,11 @@
 //! What the copy has written so far stays what it is, records of the site it was copied from; the
 //! token lets it bring the rest of them. What it appends from now on is its own.
 
-use std::fs::{self, File};
-use std::io;
+use std::fs;
 use std::path::Path;
 
-use super::open::{SITE_FILE, StartError, TOKEN_FILE, write_file};
+use super::open::{SITE_FILE, StartError, TOKEN_FILE};
+use super::whole_file::write_whole;
 use crate::entropy;
 use crate::identity::NodeKey;
 use crate::media::DirLock;
@@ -33,13 +33,7 @@ pub fn split(data: &Path, site: &str, token: &str) -> Result<NodeKey, StartError
     Ok(key)
 }
 
-/// Writes beside the final name and renames, so that the file is never half there.
 fn replace(data: &Path, name: &str, text: &str, mode: u32) -> Result<(), StartError> {
-    let (path, draft) = (data.join(name), data.join(format!("{name}.draft")));
-    let replaced = || -> io::Result<()> {
-        write_file(&draft, text, mode)?;
-        fs::rename(&draft, &path)?;
-        File::open(data)?.sync_all()
-    };
-    replaced().map_err(|error| StartError::File(path.clone(), error))
+    let path = data.join(name);
+    write_whole(&path, text.as_bytes(), mode).map_err(|error| StartError::File(path, error))
 }

@@ -4,9 +4,11 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
-use landfall::api::{LinkState, ReceiptLine, Status};
+use bytes::Bytes;
+use http_body_util::Full;
+use landfall::api::{AppendDone, Client, LinkState, ReceiptLine, Status};
 use landfall::transport::relay::{Relay, Shape};
-use landfall_tests::process::{NodeDir, Program, Running};
+use landfall_tests::process::{NodeDir, PATIENCE, Program, Running};
 use landfall_tests::rng::Rng;
 use landfall_tests::soak::pair::free_port;
 use tempfile::TempDir;
@@ -24,7 +26,11 @@ pub(crate) struct Fleet {
 impl Fleet {
     /// Makes a hub, and does not start it.
     pub(crate) async fn new(shape: Shape) -> io::Result<Self> {
-        let dir = tempfile::tempdir()?;
+        Self::within(tempfile::tempdir()?, shape).await
+    }
+
+    /// Makes a hub in the folder `hub` of a folder, where there may be an empty one.
+    pub(crate) async fn within(dir: TempDir, shape: Shape) -> io::Result<Self> {
         let program = Program::find()?;
         let hub = NodeDir::new(&program, dir.path().join("hub"));
         let seed = landfall::entropy::number().map_err(io::Error::other)?;
@@ -108,6 +114,26 @@ pub(crate) async fn values(node: &NodeDir, topic: &str) -> io::Result<Vec<String
 pub(crate) fn through(out: &str) -> usize {
     let receipts = out.lines().filter_map(|line| serde_json::from_str::<ReceiptLine>(line).ok());
     receipts.map(|receipt| receipt.through_line).max().unwrap_or(0) as usize
+}
+
+/// Appends a line under its producer's number. Says whether it was acknowledged.
+pub(crate) async fn append_numbered(
+    client: &Client,
+    topic: &str,
+    number: usize,
+    line: &str,
+) -> bool {
+    let query = format!("partition=0&producer=p&first_sequence={number}");
+    let body = Full::new(Bytes::from(format!("{line}\n")));
+    let appended = async {
+        let mut answer = client.append(topic, &query, body).await.ok()?;
+        let mut done = None;
+        while let Some(line) = answer.next().await.ok()? {
+            done = serde_json::from_slice::<serde_json::Value>(&line).ok()?.get("done").cloned();
+        }
+        serde_json::from_value::<AppendDone>(done?).ok()
+    };
+    tokio::time::timeout(PATIENCE, appended).await.expect("an append is answered").is_some()
 }
 
 /// The same lines, whatever their order, each as often.

@@ -15,3 +15,5 @@ mod swarm;
 mod syscalls;
 mod torture;
 mod views;
+#[cfg(target_os = "linux")]
+mod volatile;

@@ -4,15 +4,11 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::Full;
-use landfall::api::AppendDone;
 use landfall::clock::monotonic;
 use landfall_tests::injection::{Attached, Injection, happened, is_possible};
 use landfall_tests::process::{NodeDir, PATIENCE, Running, pause};
-use serde_json::Value;
 
-use crate::fleet::{Fleet, lines, synced, through, values};
+use crate::fleet::{Fleet, append_numbered, lines, synced, through, values};
 
 /// A small segment, so that segments change within a few commits.
 const SETTINGS: &str = "[storage]\nsegment_bytes = \"512KiB\"\n";
@@ -97,22 +93,11 @@ impl Pair {
     async fn append(&mut self) -> bool {
         let number = self.wanted.len() + 1;
         let line = format!(r#"{{"n":{number},"x":"{}"}}"#, "x".repeat(number * 7_919 % 60_000));
-        let query = format!("partition=0&producer=p&first_sequence={number}");
-        let client = self.runs[0].client().clone();
-        let body = Full::new(Bytes::from(line.clone() + "\n"));
-        let appended = async {
-            let mut answer = client.append("log", &query, body).await.ok()?;
-            let mut done = None;
-            while let Some(line) = answer.next().await.ok()? {
-                done = serde_json::from_slice::<Value>(&line).ok()?.get("done").cloned();
-            }
-            serde_json::from_value::<AppendDone>(done?).ok()
-        };
-        let done = tokio::time::timeout(PATIENCE, appended).await.unwrap();
-        if done.is_some() {
+        let done = append_numbered(self.runs[0].client(), "log", number, &line).await;
+        if done {
             self.wanted.push(line);
         }
-        done.is_some()
+        done
     }
 
     async fn inject(&self, which: usize, injection: Injection<'_>) -> (Attached, PathBuf) {

@@ -1,0 +1,240 @@
+//! The real program on disks with a volatile cache, whose power goes at any call.
+
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use landfall::api::Client;
+use landfall_tests::process::{NodeDir, Running, pause, until};
+use landfall_tests::rng::Rng;
+use landfall_tests::volatile::VolatileDisk;
+use tokio::task::JoinHandle;
+
+use crate::fleet::{Fleet, append_numbered, synced, values};
+
+/// A small segment, so that segments change within a few commits.
+const SETTINGS: &str = "[storage]\nsegment_bytes = \"512KiB\"\n";
+const TOPICS: [&str; 2] = ["first", "second"];
+const CUTS: usize = 20;
+
+fn seed() -> u64 {
+    let given = std::env::var("LANDFALL_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = given.unwrap_or_else(|| landfall::entropy::number().unwrap());
+    println!("LANDFALL_SEED={seed}");
+    seed
+}
+
+fn disk(test: &str, at: &Path) -> Option<VolatileDisk> {
+    fs::create_dir(at).unwrap();
+    VolatileDisk::mount(test, at)
+}
+
+/// Appends line after line to a topic; one that was not acknowledged is sent again.
+struct Producer {
+    topic: &'static str,
+    acknowledged: Arc<Mutex<Vec<String>>>,
+    task: JoinHandle<()>,
+}
+
+impl Producer {
+    fn new(topic: &'static str, client: Client, done: Arc<AtomicBool>) -> Self {
+        let acknowledged = Arc::new(Mutex::new(Vec::new()));
+        let task = tokio::spawn(produce(topic, client, acknowledged.clone(), done));
+        Self { topic, acknowledged, task }
+    }
+
+    fn acknowledged(&self) -> Vec<String> {
+        self.acknowledged.lock().unwrap().clone()
+    }
+}
+
+async fn produce(
+    topic: &'static str,
+    client: Client,
+    acknowledged: Arc<Mutex<Vec<String>>>,
+    done: Arc<AtomicBool>,
+) {
+    while !done.load(Ordering::Relaxed) {
+        let number = acknowledged.lock().unwrap().len() + 1;
+        let length = number * 7_919 % 6_000;
+        let line = format!(r#"{{"n":{number},"of":"{topic}","x":"{}"}}"#, "x".repeat(length));
+        if append_numbered(&client, topic, number, &line).await {
+            acknowledged.lock().unwrap().push(line);
+        }
+        pause(Duration::from_millis(3)).await;
+    }
+}
+
+/// A ship and its hub, each on a disk of its own. Which is which: the ship first.
+struct Scene {
+    runs: [Option<Running>; 2],
+    disks: [VolatileDisk; 2],
+    nodes: [NodeDir; 2],
+    producers: Vec<Producer>,
+    /// How much of the ship's is at the hub for good, as the ship was told.
+    promised: u64,
+    rng: Rng,
+    cuts: u64,
+    _fleet: Fleet,
+}
+
+impl Scene {
+    async fn new(test: &str, seed: u64) -> Option<Self> {
+        let dir = tempfile::tempdir().unwrap();
+        let below_hub = disk(test, &dir.path().join("hub"))?;
+        let below_ship = disk(test, &dir.path().join("ship-1"))?;
+        let fleet = Fleet::within(dir, Default::default()).await.unwrap();
+        fleet.hub.configure(SETTINGS).unwrap();
+        let hub = fleet.hub.run_up().await.unwrap();
+        let ship = fleet.ship("ship-1").await.unwrap();
+        ship.configure(SETTINGS).unwrap();
+        let disks = [below_ship, below_hub];
+        // What the test wrote is none of the program's business.
+        disks.iter().for_each(VolatileDisk::settle);
+        let runs = [Some(ship.run_up().await.unwrap()), Some(hub)];
+        let nodes = [ship, fleet.hub.clone()];
+        let rng = Rng::new(seed);
+        let producers = Vec::new();
+        Some(Self { runs, disks, nodes, producers, promised: 0, rng, cuts: 0, _fleet: fleet })
+    }
+
+    /// Waits until the power of one of these has gone, and ends all of them with it.
+    async fn cut(&mut self, which: &[usize]) {
+        let disks = &self.disks;
+        let gone = async || which.iter().any(|which| !disks[*which].is_on()).then_some(());
+        until("the power goes", gone).await.unwrap();
+        which.iter().for_each(|which| disks[*which].cut());
+        if let (Some(ship), false) = (&self.runs[0], which.contains(&0)) {
+            let status = ship.status().await.unwrap();
+            let lane = status.lanes.iter().find(|lane| lane.name == "normal").unwrap();
+            self.promised = self.promised.max(lane.root_seq);
+        }
+        for which in which {
+            self.end(*which).await;
+        }
+    }
+
+    async fn end(&mut self, which: usize) {
+        if let Some(runs) = self.runs[which].take() {
+            runs.kill().await.unwrap();
+        }
+        self.cuts += 1;
+    }
+
+    /// Gives the power back, looks at what is there, and starts the node, as often as it takes.
+    async fn restart(&mut self, which: usize) {
+        loop {
+            self.disks[which].restore(&mut self.rng).unwrap();
+            self.check(which).await;
+            if self.rng.chance(1, 3) {
+                self.disks[which].cut_after(self.rng.below(20));
+            }
+            let mut runs = self.nodes[which].run(&[]).unwrap();
+            let disk = &self.disks[which];
+            let up = async || match runs.status().await {
+                _ if !disk.is_on() => Some(Ok(false)),
+                Some(_) => Some(Ok(true)),
+                None => match runs.ended_within(Duration::from_millis(1)).await {
+                    Ok(status) if disk.is_on() => Some(Err(status)),
+                    _ => None,
+                },
+            };
+            let is_up = until("it starts", up).await.unwrap();
+            let log = fs::read_to_string(self.nodes[which].log()).unwrap_or_default();
+            let last = log.lines().last().unwrap_or_default();
+            self.runs[which] = Some(runs);
+            if is_up.unwrap_or_else(|status| panic!("it does not start: {status}: {last}")) {
+                self.disks[which].calm();
+                return;
+            }
+            self.end(which).await;
+        }
+    }
+
+    /// What was acknowledged is there; and at the hub, as much as it promised.
+    async fn check(&self, which: usize) {
+        let mut found = 0;
+        for producer in &self.producers {
+            let acknowledged = producer.acknowledged();
+            let held = values(&self.nodes[which], producer.topic).await.unwrap();
+            let of = format!("{} of {} {}", held.len(), acknowledged.len(), producer.topic);
+            assert!(which == 1 || held.len() >= acknowledged.len(), "{of} are there");
+            let both = held.len().min(acknowledged.len());
+            assert!(held[..both] == acknowledged[..both], "{of}: some are others");
+            found += held.len() as u64;
+        }
+        assert!(which == 0 || found >= self.promised, "{found} of {} at the hub", self.promised);
+    }
+}
+
+#[tokio::test]
+async fn a_node_is_made_or_can_be_made_again_whenever_the_power_goes() {
+    let test = "a_node_is_made_or_can_be_made_again_whenever_the_power_goes";
+    let mut rng = Rng::new(seed());
+    let (fleet, hub) = Fleet::running().await.unwrap();
+    let token = fleet.token("ship-*", &["--uses", "100"]).await.unwrap();
+    for calls in 0.. {
+        let site = format!("ship-{calls}");
+        let node = fleet.node(&site);
+        let Some(mut disk) = disk(test, &node.path) else { return };
+        let words = ["--site", &site, "--join", &token];
+        disk.cut_after(calls);
+        let made = node.call("init", &words).await.unwrap();
+        let was_cut = !disk.is_on();
+        disk.restore(&mut rng).unwrap();
+        if made.code != Some(0) {
+            let again = node.call("init", &words).await.unwrap();
+            let is_made = again.code == Some(0) || again.err.contains("there is a node");
+            assert!(is_made, "cut at call {calls}: {again:?}");
+        }
+        let done = node.call("run", &["--until-synced"]).await.unwrap();
+        assert_eq!(done.code, Some(0), "cut at call {calls} of {made:?}: {done:?}");
+        if !was_cut {
+            println!("{calls} calls");
+            break;
+        }
+    }
+    drop(hub);
+}
+
+#[tokio::test]
+async fn whenever_the_power_goes_what_was_acknowledged_is_there_and_at_the_hub_once() {
+    let test = "whenever_the_power_goes_what_was_acknowledged_is_there_and_at_the_hub_once";
+    let Some(mut scene) = Scene::new(test, seed()).await else { return };
+    let done = Arc::new(AtomicBool::new(false));
+    let client = || scene.nodes[0].client();
+    scene.producers =
+        TOPICS.map(|topic| Producer::new(topic, client(), done.clone())).into_iter().collect();
+    for _ in 0..CUTS {
+        let which = [&[0][..], &[0], &[1], &[0, 1]][scene.rng.below(4) as usize];
+        for which in which {
+            scene.disks[*which].cut_after(scene.rng.below(60));
+        }
+        scene.cut(which).await;
+        for which in which {
+            scene.restart(*which).await;
+        }
+    }
+    done.store(true, Ordering::Relaxed);
+    for producer in &mut scene.producers {
+        (&mut producer.task).await.unwrap();
+    }
+    scene.runs[0].as_mut().unwrap().until("synced", synced).await.unwrap();
+    for producer in &scene.producers {
+        let held = values(&scene.nodes[1], producer.topic).await.unwrap();
+        assert!(held == producer.acknowledged(), "{} at the hub", producer.topic);
+    }
+    let count: usize = scene.producers.iter().map(|producer| producer.acknowledged().len()).sum();
+    println!(
+        "{} cuts, {count} records, {:?}",
+        scene.cuts,
+        scene.disks.each_ref().map(VolatileDisk::lost)
+    );
+    for (which, runs) in scene.runs.iter_mut().enumerate() {
+        assert!(runs.take().unwrap().terminate().await.unwrap().success());
+        let verified = scene.nodes[which].call("verify", &[]).await.unwrap();
+        assert_eq!(verified.code, Some(0), "{verified:?}");
+    }
+}
