@@ -151,7 +151,7 @@ impl FileMedia {
 
     fn sync_directory(&mut self) -> Result<(), MediaError> {
         if self.directory_unsynced {
-            self.directory.sync_all().map_err(|_| MediaError::Failed)?;
+            self.directory.sync_all().map_err(|fault| while_writing(&fault))?;
             self.directory_unsynced = false;
         }
         Ok(())
@@ -177,7 +177,7 @@ impl Media for FileMedia {
             None => self
                 .reader
                 .0
-                .existing(place.slot)
+                .writable(place.slot)
                 .map_err(|fault| while_writing(&fault))?
                 .ok_or(MediaError::Failed)?,
         };
@@ -221,7 +221,7 @@ impl Media for FileMedia {
 
     fn erase(&mut self, slot: SlotIx) -> Result<(), MediaError> {
         assert!(slot.0 < self.shape.slots, "the journal erases slots that there are");
-        match self.reader.0.existing(slot).map_err(|fault| while_writing(&fault))? {
+        match self.reader.0.writable(slot).map_err(|fault| while_writing(&fault))? {
             // A copied or half-made file may lack some of its space.
             Some(file) => space::reserve(&file, self.shape.slot_bytes)
                 .map_err(|fault| while_writing(&fault))?,
@@ -335,7 +335,11 @@ pub(crate) fn sync_names(dir: &Path) -> Result<(), OpenError> {
 fn while_writing(fault: &io::Error) -> MediaError {
     match Errno::from_io_error(fault) {
         Some(Errno::NOSPC | Errno::DQUOT) => MediaError::NoSpace,
-        _ => MediaError::Failed,
+        _ => {
+            // The journal's error has no room for what the system says.
+            tracing::warn!(error = %fault, "the disk does not write or sync");
+            MediaError::Failed
+        }
     }
 }
 

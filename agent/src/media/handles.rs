@@ -26,14 +26,27 @@ impl Handles {
         Self { directory, open: Mutex::new(Vec::with_capacity(OPEN_MAX)) }
     }
 
-    /// The file of a slot, if there is one.
+    /// The file of a slot to read from, if there is one.
     pub(super) fn existing(&self, slot: SlotIx) -> io::Result<Option<Arc<File>>> {
+        match self.writable(slot) {
+            // A file system that went read-only still serves reads. What is opened for them is not
+            // kept, since it may have to be written again.
+            Err(fault) if Errno::from_io_error(&fault) == Some(Errno::ROFS) => {
+                File::open(self.path(slot)).map(|file| Some(Arc::new(file)))
+            }
+            other => other,
+        }
+    }
+
+    /// The file of a slot to read from and write to, if there is one.
+    pub(super) fn writable(&self, slot: SlotIx) -> io::Result<Option<Arc<File>>> {
         let mut open = self.open();
         if let Some(at) = open.iter().position(|(of, _)| *of == slot) {
             open[at..].rotate_left(1);
             return Ok(open.last().map(|(_, file)| Arc::clone(file)));
         }
-        let file = match open_file(&self.path(slot)) {
+        let opened = OpenOptions::new().read(true).write(true).open(self.path(slot));
+        let file = match opened {
             Ok(file) => Arc::new(file),
             Err(fault) if fault.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(fault) => return Err(fault),
@@ -72,13 +85,5 @@ impl Handles {
     #[cfg(test)]
     pub(super) fn count(&self) -> usize {
         self.open().len()
-    }
-}
-
-fn open_file(path: &std::path::Path) -> io::Result<File> {
-    match OpenOptions::new().read(true).write(true).open(path) {
-        // A file system that went read-only still serves reads.
-        Err(fault) if matches!(Errno::from_io_error(&fault), Some(Errno::ROFS)) => File::open(path),
-        other => other,
     }
 }

@@ -6,8 +6,9 @@ use std::time::{Duration, SystemTime};
 
 use fuser::{
     BsdFileFlags, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation,
-    INodeNo, LockOwner, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory,
-    ReplyEmpty, ReplyEntry, ReplyStatfs, ReplyWrite, Request, TimeOrNow, WriteFlags,
+    INodeNo, LockOwner, OpenAccMode, OpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData,
+    ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, Request, TimeOrNow,
+    WriteFlags,
 };
 
 use super::files::{Files, SPACE};
@@ -23,6 +24,7 @@ const SOCKET: u32 = 0o140_000;
 pub(super) struct Machine {
     pub(super) files: Files,
     pub(super) is_on: bool,
+    pub(super) is_read_only: bool,
     /// After how many more calls that change or sync something the power goes.
     pub(super) calls_left: Option<u64>,
 }
@@ -74,6 +76,9 @@ impl Machine {
     fn step(&mut self) -> Result<bool, Errno> {
         if !self.is_on {
             return Err(Errno::EIO);
+        }
+        if self.is_read_only {
+            return Err(Errno::EROFS);
         }
         let goes = self.calls_left == Some(0);
         self.calls_left = self.calls_left.map(|left| left.saturating_sub(1));
@@ -250,6 +255,13 @@ impl Filesystem for Calls {
             }
             Err(error) => reply.error(error),
         }
+    }
+
+    fn open(&self, _: &Request, _: INodeNo, flags: OpenFlags, reply: ReplyOpen) {
+        if self.machine().is_read_only && flags.acc_mode() != OpenAccMode::O_RDONLY {
+            return reply.error(Errno::EROFS);
+        }
+        reply.opened(FileHandle(0), FopenFlags::empty());
     }
 
     fn unlink(&self, _: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {

@@ -39,7 +39,7 @@ impl VolatileDisk {
     /// test is then skipped.
     pub fn mount(test: &str, at: &Path) -> Option<Self> {
         let files = Files::new(calls::directory_mode());
-        let machine = Machine { files, is_on: true, calls_left: None };
+        let machine = Machine { files, is_on: true, is_read_only: false, calls_left: None };
         let calls = Calls(Arc::new(Mutex::new(machine)));
         let mut disk = Self { at: at.into(), calls, session: None, lost: Lost::default() };
         match disk.attach() {
@@ -70,6 +70,12 @@ impl VolatileDisk {
     /// Lets the power go now.
     pub fn cut(&self) {
         self.calls.machine().is_on = false;
+    }
+
+    /// Refuses to change or sync anything, or not any more, whatever is open: as ext4 does when it
+    /// finds an error in itself.
+    pub fn set_read_only(&self, is_read_only: bool) {
+        self.calls.machine().is_read_only = is_read_only;
     }
 
     /// Whether there is power. If not, every call fails.

@@ -5,6 +5,8 @@ use std::fs;
 use landfall_tests::injection::skipped;
 use landfall_tests::process::{NodeDir, Program};
 use landfall_tests::small_disk::SmallDisk;
+#[cfg(target_os = "linux")]
+use landfall_tests::volatile::VolatileDisk;
 
 use crate::fleet::{Fleet, lines, synced, through, values};
 
@@ -119,4 +121,45 @@ async fn where_nothing_may_be_written_a_node_says_so_and_changes_nothing() {
     node.done("append", &["log", &file]).await.unwrap();
     let twice = [lines("a", 10), lines("a", 10)].concat();
     assert_eq!(values(&node, "log").await.unwrap(), twice);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_node_whose_disk_becomes_read_only_says_so_and_stops_and_recovers() {
+    let (fleet, hub) = Fleet::running().await.unwrap();
+    let ship = fleet.node("ship-1");
+    fs::create_dir(&ship.path).unwrap();
+    let test = "a_node_whose_disk_becomes_read_only_says_so_and_stops_and_recovers";
+    let Some(disk) = VolatileDisk::mount(test, &ship.path) else { return };
+    let token = fleet.token("ship-1", &[]).await.unwrap();
+    ship.done("init", &["--join", &token]).await.unwrap();
+    ship.configure(&format!("backoff_max = \"1s\"\n{SETTINGS}")).unwrap();
+    let mut runs = ship.run_up().await.unwrap();
+    let file = fleet.file("first", &lines("first", 10)).unwrap();
+    ship.done("append", &["log", &file]).await.unwrap();
+    runs.until("synced", synced).await.unwrap();
+    disk.set_read_only(true);
+    let file = fleet.file("more", &lines("more", 10)).unwrap();
+    let words = ["log", &file, "--producer", "import"];
+    let refused = ship.call("append", &words).await.unwrap();
+    assert_eq!(refused.code, Some(3), "{refused:?}");
+    for word in ["line 1: log", "the disk failed to write or sync", "the node's log says more"] {
+        assert!(refused.err.contains(word), "{refused:?}");
+    }
+    assert_eq!(runs.ended().await.unwrap().code(), Some(1), "it trusts its disk no more");
+    let log = fs::read_to_string(ship.log()).unwrap();
+    for word in ["Read-only file system", "recovers when it is started again"] {
+        assert!(log.contains(word), "{log}");
+    }
+    let refused = ship.call("run", &[]).await.unwrap();
+    assert_eq!(refused.code, Some(3), "{refused:?}");
+    assert!(refused.err.contains("Read-only file system"), "{refused:?}");
+    disk.set_read_only(false);
+    let mut runs = ship.run_up().await.unwrap();
+    ship.done("append", &words).await.unwrap();
+    runs.until("synced", synced).await.unwrap();
+    let all = [lines("first", 10), lines("more", 10)].concat();
+    assert_eq!(values(&fleet.hub, "log").await.unwrap(), all);
+    drop(runs);
+    drop(hub);
 }

@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use landfall::api::Client;
+use landfall::media::{FileMedia, FileShape};
+use landfall_core::media::{Media, MediaError, Place, SlotIx};
 use landfall_tests::process::{NodeDir, Running, pause, until};
 use landfall_tests::rng::Rng;
 use landfall_tests::volatile::VolatileDisk;
@@ -237,4 +239,30 @@ async fn whenever_the_power_goes_what_was_acknowledged_is_there_and_at_the_hub_o
         let verified = scene.nodes[which].call("verify", &[]).await.unwrap();
         assert_eq!(verified.code, Some(0), "{verified:?}");
     }
+}
+
+#[test]
+fn a_medium_that_was_read_only_for_a_while_is_written_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let test = "a_medium_that_was_read_only_for_a_while_is_written_again";
+    let Some(disk) = disk(test, &dir.path().join("disk")) else { return };
+    let shape = FileShape { slots: 1, slot_bytes: 16_384, powersafe: false };
+    let place = |at| Place { slot: SlotIx(0), at };
+    let at = dir.path().join("disk/node");
+    let mut media = FileMedia::open(&at, shape).unwrap();
+    media.erase(SlotIx(0)).unwrap();
+    media.program(place(0), &[1; 4_096]).unwrap();
+    media.sync(SlotIx(0)).unwrap();
+    drop(media);
+    let mut media = FileMedia::open(&at, shape).unwrap();
+    disk.set_read_only(true);
+    let mut seen = [0; 4_096];
+    media.read(place(0), &mut seen).unwrap();
+    assert_eq!(seen, [1; 4_096]);
+    assert_eq!(media.program(place(4_096), &[2; 4_096]), Err(MediaError::Failed));
+    disk.set_read_only(false);
+    media.program(place(4_096), &[2; 4_096]).unwrap();
+    media.sync(SlotIx(0)).unwrap();
+    media.read(place(4_096), &mut seen).unwrap();
+    assert_eq!(seen, [2; 4_096]);
 }
