@@ -27,6 +27,8 @@ pub(super) struct Machine {
     pub(super) is_read_only: bool,
     /// After how many more calls that change or sync something the power goes.
     pub(super) calls_left: Option<u64>,
+    /// The most that a write takes at once.
+    pub(super) write_max: usize,
 }
 
 /// What the kernel talks to.
@@ -326,6 +328,8 @@ impl Filesystem for Calls {
         _: Option<LockOwner>,
         reply: ReplyWrite,
     ) {
+        let write_max = self.machine().write_max;
+        let data = &data[..data.len().min(write_max)];
         let written = self.change(|files| {
             room(files, number.0, offset + data.len() as u64)?;
             let node = files.node_mut(number.0).ok_or(Errno::ENOENT)?;

@@ -39,7 +39,8 @@ impl VolatileDisk {
     /// test is then skipped.
     pub fn mount(test: &str, at: &Path) -> Option<Self> {
         let files = Files::new(calls::directory_mode());
-        let machine = Machine { files, is_on: true, is_read_only: false, calls_left: None };
+        let (is_on, is_read_only, calls_left, write_max) = (true, false, None, usize::MAX);
+        let machine = Machine { files, is_on, is_read_only, calls_left, write_max };
         let calls = Calls(Arc::new(Mutex::new(machine)));
         let mut disk = Self { at: at.into(), calls, session: None, lost: Lost::default() };
         match disk.attach() {
@@ -76,6 +77,11 @@ impl VolatileDisk {
     /// finds an error in itself.
     pub fn set_read_only(&self, is_read_only: bool) {
         self.calls.machine().is_read_only = is_read_only;
+    }
+
+    /// Lets each write take so many bytes at most, and tell so.
+    pub fn write_at_most(&self, bytes: usize) {
+        self.calls.machine().write_max = bytes;
     }
 
     /// Whether there is power. If not, every call fails.

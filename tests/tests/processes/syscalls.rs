@@ -191,6 +191,37 @@ async fn a_write_or_sync_that_fails_once_breaks_no_promise() {
 }
 
 #[tokio::test]
+async fn a_call_that_a_signal_interrupts_is_made_again_and_nobody_hears_of_it() {
+    if !is_possible("a_call_that_a_signal_interrupts_is_made_again_and_nobody_hears_of_it") {
+        return;
+    }
+    let mut pair = Pair::new().await;
+    pair.runs[0].until("connected", synced).await.unwrap();
+    for when in 1..=3 {
+        for (which, call) in [
+            (0, "pwrite64"),
+            (0, "fdatasync"),
+            (0, "fallocate"),
+            (0, "fsync"),
+            (1, "pwrite64"),
+            (1, "fdatasync"),
+        ] {
+            let interrupt = Injection { call, what: "error=EINTR", when: Some(when) };
+            let (attached, trace) = pair.inject(which, interrupt).await;
+            let started = monotonic();
+            while !happened(&trace) {
+                assert!(pair.append().await, "{call} {when} was not made again");
+                let taken = monotonic().ms_since(started);
+                assert!(taken < PATIENCE.as_millis() as u64, "{call} {when} does not come");
+            }
+            assert!(attached.detach().await.unwrap());
+        }
+    }
+    println!("18 calls interrupted, {} appends", pair.wanted.len());
+    pair.check().await;
+}
+
+#[tokio::test]
 async fn an_append_is_not_acknowledged_before_its_slow_sync_is_done() {
     if !is_possible("an_append_is_not_acknowledged_before_its_slow_sync_is_done") {
         return;

@@ -266,3 +266,27 @@ fn a_medium_that_was_read_only_for_a_while_is_written_again() {
     media.read(place(4_096), &mut seen).unwrap();
     assert_eq!(seen, [2; 4_096]);
 }
+
+#[tokio::test]
+async fn a_node_whose_writes_are_short_writes_the_rest() {
+    let (fleet, hub) = Fleet::running().await.unwrap();
+    let ship = fleet.node("ship-1");
+    let test = "a_node_whose_writes_are_short_writes_the_rest";
+    let Some(disk) = disk(test, &ship.path) else { return };
+    disk.write_at_most(1_000);
+    let token = fleet.token("ship-1", &[]).await.unwrap();
+    ship.done("init", &["--join", &token]).await.unwrap();
+    ship.configure(SETTINGS).unwrap();
+    let mut runs = ship.run_up().await.unwrap();
+    let many: Vec<_> =
+        (0..300).map(|n| format!(r#"{{"n":{n},"x":"{}"}}"#, "x".repeat(4_000))).collect();
+    let file = fleet.file("in", &many).unwrap();
+    ship.done("append", &["log", &file]).await.unwrap();
+    runs.until("synced", synced).await.unwrap();
+    for node in [&ship, &fleet.hub] {
+        assert!(values(node, "log").await.unwrap() == many, "{:?}", node.path);
+    }
+    assert!(runs.terminate().await.unwrap().success());
+    assert_eq!(ship.call("verify", &[]).await.unwrap().code, Some(0));
+    drop(hub);
+}
