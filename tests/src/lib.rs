@@ -9,6 +9,8 @@ pub mod injection;
 pub mod internet;
 pub mod journal;
 pub mod media;
+#[cfg(target_os = "linux")]
+pub mod memory_group;
 pub mod model;
 pub mod process;
 pub mod rng;

@@ -8,6 +8,8 @@ mod full_disk;
 mod input;
 mod limits;
 mod links;
+#[cfg(target_os = "linux")]
+mod memory;
 mod refusals;
 mod rogue;
 mod stops;
