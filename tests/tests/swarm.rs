@@ -97,8 +97,14 @@ impl Swarm {
             let site = format!("dev-{n}");
             let stream = Forged::new(&site, "log", 1);
             let token = token.clone();
-            let identity =
-                Identity { site, seed: 1_000 + n as u64, token, lanes: 1, versions: (1, 1) };
+            let identity = Identity {
+                site,
+                seed: 1_000 + n as u64,
+                token,
+                enrols: true,
+                lanes: 1,
+                versions: (1, 1),
+            };
             let ears = Ears::default();
             Device { identity, stream, ears, link: None, durable: 0, overloaded: 0 }
         };

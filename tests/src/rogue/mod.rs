@@ -2,8 +2,10 @@
 //! node would send. What it hears is kept for whoever wants to know.
 
 mod forged;
+mod raw;
 
 pub use forged::{Forged, entry, packed};
+pub use raw::Raw;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -34,6 +36,8 @@ pub struct Identity {
     pub seed: u64,
     /// What it enrols with, and where the hub is.
     pub token: Token,
+    /// Whether it shows its token.
+    pub enrols: bool,
     /// Lanes that it announces.
     pub lanes: usize,
     /// Versions that it speaks.
@@ -64,7 +68,7 @@ impl Identity {
     /// It is no token.
     pub fn new(site: &str, seed: u64, token: &str) -> Result<Self, String> {
         let token = token.parse::<Token>().map_err(|error| error.to_string())?;
-        Ok(Self { site: site.into(), seed, token, lanes: 1, versions: (1, 1) })
+        Ok(Self { site: site.into(), seed, token, enrols: true, lanes: 1, versions: (1, 1) })
     }
 
     /// The key, always the same for a seed.
@@ -89,7 +93,7 @@ impl Identity {
             root: None,
             promise: None,
             lanes: Lanes::new(&offers).expect("names of lanes"),
-            enrol: Some(Enrol { token: &id, secret: self.token.secret.expose() }),
+            enrol: self.enrols.then(|| Enrol { token: &id, secret: self.token.secret.expose() }),
             openings: List::EMPTY,
         };
         let terms = Terms {

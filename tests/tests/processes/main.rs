@@ -6,6 +6,7 @@ mod damage;
 mod fleet;
 mod full_disk;
 mod input;
+mod intruders;
 mod limits;
 mod links;
 #[cfg(target_os = "linux")]

@@ -13,7 +13,8 @@ use landfall_core::hash::StreamHash;
 use landfall_core::name::StreamId;
 use landfall_core::num::{CommitNo, Epoch, LogId, Offset, Partition};
 use landfall_protocol::message::{
-    Control, Durable, Gap, LaneMessage, List, Promise, Purpose, Scope,
+    Control, Diverged, DivergedKind, Durable, Gap, LaneMessage, List, Promise, Purpose, Scope,
+    StreamPoint,
 };
 use landfall_tests::process::{NodeDir, Running, pause, until};
 use landfall_tests::rogue::{Forged, Heard, Identity, Peer, control, entry, frame, lane, packed};
@@ -21,6 +22,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::fleet::{Fleet, rss, synced, values};
+use crate::intruders::begin;
 
 /// What the hub may take in all, in a build without optimization, whatever the rogue does.
 const RSS_MAX: u64 = 160 << 20;
@@ -28,18 +30,18 @@ const RSS_MAX: u64 = 160 << 20;
 const LAG_MAX: Duration = Duration::from_secs(5);
 
 /// A hub, a ship that appends all the time, and somebody who has a token.
-struct Scene {
-    fleet: Fleet,
+pub(crate) struct Scene {
+    pub(crate) fleet: Fleet,
     hub: Running,
-    ship: Running,
-    rogue: Identity,
+    pub(crate) ship: Running,
+    pub(crate) rogue: Identity,
     appended: Arc<AtomicU64>,
     done: Arc<AtomicBool>,
     appender: tokio::task::JoinHandle<()>,
 }
 
 impl Scene {
-    async fn new(settings: &str) -> Self {
+    pub(crate) async fn new(settings: &str) -> Self {
         let fleet = Fleet::new(Default::default()).await.unwrap();
         fleet.hub.configure(settings).unwrap();
         let hub = fleet.hub.run_up().await.unwrap();
@@ -53,14 +55,14 @@ impl Scene {
     }
 
     /// How often an offence was counted.
-    async fn count(&self, offence: &str) -> u64 {
+    pub(crate) async fn count(&self, offence: &str) -> u64 {
         let status = self.hub.status().await.expect("the hub answers");
         status.offences.get(offence).copied().unwrap_or_default()
     }
 
     /// Waits until an offence was counted again, and looks for its name in the log, at what the
     /// ship does, and at the hub's memory.
-    async fn assert_named(&mut self, offence: &str, before: u64) {
+    pub(crate) async fn assert_named(&mut self, offence: &str, before: u64) {
         let what = format!("{offence} is counted");
         let more = async || (self.count(offence).await > before).then_some(());
         until(&what, more).await.unwrap();
@@ -82,7 +84,7 @@ impl Scene {
     }
 
     /// Ends the ship in good order, and compares what the hub has with what was appended.
-    async fn assert_whole(mut self) {
+    pub(crate) async fn assert_whole(mut self) {
         self.done.store(true, Ordering::Relaxed);
         self.appender.await.unwrap();
         self.ship.until("synced", synced).await.unwrap();
@@ -124,6 +126,8 @@ async fn attack(offence: &str, peer: &mut Peer) {
             peer.send(1, &entry(0, &body, |entry| entry.codec = 9)).await;
         }
         "wrong_direction" => peer.send(0, &control(&Control::CopySeen(epoch))).await,
+        "tips_wanted" => peer.send(0, &control(&Control::TipsWanted)).await,
+        "diverged" => peer.send(0, &diverged()).await,
         "false_promise" => peer.send(0, &promise()).await,
         "body_length" => {
             let (codec, bomb) = packed(&vec![0; 64 << 20]);
@@ -152,6 +156,13 @@ async fn attack(offence: &str, peer: &mut Peer) {
         "foreign_topic" => {
             peer.send(1, &Forged::new("rogue-1", "_sites", 1).entry(0, &["x"])).await;
         }
+        "begins_of_others" => peer.send(1, &begin("ship-1", "begun", 7)).await,
+        "internal_begin" => peer.send(1, &begin("rogue-1", "_sites", 7)).await,
+        "contradiction" => {
+            let mut other = own.clone();
+            let both = [own.batch(&["one"], |_| {}), other.batch(&["two"], |_| {})].concat();
+            peer.send(1, &entry(0, &both, |_| {})).await;
+        }
         "loop" => peer.send(1, &Forged::new("hub", "log", 1).entry(0, &["x"])).await,
         "gap_flood" => gap_flood(peer).await,
         "refusal_flood" => refusal_flood(peer).await,
@@ -161,6 +172,24 @@ async fn attack(offence: &str, peer: &mut Peer) {
         }
         other => panic!("nobody knows how to commit {other}"),
     }
+}
+
+/// What an attack is called that is not called as its offence.
+fn offence_of(attack: &str) -> &str {
+    match attack {
+        "tips_wanted" | "diverged" => "wrong_direction",
+        "begins_of_others" => "foreign_origin",
+        "internal_begin" => "foreign_topic",
+        other => other,
+    }
+}
+
+fn diverged() -> Vec<u8> {
+    let stream = StreamId { origin: "hub", topic: "log", partition: Partition::new(0) };
+    let (epoch, next) = (Epoch::new(1), Offset::new(9));
+    let held = StreamPoint { stream, epoch, next, hash: None };
+    let at = Offset::new(1);
+    control(&Control::Diverged(Diverged { kind: DivergedKind::TailLost, at, held }))
 }
 
 fn promise() -> Vec<u8> {
@@ -192,50 +221,57 @@ async fn refusal_flood(peer: &mut Peer) {
 }
 
 /// Offences after which the session goes on.
-const BORNE: [&str; 4] = ["replay", "foreign_origin", "foreign_topic", "loop"];
+const BORNE: [&str; 6] =
+    ["replay", "foreign_origin", "foreign_topic", "begins_of_others", "internal_begin", "loop"];
 
 #[tokio::test]
 async fn whoever_is_let_in_and_breaks_a_rule_is_named_and_stops_nobody_else() {
     let mut scene = Scene::new("").await;
     scene.rogue.lanes = 7;
-    for offence in [
+    for attempt in [
         "frame_too_long",
         "malformed_message",
         "wrong_state",
         "credit_withdrawn",
         "codec_not_agreed",
         "wrong_direction",
+        "tips_wanted",
+        "diverged",
         "false_promise",
         "body_length",
         "body_checksum",
         "malformed_batch",
         "false_hash",
+        "contradiction",
         "foreign_return",
         "gap_flood",
         "refusal_flood",
         "foreign_origin",
         "foreign_topic",
+        "begins_of_others",
+        "internal_begin",
         "loop",
         "replay",
         "wrong_channel",
     ] {
-        scene.rogue.lanes = if offence == "wrong_channel" { 1 } else { 7 };
+        let offence = offence_of(attempt);
+        scene.rogue.lanes = if attempt == "wrong_channel" { 1 } else { 7 };
         let before = scene.count(offence).await;
         let mut peer = Peer::enter(&scene.rogue).await.unwrap();
-        attack(offence, &mut peer).await;
-        if BORNE.contains(&offence) {
+        attack(attempt, &mut peer).await;
+        if BORNE.contains(&attempt) {
             // It goes on: a true entry is taken.
-            let mut own = Forged::new("rogue-1", &format!("after-{offence}"), 1);
+            let mut own = Forged::new("rogue-1", &format!("after-{attempt}"), 1);
             peer.send(1, &own.entry(9_999, &["true"])).await;
             let taken = |heard: &Heard| match heard {
                 Heard::Durable(stream, 1) => stream.contains("after"),
                 _ => false,
             };
             let heard = peer.until(taken).await;
-            assert!(taken(&heard), "{offence}: {heard:?}");
+            assert!(taken(&heard), "{attempt}: {heard:?}");
         } else {
             let ended = peer.ended().await;
-            assert!(matches!(ended, Heard::Goodbye(..) | Heard::Closed(_)), "{offence}: {ended:?}");
+            assert!(matches!(ended, Heard::Goodbye(..) | Heard::Closed(_)), "{attempt}: {ended:?}");
         }
         drop(peer);
         scene.assert_named(offence, before).await;
@@ -251,7 +287,9 @@ async fn whoever_is_let_in_and_breaks_a_rule_is_named_and_stops_nobody_else() {
     assert!(all(&peer.until(all).await));
     drop(peer);
     assert_eq!(values(&scene.fleet.hub, "good").await.unwrap().len(), 20);
-    for lied in ["t-false_hash", "t-body_checksum", "t-malformed_batch", "t-foreign_return"] {
+    for lied in
+        ["t-false_hash", "t-body_checksum", "t-malformed_batch", "t-foreign_return", "begun"]
+    {
         let found = scene.fleet.hub.call("read", &[lied]).await.unwrap();
         assert_eq!(found.out, "", "{lied} is stored");
     }
