@@ -47,6 +47,8 @@ pub enum Position {
     Record(Coordinates),
     /// The first record with this timestamp (milliseconds since 1970) or a later one.
     Time(i64),
+    /// This seq of each record's lane.
+    Seq(u64),
 }
 
 /// A name or position that cannot be read.
@@ -92,6 +94,7 @@ impl fmt::Display for Position {
             Self::Offset(offset) => write!(f, "@{offset}"),
             Self::Record(coordinates) => coordinates.fmt(f),
             Self::Time(ms) => f.write_str(&time_text::format(*ms)),
+            Self::Seq(seq) => write!(f, "seq:{seq}"),
         }
     }
 }
@@ -142,6 +145,10 @@ impl FromStr for Position {
         if let Some(offset) = text.strip_prefix('@') {
             let offset = decimal(offset).ok_or_else(|| NotCoordinates::Offset(text.to_owned()))?;
             return Ok(Self::Offset(offset));
+        }
+        if let Some(seq) = text.strip_prefix("seq:") {
+            let seq = decimal(seq).ok_or_else(|| NotCoordinates::Position(text.to_owned()))?;
+            return Ok(Self::Seq(seq));
         }
         if text.contains('@') {
             return text.parse().map(Self::Record);
@@ -204,8 +211,8 @@ impl fmt::Display for NotCoordinates {
             }
             Self::Position(text) => write!(
                 f,
-                "`{text}` is not a position: write earliest, latest, @OFFSET, coordinates such as \
-                 ship-17/ais/0@4711, or a time such as 2022-01-03T00:00:00Z"
+                "`{text}` is not a position: write earliest, latest, @OFFSET, seq:SEQ, \
+                 coordinates such as ship-17/ais/0@4711, or a time such as 2022-01-03T00:00:00Z"
             ),
         }
     }
@@ -241,6 +248,8 @@ mod tests {
     fn positions_are_words_offsets_records_or_times() {
         assert_eq!("earliest".parse(), Ok(Position::Earliest));
         assert_eq!("@12".parse(), Ok(Position::Offset(12)));
+        assert_eq!("seq:12".parse(), Ok(Position::Seq(12)));
+        assert!("seq:+1".parse::<Position>().is_err());
         assert_eq!("2022-01-03".parse(), Ok(Position::Time(1_641_168_000_000)));
         let record = "ship-17/ais/0@4711".parse().unwrap();
         assert_eq!("ship-17/ais/0@4711".parse(), Ok(Position::Record(record)));

@@ -12,6 +12,7 @@ pub mod media;
 #[cfg(target_os = "linux")]
 pub mod memory_group;
 pub mod model;
+pub mod openapi;
 pub mod process;
 pub mod rng;
 pub mod rogue;

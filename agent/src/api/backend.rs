@@ -134,6 +134,8 @@ pub struct ReadQuery {
     pub topics: Vec<String>,
     /// From where.
     pub from: ReadFrom,
+    /// Only records that this position does not leave out, on later pages too.
+    pub not_before: Option<Position>,
     /// How far the reader has come, if it wants to know what went before it came.
     pub seen: Option<Seen>,
     /// Only records first written at this site.

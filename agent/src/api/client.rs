@@ -18,7 +18,7 @@ use tokio::io::DuplexStream;
 use tokio::net::{TcpStream, UnixStream};
 
 use super::backend::{AdminReply, QueryReply, QueryRequest};
-use super::error::{ApiError, ErrorBody, ErrorCode};
+use super::error::{ApiError, ErrorCode, ErrorLine};
 use super::status::Status;
 use super::stream::AnyStream;
 use super::verdict::ViewVerdict;
@@ -234,7 +234,7 @@ async fn refused(response: Response<Incoming>) -> ClientError {
     let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
     let body = body.ok().and_then(|body| serde_json::from_slice(&body.to_bytes()).ok());
     match body {
-        Some(ErrorBody { error }) => ClientError::Refused(error),
+        Some(error) => ClientError::Refused(error),
         None => ClientError::NotUnderstood(format!("status {status} without an error in JSON")),
     }
 }
@@ -332,8 +332,8 @@ impl Follow {
 }
 
 fn error_in(line: &[u8]) -> ClientError {
-    match serde_json::from_slice::<ErrorBody>(line) {
-        Ok(ErrorBody { error }) => ClientError::Refused(error),
+    match serde_json::from_slice::<ErrorLine>(line) {
+        Ok(ErrorLine { error }) => ClientError::Refused(error),
         Err(error) => ClientError::NotUnderstood(error.to_string()),
     }
 }

@@ -1,4 +1,5 @@
-//! The one shape of everything that goes wrong: `{"error": {"code", "message", "hint"}}`.
+//! The one shape of everything that goes wrong: problem details as in RFC 9457, with `code`, `hint`
+//! and `line` besides. In answers of many lines they stand as `{"error": {…}}`.
 
 use std::fmt;
 
@@ -7,16 +8,15 @@ use serde::{Deserialize, Serialize};
 
 /// Why a request was refused.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(from = "Problem", into = "Problem")]
 pub struct ApiError {
     /// What a program decides by.
     pub code: ErrorCode,
     /// What happened, and where.
     pub message: String,
     /// What to do.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
     /// The line of the input that it happened at, counted from 1.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<u64>,
 }
 
@@ -80,21 +80,95 @@ impl ApiError {
         Self { line: Some(line), ..self }
     }
 
-    /// The error as one line of JSON.
+    /// The error as one line of an answer that has many.
+    #[must_use]
+    pub fn to_line(&self) -> String {
+        // Strings and numbers always have a JSON form.
+        serde_json::to_string(&ErrorLine { error: self.clone() }).unwrap_or_default()
+    }
+
+    /// The error as an answer of its own.
     #[must_use]
     pub fn to_json(&self) -> String {
-        // Strings and numbers always have a JSON form.
-        serde_json::to_string(&ErrorBody { error: self.clone() }).unwrap_or_default()
+        serde_json::to_string(self).unwrap_or_default()
     }
+}
+
+/// The kind of content that an error is.
+pub(super) const PROBLEM_TYPE: &str = "application/problem+json";
+
+/// What `type` begins with; the code follows.
+const PROBLEM_KIND: &str = "urn:landfall:problem:";
+
+/// An error in an answer of many lines.
+#[derive(Deserialize, Serialize)]
+pub(super) struct ErrorLine {
+    pub(super) error: ApiError,
 }
 
 /// The shape on the wire.
 #[derive(Deserialize, Serialize)]
-pub(super) struct ErrorBody {
-    pub(super) error: ApiError,
+struct Problem {
+    #[serde(rename = "type", default)]
+    kind: String,
+    #[serde(default)]
+    title: String,
+    status: u16,
+    detail: String,
+    code: ErrorCode,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    line: Option<u64>,
+}
+
+impl From<ApiError> for Problem {
+    fn from(error: ApiError) -> Self {
+        let ApiError { code, message, hint, line } = error;
+        Self {
+            kind: format!("{PROBLEM_KIND}{}", code.name()),
+            title: code.name().replace('_', " "),
+            status: code.status().as_u16(),
+            detail: message,
+            code,
+            hint,
+            line,
+        }
+    }
+}
+
+impl From<Problem> for ApiError {
+    fn from(problem: Problem) -> Self {
+        let Problem { code, detail: message, hint, line, .. } = problem;
+        Self { code, message, hint, line }
+    }
 }
 
 impl ErrorCode {
+    /// Its name on the wire.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad_request",
+            Self::BadLine => "bad_line",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::NotFound => "not_found",
+            Self::UnknownTopic => "unknown_topic",
+            Self::UnknownSite => "unknown_site",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::Conflict => "conflict",
+            Self::Gone => "gone",
+            Self::TooLarge => "too_large",
+            Self::TooLong => "too_long",
+            Self::LaneFull => "lane_full",
+            Self::DiskFull => "disk_full",
+            Self::Busy => "busy",
+            Self::Stopping => "stopping",
+            Self::Internal => "internal",
+        }
+    }
+
     /// The HTTP status that goes with it.
     #[must_use]
     pub fn status(self) -> StatusCode {

@@ -35,6 +35,8 @@ pub const QUERY_TIME_MAX: Duration = Duration::from_secs(300);
 pub const QUERIES_MAX: usize = 4;
 /// Silence after which a follower is sent a comment, so that both ends notice a lost peer.
 pub const FOLLOW_COMMENT_AFTER: Duration = Duration::from_secs(15);
+/// How long the node may take to say how it is before it counts as unwell.
+pub const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the rest of a refused body is read, so that the client gets to see why.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long connections may go on when the node stops.

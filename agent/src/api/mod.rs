@@ -17,6 +17,7 @@ mod client;
 mod cursor;
 mod error;
 pub mod limits;
+mod metrics;
 mod read;
 mod routes;
 mod server;

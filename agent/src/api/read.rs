@@ -89,5 +89,5 @@ pub(super) fn gap_json(gap: &Gap) -> String {
 
 async fn send_error(body: &Sender<Bytes>, error: &ApiError) {
     // A client that is gone needs no error.
-    let _ = body.send(Bytes::from(format!("{}\n", error.to_json()))).await;
+    let _ = body.send(Bytes::from(format!("{}\n", error.to_line()))).await;
 }

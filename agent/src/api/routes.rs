@@ -8,26 +8,27 @@ use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
-use hyper::header::{ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use serde::Deserialize;
 use tokio::sync::watch;
 
 use super::append::{AppendOptions, Appending};
-use super::backend::{
-    AdminCommand, AdminReply, Backend, ProducerName, QueryRequest, ReadFrom, ReadQuery, TokenWanted,
-};
+use super::backend::{AdminCommand, AdminReply, Backend, ProducerName, QueryRequest, TokenWanted};
 use super::body::{Pieces, pieces};
-use super::error::{ApiError, ErrorCode};
-use super::limits::{JSON_BODY_BYTES_MAX, PAGE_BYTES_MAX, QUERY_ROWS_MAX, QUERY_TIME_MAX};
-use super::read::{page_records, send_pages};
-use super::sse::send_events;
-use crate::coordinates::{Position, check_site, check_topic};
+use super::error::{ApiError, ErrorCode, PROBLEM_TYPE};
+use super::limits::{HEALTH_TIMEOUT, JSON_BODY_BYTES_MAX, QUERY_ROWS_MAX, QUERY_TIME_MAX};
+use super::metrics::{METRICS_TYPE, metrics};
+use crate::coordinates::{check_site, check_topic};
 use crate::event_json::LineShape;
 
 mod parameters;
+mod read;
 
 use parameters::{Parameters, decoded};
+
+/// What the API is, for machines.
+const OPENAPI: &str = include_str!("openapi.json");
 
 /// A body of any kind.
 pub(super) type ReplyBody = BoxBody<Bytes, Infallible>;
@@ -67,6 +68,19 @@ impl<N: Backend> Router<N> {
             ["v1", "status"] if method == Method::GET => {
                 Ok(json(StatusCode::OK, &self.backend.status().await?))
             }
+            ["v1", "health"] if method == Method::GET => self.health().await,
+            ["v1", "metrics"] if method == Method::GET => {
+                let text = metrics(&self.backend.status().await?);
+                Ok(with_type(StatusCode::OK, METRICS_TYPE, Full::new(Bytes::from(text)).boxed()))
+            }
+            ["v1", "openapi.json"] if method == Method::GET => {
+                let text = Full::new(Bytes::from_static(OPENAPI.as_bytes())).boxed();
+                Ok(with_type(StatusCode::OK, "application/json", text))
+            }
+            ["v1", "views"] if method == Method::GET => {
+                let views = self.backend.status().await?.views;
+                Ok(json(StatusCode::OK, &serde_json::json!({ "views": views })))
+            }
             ["v1", "sites"] if method == Method::GET => self.admin(AdminCommand::Sites).await,
             ["v1", "sites", site, "revoke"] if method == Method::POST => {
                 self.admin(AdminCommand::Revoke { site: site_name(site)? }).await
@@ -87,12 +101,14 @@ impl<N: Backend> Router<N> {
                 Ok(json(StatusCode::OK, &self.backend.verify_view((*view).to_owned()).await?))
             }
             ["v1", "topics", _, "records"] => Err(wrong_method(&method, "GET, POST")),
-            ["v1", "status" | "sites"] => Err(wrong_method(&method, "GET")),
+            ["v1", "status" | "sites" | "health" | "metrics" | "openapi.json" | "views"] => {
+                Err(wrong_method(&method, "GET"))
+            }
             ["v1", "tokens" | "query"]
             | ["v1", "sites", _, "revoke" | "split"]
             | ["v1", "views", _, "verify"] => Err(wrong_method(&method, "POST")),
             _ => Err(ApiError::new(ErrorCode::NotFound, format!("there is no `{path}`"))
-                .with_hint("docs/api.md lists all paths")),
+                .with_hint("/v1/openapi.json lists all paths")),
         }
     }
 
@@ -127,7 +143,7 @@ impl<N: Backend> Router<N> {
                     None => None,
                     Some(Err(error)) => {
                         // If the client is gone, nobody is left to tell.
-                        let text = format!("{}\n", error.to_json());
+                        let text = format!("{}\n", error.to_line());
                         let _ = sender.send(Bytes::from(text)).await;
                         drop(sender);
                         return appending.drain().await;
@@ -138,49 +154,19 @@ impl<N: Backend> Router<N> {
         Ok(stream("application/x-ndjson", body))
     }
 
-    async fn read(
-        &self,
-        topic: &str,
-        request: &Request<Incoming>,
-    ) -> Result<Response<ReplyBody>, ApiError> {
-        let mut query = Parameters::of(request.uri().query(), &READ_PARAMETERS)?;
-        let accept = request.headers().get(ACCEPT).map(HeaderValue::as_bytes);
-        let wants_events = accept.is_some_and(|accept| accept.starts_with(b"text/event-stream"));
-        let follow = query.flag("follow")? || wants_events;
-        let records_left = query.number("max")?.unwrap_or(u64::MAX);
-        let last_event = request.headers().get("last-event-id").map(HeaderValue::to_str);
-        let from = match (last_event, query.text("after"), query.text("from")) {
-            (Some(Ok(id)), _, _) => ReadFrom::After(cursor(id)?),
-            (Some(Err(_)), _, _) => return Err(bad("Last-Event-ID is not text")),
-            (None, Some(after), None) => ReadFrom::After(cursor(&after)?),
-            (None, None, Some(from)) => {
-                let position = from.parse::<Position>().map_err(|error| bad(error.to_string()))?;
-                ReadFrom::Position(position)
+    /// Whether the node's thread answers in time; it is what syncs, reads and tells.
+    async fn health(&self) -> Result<Response<ReplyBody>, ApiError> {
+        match tokio::time::timeout(HEALTH_TIMEOUT, self.backend.status()).await {
+            Ok(status) => Ok(json(
+                StatusCode::OK,
+                &serde_json::json!({ "healthy": true, "alarms": status?.alarms.len() }),
+            )),
+            Err(_) => {
+                let text = format!("the node did not answer within {} s", HEALTH_TIMEOUT.as_secs());
+                let hint = "its disk may be slow or failing; its log says more";
+                Err(ApiError::new(ErrorCode::Busy, text).with_hint(hint))
             }
-            (None, None, None) => ReadFrom::Position(Position::Earliest),
-            (None, Some(_), Some(_)) => return Err(bad("give `after` or `from`, not both")),
-        };
-        let query = ReadQuery {
-            topics: vec![readable_topic(topic)?],
-            from,
-            seen: None,
-            origin: query.text("origin").map(|site| site_name(&site)).transpose()?,
-            partition: query.partition()?,
-            records_max: page_records(records_left),
-            bytes_max: PAGE_BYTES_MAX,
-        };
-        if records_left == 0 {
-            return Err(bad("`max` must be at least 1"));
         }
-        let page = self.backend.read(query.clone()).await?;
-        let (sender, body) = pieces();
-        let (backend, stop) = (self.backend.clone(), self.stop.clone());
-        if follow {
-            tokio::spawn(send_events(backend, query, page, records_left, sender, stop));
-            return Ok(stream("text/event-stream", body));
-        }
-        tokio::spawn(send_pages(backend, query, page, records_left, sender));
-        Ok(stream("application/x-ndjson", body))
     }
 
     async fn admin(&self, command: AdminCommand) -> Result<Response<ReplyBody>, ApiError> {
@@ -193,7 +179,6 @@ impl<N: Backend> Router<N> {
     }
 }
 
-const READ_PARAMETERS: [&str; 6] = ["after", "follow", "from", "max", "origin", "partition"];
 const APPEND_PARAMETERS: [&str; 6] =
     ["first_sequence", "key_field", "partition", "producer", "skip_bad", "time_field"];
 
@@ -286,18 +271,9 @@ async fn token_command(request: Request<Incoming>) -> Result<AdminCommand, ApiEr
     Ok(AdminCommand::CreateToken(TokenWanted { site, uses, valid_for, write, carry }))
 }
 
-fn readable_topic(topic: &str) -> Result<String, ApiError> {
-    check_topic(topic).map_err(|error| bad(error.to_string()))?;
-    Ok(topic.to_owned())
-}
-
 fn site_name(site: &str) -> Result<String, ApiError> {
     check_site(site).map_err(|error| bad(error.to_string()))?;
     Ok(site.to_owned())
-}
-
-fn cursor(text: &str) -> Result<super::Cursor, ApiError> {
-    text.parse().map_err(|error: super::NotCursor| bad(format!("`{text}` is {error}")))
 }
 
 fn bad(message: impl Into<String>) -> ApiError {
@@ -312,7 +288,7 @@ fn wrong_method(method: &Method, allowed: &str) -> ApiError {
 /// The answer that refuses.
 pub(super) fn refusal(error: &ApiError) -> Response<ReplyBody> {
     let body = Full::new(Bytes::from(format!("{}\n", error.to_json()))).boxed();
-    let mut response = with_type(error.code.status(), "application/json", body);
+    let mut response = with_type(error.code.status(), PROBLEM_TYPE, body);
     let allowed = error.hint.as_deref().and_then(|hint| hint.strip_prefix("use "));
     if let (ErrorCode::MethodNotAllowed, Some(Ok(value))) =
         (error.code, allowed.map(HeaderValue::from_str))

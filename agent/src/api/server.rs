@@ -18,7 +18,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use super::backend::Backend;
-use super::error::{ApiError, ErrorCode};
+use super::error::{ApiError, ErrorCode, PROBLEM_TYPE};
 use super::limits::{HEAD_TIMEOUT, HEADERS_MAX, READ_BUFFER_BYTES, STOP_TIMEOUT};
 use super::routes::{Router, refusal};
 use super::stream::AnyStream;
@@ -242,7 +242,7 @@ async fn refuse(mut stream: AnyStream) {
         .with_hint("end some, or raise `api.connections_max`");
     let body = error.to_json();
     let text = format!(
-        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n\
+        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: {PROBLEM_TYPE}\r\n\
          Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
         body.len()
     );

@@ -84,7 +84,7 @@ fn events(page: &ReadPage) -> String {
 }
 
 async fn send_error(body: &Sender<Bytes>, error: &ApiError) {
-    let text = format!("event: error\ndata: {}\n\n", error.to_json());
+    let text = format!("event: error\ndata: {}\n\n", error.to_line());
     // A client that is gone needs no error.
     let _ = body.send(Bytes::from(text)).await;
 }

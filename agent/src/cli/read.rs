@@ -25,8 +25,8 @@ lane, seq, timestamp, key, value and headers. Gaps are told on standard error.
 Options:
   --data DIR         The node's directory
   --config FILE      Its configuration; landfall.toml in the directory if left out
-  --from POSITION    earliest (without it), latest, @OFFSET, coordinates such as
-                     ship-17/ais/0@4711, or a time such as 2022-01-03T00:00:00Z
+  --from POSITION    earliest (without it), latest, @OFFSET, seq:SEQ, coordinates such
+                     as ship-17/ais/0@4711, or a time such as 2022-01-03T00:00:00Z
   --origin SITE      Only what was first written at this site
   --partition N      Only this partition
   --max N            At most so many records

@@ -320,7 +320,7 @@ impl Filling<'_> {
                 self.index += 1;
                 let seq = at;
                 at = at.plus(1);
-                if self.index > skip && self.wants(&batch, &placed) {
+                if self.index > skip && self.wants(&batch, &placed, seq) {
                     let cursor =
                         Cursor { commit: self.commit.get(), index: self.index, ..self.cursor };
                     let record = record(&batch, &placed, seq, lane);
@@ -332,17 +332,18 @@ impl Filling<'_> {
         }
     }
 
-    fn wants(&self, batch: &Batch<'_>, placed: &PlacedRecord<'_>) -> bool {
+    fn wants(&self, batch: &Batch<'_>, placed: &PlacedRecord<'_>, seq: Seq) -> bool {
         let stream = batch.head.stream;
         let query = self.query;
-        let position = match &query.from {
-            ReadFrom::Position(Position::Offset(offset)) => placed.offset.get() >= *offset,
-            ReadFrom::Position(Position::Time(ms)) => placed.record.timestamp.get() >= *ms,
-            ReadFrom::Position(Position::Record(from)) => {
+        let position = match &query.not_before {
+            Some(Position::Offset(offset)) => placed.offset.get() >= *offset,
+            Some(Position::Time(ms)) => placed.record.timestamp.get() >= *ms,
+            Some(Position::Seq(from)) => seq.get() >= *from,
+            Some(Position::Record(from)) => {
                 let this = name(stream) == from.stream;
                 !this || placed.offset.get() >= from.offset
             }
-            _ => true,
+            Some(Position::Earliest | Position::Latest) | None => true,
         };
         position
             && query.names(stream.topic)

@@ -75,7 +75,9 @@ pub(super) async fn feed<B: Backend>(
     let (origin, partition) = (None, None);
     let (records_max, bytes_max) = (PAGE_RECORDS_MAX, PAGE_BYTES_MAX);
     let seen = Some(seen);
-    let mut query = ReadQuery { topics, from, seen, origin, partition, records_max, bytes_max };
+    let not_before = None;
+    let mut query =
+        ReadQuery { topics, from, not_before, seen, origin, partition, records_max, bytes_max };
     let mut at_end = false;
     let mut saved = clock::monotonic();
     loop {

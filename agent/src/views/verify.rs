@@ -138,6 +138,7 @@ impl Shadow {
         let mut query = ReadQuery {
             topics: self.definition.topics(),
             from: ReadFrom::Position(Position::Earliest),
+            not_before: None,
             seen: Some(Seen::default()),
             origin: None,
             partition: None,

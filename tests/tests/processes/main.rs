@@ -11,6 +11,7 @@ mod limits;
 mod links;
 #[cfg(target_os = "linux")]
 mod memory;
+mod openapi;
 mod refusals;
 mod rogue;
 mod stops;

@@ -159,7 +159,7 @@ impl Backend for Memory {
             }
             ReadFrom::After(cursor) => cursor.commit,
             ReadFrom::Position(Position::Latest) => end,
-            ReadFrom::Position(Position::Offset(offset)) => offset.min(end),
+            ReadFrom::Position(Position::Offset(offset) | Position::Seq(offset)) => offset.min(end),
             ReadFrom::Position(_) => 0,
         };
         let mut items = Vec::new();

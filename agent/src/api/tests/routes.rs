@@ -185,6 +185,19 @@ async fn a_question_to_the_views_has_limits() {
 }
 
 #[tokio::test]
+async fn monitors_are_told_how_the_node_is() {
+    let world = World::new().await;
+    let health = raw(&world, b"GET /v1/health HTTP/1.0\r\n\r\n").await;
+    assert!(health.ends_with("\r\n\r\n{\"alarms\":0,\"healthy\":true}\n"), "{health}");
+    let metrics = raw(&world, b"GET /v1/metrics HTTP/1.0\r\n\r\n").await;
+    assert!(metrics.contains("content-type: text/plain; version=0.0.4"), "{metrics}");
+    assert!(metrics.contains("\nlandfall_info{site=\"ship-17\",version=\"0.1.0\"} 1\n"));
+    assert!(metrics.contains("\n# TYPE landfall_streams_own gauge\nlandfall_streams_own 1\n"));
+    let views = raw(&world, b"GET /v1/views HTTP/1.0\r\n\r\n").await;
+    assert!(views.ends_with("\r\n\r\n{\"views\":[]}\n"), "{views}");
+}
+
+#[tokio::test]
 async fn every_refusal_has_its_status_and_the_one_shape() {
     let world = World::new().await;
     let cases = [
@@ -203,12 +216,19 @@ async fn every_refusal_has_its_status_and_the_one_shape() {
         ("POST /v1/tokens", 400, "bad_request"),
         ("POST /v1/query", 400, "bad_request"),
         ("GET /v1/query", 405, "method_not_allowed"),
+        ("GET /v1/topics/ais/records?from=seq:x", 400, "bad_request"),
+        ("POST /v1/health", 405, "method_not_allowed"),
     ];
     for (request, status, code) in cases {
         let head = format!("{request} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
         let answer = raw(&world, head.as_bytes()).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{request}: {answer}");
-        assert!(answer.contains(&format!("{{\"error\":{{\"code\":\"{code}\",")), "{answer}");
+        assert!(answer.contains("content-type: application/problem+json\r\n"), "{answer}");
+        let told = answer.split("\r\n\r\n").nth(1).unwrap();
+        let told: serde_json::Value = serde_json::from_str(told).unwrap();
+        assert_eq!(told["type"], format!("urn:landfall:problem:{code}"), "{request}");
+        assert_eq!((&told["status"], &told["code"]), (&status.into(), &code.into()), "{request}");
+        assert!(told["detail"].as_str().is_some_and(|text| !text.is_empty()), "{told}");
     }
     let error = world.read("form=earliest").await.unwrap_err();
     assert_eq!(error.hint.as_deref(), Some("did you mean `from`?"));

@@ -1,0 +1,120 @@
+//! A node's numbers for Prometheus, in its text format 0.0.4.
+
+use std::fmt::{Display, Write as _};
+
+use super::status::{LinkState, Status, ViewState};
+
+/// The content type of the format.
+pub(super) const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// A name, a help text, and the number of each `T`.
+type Family<T> = (&'static str, &'static str, fn(&T) -> u64);
+
+/// All numbers of a status.
+pub(super) fn metrics(status: &Status) -> String {
+    let mut text = Text::default();
+    text.family("landfall_info", "gauge", "The node; always 1.");
+    let (site, version) = (status.site.as_str(), status.version.as_str());
+    text.sample("landfall_info", &[("site", site), ("version", version)], 1);
+    lanes(&mut text, status);
+    link(&mut text, status);
+    let streams = [
+        ("landfall_streams_own", "Streams of this site.", status.streams.own),
+        ("landfall_streams_others", "Streams of other sites.", status.streams.others),
+        ("landfall_topics", "Topics.", status.streams.topics),
+        ("landfall_records", "Records that are here.", status.streams.records),
+        ("landfall_forks", "Streams with two continuations.", status.forks.len() as u64),
+        ("landfall_gaps", "Ranges that are missing for good.", status.gaps.len() as u64),
+        ("landfall_alarms", "What a person should act on.", status.alarms.len() as u64),
+    ];
+    for (name, help, value) in streams {
+        text.family(name, "gauge", help);
+        text.sample(name, &[], value);
+    }
+    let name = "landfall_offences_total";
+    text.family(name, "counter", "What peers did that they must not, since the start.");
+    for (kind, count) in &status.offences {
+        text.sample(name, &[("kind", kind)], count);
+    }
+    views(&mut text, status);
+    text.0
+}
+
+fn lanes(text: &mut Text, status: &Status) {
+    let families: [Family<super::LaneStatus>; 7] = [
+        ("landfall_lane_next_seq", "Seq of the record to come.", |lane| lane.next_seq),
+        ("landfall_lane_durable_seq", "All below is at the next node.", |lane| lane.durable_seq),
+        ("landfall_lane_root_seq", "All below is at the root.", |lane| lane.root_seq),
+        ("landfall_lane_behind_records", "Not yet at the root.", |lane| lane.behind_records),
+        ("landfall_lane_behind_bytes", "Not yet at the root.", |lane| lane.behind_bytes),
+        ("landfall_lane_budget_bytes", "Disk that it may take.", |lane| lane.budget_bytes),
+        ("landfall_lane_used_bytes", "Disk that it takes.", |lane| lane.used_bytes),
+    ];
+    for (name, help, value) in families {
+        text.family(name, "gauge", help);
+        for lane in &status.lanes {
+            text.sample(name, &[("lane", &lane.name)], value(lane));
+        }
+    }
+}
+
+fn link(text: &mut Text, status: &Status) {
+    let Some(link) = &status.link else { return };
+    let up = matches!(link.state, LinkState::CatchingUp | LinkState::Synced);
+    text.family("landfall_link_up", "gauge", "Whether the upstream node is reached.");
+    text.sample("landfall_link_up", &[], u8::from(up));
+    text.family("landfall_link_since_ms", "gauge", "Since when the link is as it is.");
+    text.sample("landfall_link_since_ms", &[], link.since_ms);
+}
+
+fn views(text: &mut Text, status: &Status) {
+    let families: [Family<super::ViewStatus>; 5] = [
+        ("landfall_view_running", "Whether it follows its topics.", |view| {
+            u64::from(view.state == ViewState::Running)
+        }),
+        ("landfall_view_behind_commits", "Commits not seen.", |view| view.behind_commits),
+        ("landfall_view_records", "Records that it took.", |view| view.records),
+        ("landfall_view_errors", "Records that it refused.", |view| view.errors),
+        ("landfall_view_lacking", "Records forgotten before it came.", |view| view.lacking),
+    ];
+    for (name, help, value) in families {
+        text.family(name, "gauge", help);
+        for view in &status.views {
+            text.sample(name, &[("view", &view.view)], value(view));
+        }
+    }
+}
+
+#[derive(Default)]
+struct Text(String);
+
+impl Text {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        // Writing to a string does not fail.
+        let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {kind}");
+    }
+
+    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
+        self.0.push_str(name);
+        for (at, (label, text)) in labels.iter().enumerate() {
+            self.0.push(if at == 0 { '{' } else { ',' });
+            let text = text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n");
+            let _ = write!(self.0, "{label}=\"{text}\"");
+        }
+        self.0.push_str(if labels.is_empty() { " " } else { "} " });
+        let _ = writeln!(self.0, "{value}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_escaped_and_a_sample_is_a_line() {
+        let mut text = Text::default();
+        text.sample("n", &[("a", "x\"\\\n"), ("b", "")], 7);
+        text.sample("m", &[], -1);
+        assert_eq!(text.0, "n{a=\"x\\\"\\\\\\n\",b=\"\"} 7\nm -1\n");
+    }
+}
