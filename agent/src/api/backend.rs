@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::str::FromStr;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -45,6 +46,35 @@ pub trait Backend: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<ViewVerdict, ApiError>> + Send {
         let error = ApiError::new(ErrorCode::NotFound, format!("there is no view `{view}`"));
         std::future::ready(Err(error))
+    }
+
+    /// Resolves when a place is behind what is durable here; gives the commit that views must have
+    /// seen to show it.
+    ///
+    /// # Errors
+    /// The place is of another log.
+    fn reach(&self, place: Place) -> impl Future<Output = Result<u64, ApiError>> + Send;
+
+    /// Resolves when the views that a question reads have seen a commit.
+    ///
+    /// # Errors
+    /// One of them does not run.
+    fn views_reach(
+        &self,
+        _sql: String,
+        _commit: u64,
+    ) -> impl Future<Output = Result<(), ApiError>> + Send {
+        std::future::ready(Ok(()))
+    }
+
+    /// A number that is another one whenever the views may answer otherwise.
+    fn views_seen(&self) -> u64 {
+        0
+    }
+
+    /// Resolves when [`Backend::views_seen`] is no longer `seen`.
+    fn views_changed(&self, _seen: u64) -> impl Future<Output = ()> + Send {
+        std::future::pending()
     }
 
     /// Does what an operator asks.
@@ -156,6 +186,27 @@ impl ReadQuery {
     }
 }
 
+/// What a reader wants to have behind it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Place {
+    /// A record, as an append told it.
+    Record(Coordinates),
+    /// Where a page ended.
+    Cursor(Cursor),
+}
+
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text.contains('@') {
+            return text.parse().map(Self::Record).map_err(|error| error.to_string());
+        }
+        let told = |error| format!("`{text}` is neither coordinates nor {error}");
+        text.parse().map(Self::Cursor).map_err(|_| told("a cursor that an answer gave"))
+    }
+}
+
 /// Where a page begins.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum ReadFrom {
@@ -172,6 +223,8 @@ pub struct ReadPage {
     pub items: Vec<ReadItem>,
     /// The place behind the page, also if it is empty.
     pub cursor: Cursor,
+    /// All commits up to this one are behind it, also those that hold nothing for any reader.
+    pub through: u64,
     /// Whether nothing durable is beyond it now.
     pub end: bool,
     /// How far the reader has come with it.
@@ -215,14 +268,25 @@ pub struct QueryRequest {
     /// Milliseconds after which it is given up.
     #[serde(default = "QueryRequest::time_max_ms_usual")]
     pub time_max_ms: u64,
+    /// Coordinates or a cursor that the views must have behind them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_position: Option<String>,
+    /// Milliseconds that this is waited for.
+    #[serde(default = "QueryRequest::wait_max_ms_usual")]
+    pub wait_max_ms: u64,
 }
 
 impl QueryRequest {
     /// A question with the usual limits.
     #[must_use]
     pub fn new(sql: impl Into<String>) -> Self {
-        let (rows_max, time_max_ms) = (Self::rows_max_usual(), Self::time_max_ms_usual());
-        Self { sql: sql.into(), rows_max, time_max_ms }
+        Self {
+            sql: sql.into(),
+            rows_max: Self::rows_max_usual(),
+            time_max_ms: Self::time_max_ms_usual(),
+            min_position: None,
+            wait_max_ms: Self::wait_max_ms_usual(),
+        }
     }
 
     fn rows_max_usual() -> usize {
@@ -230,6 +294,10 @@ impl QueryRequest {
     }
 
     fn time_max_ms_usual() -> u64 {
+        5_000
+    }
+
+    pub(in crate::api) fn wait_max_ms_usual() -> u64 {
         5_000
     }
 }

@@ -121,6 +121,24 @@ impl Client {
         self.json(Method::POST, "/v1/query", body).await
     }
 
+    /// Asks the views again and again; an event has another answer whenever it has changed, but for
+    /// the one with the id `last_event`.
+    ///
+    /// # Errors
+    /// As the node says, or when nothing answers.
+    pub async fn live(
+        &self,
+        request: &QueryRequest,
+        last_event: Option<&str>,
+    ) -> Result<Follow, ClientError> {
+        let body = Full::new(Bytes::from(serde_json::to_vec(request).unwrap_or_default()));
+        let body = body.map_err(Into::into).boxed_unsync();
+        let mut headers = vec![(ACCEPT.as_str(), "text/event-stream")];
+        headers.extend(last_event.map(|id| ("last-event-id", id)));
+        let response = self.call(Method::POST, "/v1/query", &headers, body).await?;
+        Ok(Follow { lines: Lines::new(response) })
+    }
+
     /// Has a view's rows compared with what the log makes, which takes as long as making them.
     ///
     /// # Errors

@@ -53,6 +53,8 @@ pub enum ErrorCode {
     LaneFull,
     /// The disk is full (507).
     DiskFull,
+    /// What was waited for did not come in time (503).
+    NotYet,
     /// Too much is being done already (503).
     Busy,
     /// The node is stopping (503).
@@ -163,6 +165,7 @@ impl ErrorCode {
             Self::TooLong => "too_long",
             Self::LaneFull => "lane_full",
             Self::DiskFull => "disk_full",
+            Self::NotYet => "not_yet",
             Self::Busy => "busy",
             Self::Stopping => "stopping",
             Self::Internal => "internal",
@@ -183,7 +186,7 @@ impl ErrorCode {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooLong => StatusCode::UNPROCESSABLE_ENTITY,
             Self::LaneFull | Self::DiskFull => StatusCode::INSUFFICIENT_STORAGE,
-            Self::Busy | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotYet | Self::Busy | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }

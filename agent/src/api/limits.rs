@@ -31,6 +31,12 @@ pub const QUERY_ROWS_MAX: usize = 100_000;
 pub const QUERY_BYTES_MAX: usize = 8 << 20;
 /// How long a query may be given.
 pub const QUERY_TIME_MAX: Duration = Duration::from_secs(300);
+/// How long a reader may wait for a position.
+pub const WAIT_MAX: Duration = Duration::from_secs(60);
+/// How long a live query rests at least before it is asked again.
+pub const LIVE_REST_MIN: Duration = Duration::from_millis(20);
+/// How many times as long as its answer took it rests, so that it takes a share of a processor.
+pub const LIVE_REST_TIMES: u32 = 3;
 /// Queries at a time; others wait.
 pub const QUERIES_MAX: usize = 4;
 /// Silence after which a follower is sent a comment, so that both ends notice a lost peer.

@@ -17,6 +17,7 @@ mod client;
 mod cursor;
 mod error;
 pub mod limits;
+mod live;
 mod metrics;
 mod read;
 mod routes;
@@ -29,8 +30,8 @@ mod verdict;
 
 pub use append::{AppendDone, ReceiptLine, SpanText};
 pub use backend::{
-    AdminCommand, AdminReply, AppendReceipt, AppendRequest, Backend, Gap, ProducerName, QueryReply,
-    QueryRequest, ReadFrom, ReadItem, ReadPage, ReadQuery, Span, Ticket, TokenWanted,
+    AdminCommand, AdminReply, AppendReceipt, AppendRequest, Backend, Gap, Place, ProducerName,
+    QueryReply, QueryRequest, ReadFrom, ReadItem, ReadPage, ReadQuery, Span, Ticket, TokenWanted,
 };
 pub use client::{Client, ClientError, Event as FollowEvent, Follow, Lines, Target, encoded};
 pub use cursor::{Cursor, NotCursor, Seen};

@@ -14,15 +14,16 @@ use serde::Deserialize;
 use tokio::sync::watch;
 
 use super::append::{AppendOptions, Appending};
-use super::backend::{AdminCommand, AdminReply, Backend, ProducerName, QueryRequest, TokenWanted};
+use super::backend::{AdminCommand, AdminReply, Backend, ProducerName, TokenWanted};
 use super::body::{Pieces, pieces};
 use super::error::{ApiError, ErrorCode, PROBLEM_TYPE};
-use super::limits::{HEALTH_TIMEOUT, JSON_BODY_BYTES_MAX, QUERY_ROWS_MAX, QUERY_TIME_MAX};
+use super::limits::{HEALTH_TIMEOUT, JSON_BODY_BYTES_MAX};
 use super::metrics::{METRICS_TYPE, metrics};
 use crate::coordinates::{check_site, check_topic};
 use crate::event_json::LineShape;
 
 mod parameters;
+mod query;
 mod read;
 
 use parameters::{Parameters, decoded};
@@ -93,10 +94,7 @@ impl<N: Backend> Router<N> {
             ["v1", "tokens"] if method == Method::POST => {
                 self.admin(token_command(request).await?).await
             }
-            ["v1", "query"] if method == Method::POST => {
-                let request = json_body(request, "a query").await?;
-                Ok(json(StatusCode::OK, &self.backend.query(checked_query(request)?).await?))
-            }
+            ["v1", "query"] if method == Method::POST => self.query(request).await,
             ["v1", "views", view, "verify"] if method == Method::POST => {
                 Ok(json(StatusCode::OK, &self.backend.verify_view((*view).to_owned()).await?))
             }
@@ -247,17 +245,6 @@ async fn json_body<T: serde::de::DeserializeOwned>(
         .map_err(|error| bad(format!("the body is not what {what} needs: {error}")))
 }
 
-fn checked_query(query: QueryRequest) -> Result<QueryRequest, ApiError> {
-    let time_max = u64::try_from(QUERY_TIME_MAX.as_millis()).unwrap_or(u64::MAX);
-    if query.rows_max == 0 || query.rows_max > QUERY_ROWS_MAX {
-        return Err(bad(format!("`rows_max` must be from 1 to {QUERY_ROWS_MAX}")));
-    }
-    if query.time_max_ms == 0 || query.time_max_ms > time_max {
-        return Err(bad(format!("`time_max_ms` must be from 1 to {time_max}")));
-    }
-    Ok(query)
-}
-
 async fn token_command(request: Request<Incoming>) -> Result<AdminCommand, ApiError> {
     let body: TokenBody = json_body(request, "a token").await?;
     let uses = body.uses.unwrap_or(1);
@@ -308,7 +295,7 @@ pub(super) fn named(name: &str, value: &impl serde::Serialize) -> String {
     format!("{{\"{name}\":{}}}", json_text(value))
 }
 
-fn json_text(value: &impl serde::Serialize) -> String {
+pub(super) fn json_text(value: &impl serde::Serialize) -> String {
     // The types of the API have text keys only, so that this cannot fail.
     serde_json::to_string(value).unwrap_or_default()
 }

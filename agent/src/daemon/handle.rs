@@ -11,13 +11,13 @@ use landfall_core::num::{Partition, ProducerId, Timestamp};
 use landfall_core::record::{self, Record};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
-use super::machine::Input;
+use super::input::Input;
 use super::producer::Producer;
 #[cfg(feature = "views")]
 use crate::api::ViewVerdict;
 use crate::api::{
     AdminCommand, AdminReply, ApiError, AppendReceipt, AppendRequest, Backend, Cursor, ErrorCode,
-    QueryReply, QueryRequest, ReadPage, ReadQuery, Status, Ticket,
+    Place, QueryReply, QueryRequest, ReadPage, ReadQuery, Status, Ticket,
 };
 use crate::clock;
 use crate::event_json::Event;
@@ -209,6 +209,40 @@ impl Backend for Handle {
             Some(views) => views.verify(self.clone(), &view).await,
             None => Err(ApiError::new(ErrorCode::NotFound, "this node keeps no views")
                 .with_hint("docs/views.md tells how to define one")),
+        }
+    }
+
+    async fn reach(&self, place: Place) -> Result<u64, ApiError> {
+        let mut commits = self.commits.clone();
+        loop {
+            let seen = *commits.borrow_and_update();
+            let asked = place.clone();
+            if let Some(commit) = self.ask(|answer| Input::Reached(asked, answer)).await?? {
+                return Ok(commit);
+            }
+            commits.wait_for(|commit| *commit != seen).await.map_err(|_| stopping())?;
+        }
+    }
+
+    #[cfg(feature = "views")]
+    async fn views_reach(&self, sql: String, commit: u64) -> Result<(), ApiError> {
+        match &self.views {
+            Some(views) => views.reach(sql, commit).await,
+            None => Ok(()),
+        }
+    }
+
+    #[cfg(feature = "views")]
+    fn views_seen(&self) -> u64 {
+        self.views.as_ref().map_or(0, |views| views.board().borrow().writes)
+    }
+
+    #[cfg(feature = "views")]
+    async fn views_changed(&self, seen: u64) {
+        let Some(views) = &self.views else { return std::future::pending().await };
+        // An error means that the views end with the node, and whoever waits is told that.
+        if views.board().wait_for(|board| board.writes != seen).await.is_err() {
+            std::future::pending().await
         }
     }
 

@@ -5,49 +5,28 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use landfall_core::frontier::Frontier;
 use landfall_core::num::Timestamp;
 use landfall_protocol::time::{Duration, Instant};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 
 use super::gate::SiteGate;
 use super::handle::Waiting;
+use super::input::Input;
 use super::open::Opened;
-use super::producer::{Queue, Taken};
-use super::reader::Readers;
-use crate::api::{
-    AdminCommand, AdminReply, ApiError, AppendReceipt, ReadPage, ReadQuery, Span, Status,
-};
+use super::producer::Taken;
+use super::reader::{Readers, reached};
+use crate::api::{AppendReceipt, Span};
 use crate::clock;
 use crate::coordinates::{Coordinates, StreamName};
 use crate::identity::tls::HubKeys;
 use crate::media::FileMedia;
 use crate::node::{
-    Append, AppendOutcome, Direction, Event, LinkId, Node, Now, Parting, PeerKey, Phase, Ticket,
+    AppendOutcome, Direction, Event, LinkId, Node, Now, Parting, PeerKey, Phase, Ticket,
 };
 use crate::transport::{Channel, CloseCode, Connection, ConnectionId, Transport, TransportEvent};
-
-/// What can happen to a node.
-#[derive(Debug)]
-pub(super) enum Input {
-    /// Somebody appends.
-    Append(Box<Append>, Waiting),
-    /// Records of a producer of the library wait.
-    Produced(Arc<Queue>),
-    /// Somebody reads.
-    Read(Box<ReadQuery>, oneshot::Sender<Result<ReadPage, ApiError>>),
-    /// Somebody wants to know.
-    Status(oneshot::Sender<Status>),
-    /// An operator asks for something.
-    Admin(AdminCommand, oneshot::Sender<Result<AdminReply, ApiError>>),
-    /// The transport reports.
-    Transport(TransportEvent),
-    /// Stop in good order.
-    Stop,
-}
 
 /// How the node thread ended.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -234,7 +213,7 @@ impl Machine {
     }
 
     fn take(&mut self, input: Input) {
-        if matches!(input, Input::Read(..) | Input::Status(_) | Input::Admin(..)) {
+        if input.shows() {
             // Nobody is shown what a power cut could take back.
             self.land();
         }
@@ -258,6 +237,9 @@ impl Machine {
                 let page = self.readers.page(&self.node, &query);
                 // Whoever asked may have gone.
                 let _ = answer.send(page);
+            }
+            Input::Reached(place, answer) => {
+                let _ = answer.send(reached(&self.node, &place));
             }
             Input::Status(answer) => {
                 let _ = answer.send(self.status());

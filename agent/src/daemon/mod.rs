@@ -14,6 +14,7 @@
 mod admin;
 mod gate;
 mod handle;
+mod input;
 mod inspect;
 mod machine;
 mod open;

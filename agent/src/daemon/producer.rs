@@ -21,7 +21,7 @@ use landfall_core::record::Record;
 use tokio::sync::{Semaphore, SemaphorePermit, mpsc, watch};
 
 use super::handle::stopping;
-use super::machine::Input;
+use super::input::Input;
 use crate::api::{ApiError, ErrorCode};
 use crate::clock;
 use crate::node::{Append, ClientId, Ticket};

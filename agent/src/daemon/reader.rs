@@ -10,10 +10,13 @@ use landfall_core::entry::Kind;
 use landfall_core::frontier::Frontier;
 use landfall_core::journal::{Cursor as LaneCursor, ReadStep};
 use landfall_core::media::{Media, MediaError};
-use landfall_core::num::{CommitNo, Lane, Seq};
+use landfall_core::name::StreamId;
+use landfall_core::num::{CommitNo, Lane, Partition, Seq};
 use landfall_core::tables::OpeningNote;
 
-use crate::api::{ApiError, Cursor, ErrorCode, Gap, ReadFrom, ReadItem, ReadPage, ReadQuery, Seen};
+use crate::api::{
+    ApiError, Cursor, ErrorCode, Gap, Place, ReadFrom, ReadItem, ReadPage, ReadQuery, Seen,
+};
 use crate::coordinates::{Coordinates, Position, StreamName};
 use crate::event_json::{Header, Record};
 use crate::media::checksum;
@@ -82,11 +85,13 @@ impl Readers {
         };
         let (seen, lacking) = come(node, query, &places, end);
         let cursor = filling.cursor;
+        let all = node.journal().last_commit().get();
+        let through = if end { all } else { cursor.commit.saturating_sub(1) };
         if self.places.len() == READERS_MAX {
             self.places.pop_front();
         }
         self.places.push_back((cursor, places));
-        Ok(ReadPage { items: filling.items, cursor, end, seen, lacking })
+        Ok(ReadPage { items: filling.items, cursor, through, end, seen, lacking })
     }
 
     fn start<M: Media, G: Gate>(
@@ -109,20 +114,45 @@ impl Readers {
             }
             ReadFrom::Position(_) => Ok((first, places())),
             ReadFrom::After(cursor) => {
-                if cursor.log_id != log_id
-                    || cursor.commit > had_by(journal.openings(), cursor.epoch)
-                    || cursor.commit > journal.last_commit().get()
-                {
-                    let text = "the cursor is of another log, or beyond what this node has";
-                    let hint = "this node may have been restored; read again from the earliest";
-                    return Err(ApiError::new(ErrorCode::Gone, text).with_hint(hint));
-                }
+                check(node, cursor)?;
                 // It holds in this opening too, and later ones ask how far this one has come.
                 let cursor = Cursor { epoch, ..*cursor };
                 let held = self.places.iter().position(|(held, _)| *held == cursor);
                 let held = held.and_then(|at| self.places.remove(at));
                 Ok((cursor, held.map_or_else(places, |(_, places)| places)))
             }
+        }
+    }
+}
+
+/// Whether a cursor was given here, and what is before it was not lost since.
+fn check<M: Media, G: Gate>(node: &Node<M, G>, cursor: &Cursor) -> Result<(), ApiError> {
+    let journal = node.journal();
+    if cursor.log_id == journal.log().get()
+        && cursor.commit <= had_by(journal.openings(), cursor.epoch)
+        && cursor.commit <= journal.last_commit().get()
+    {
+        return Ok(());
+    }
+    let text = "the cursor is of another log, or beyond what this node has";
+    let hint = "this node may have been restored; read again from the earliest";
+    Err(ApiError::new(ErrorCode::Gone, text).with_hint(hint))
+}
+
+/// The commit up to which the log must be seen to have a place behind one; none if it is not here.
+pub(super) fn reached<M: Media, G: Gate>(
+    node: &Node<M, G>,
+    place: &Place,
+) -> Result<Option<u64>, ApiError> {
+    match place {
+        Place::Cursor(cursor) => check(node, cursor).map(|()| Some(cursor.commit)),
+        Place::Record(Coordinates { stream, offset, .. }) => {
+            let StreamName { origin, topic, partition } = stream;
+            let partition = Partition::new(*partition);
+            let frontier = node.journal().frontier();
+            let found = frontier.find(StreamId { origin, topic, partition });
+            let here = found.is_some_and(|ix| frontier.tip(ix).next.get() > *offset);
+            Ok(here.then(|| node.journal().last_commit().get()))
         }
     }
 }

@@ -9,7 +9,8 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc, watch};
 
 use super::handle::Handle;
-use super::machine::{Input, Machine, Stopped, Uplink};
+use super::input::Input;
+use super::machine::{Machine, Stopped, Uplink};
 use super::open::{Opened, StartError};
 use super::whole_file::write_whole;
 use crate::api::{Access, Listener, serve};

@@ -1,5 +1,8 @@
 //! The node's thread and its handle.
 
+#[cfg(feature = "views")]
+mod live;
+
 use bytes::Bytes;
 use tempfile::TempDir;
 

@@ -23,6 +23,8 @@ pub(super) enum Rule {
     Statements(BTreeSet<String>),
     /// Somebody's query: reading, nothing else.
     Query,
+    /// The same, and what it reads is added to these names.
+    Reading(BTreeSet<String>),
 }
 
 /// A connection's rule, and why it refused the latest statement.
@@ -193,6 +195,12 @@ fn judge(rule: &mut Rule, context: &AuthContext<'_>) -> Result<(), String> {
         Rule::Schema(own) => judge_schema(own, context.action),
         Rule::Statements(own) => judge_statement(own, context.action),
         Rule::Query => judge_query(context.action),
+        Rule::Reading(tables) => {
+            if let AuthAction::Read { table_name, .. } = context.action {
+                tables.insert(table_name.to_lowercase());
+            }
+            judge_query(context.action)
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc::Sender;
+use tokio::sync::watch;
 
 use crate::api::{Backend, Cursor, ErrorCode, ReadFrom, ReadPage, ReadQuery, Seen};
 use crate::clock;
@@ -70,6 +71,7 @@ pub(super) async fn feed<B: Backend>(
     (from, seen): (Option<Cursor>, Seen),
     (ticket, pace): (Ticket, Pace),
     keeper: Sender<Told>,
+    mut asked: watch::Receiver<u64>,
 ) {
     let from = from.map_or(ReadFrom::Position(Position::Earliest), ReadFrom::After);
     let (origin, partition) = (None, None);
@@ -78,7 +80,7 @@ pub(super) async fn feed<B: Backend>(
     let not_before = None;
     let mut query =
         ReadQuery { topics, from, not_before, seen, origin, partition, records_max, bytes_max };
-    let mut at_end = false;
+    let (mut at_end, mut told) = (false, 0);
     let mut saved = clock::monotonic();
     loop {
         query.records_max = pace.0.load(Ordering::Relaxed);
@@ -99,17 +101,29 @@ pub(super) async fn feed<B: Backend>(
         let (cursor, end) = (page.cursor, page.end);
         query.seen = Some(page.seen);
         let due = clock::monotonic().ms_since(saved) >= SAVE_EVERY_MS;
-        if !page.items.is_empty() || page.lacking > 0 || end != at_end || due {
-            (at_end, saved) = (end, clock::monotonic());
+        // Somebody waits until the view has seen a commit, whether or not it holds anything for it.
+        let waited_for = *asked.borrow_and_update();
+        let settles = told < waited_for && page.through >= waited_for;
+        if !page.items.is_empty() || page.lacking > 0 || end != at_end || due || settles {
+            (at_end, told, saved) = (end, page.through, clock::monotonic());
             if keeper.send(Told::Page(ticket, page)).await.is_err() {
                 return;
             }
         }
         query.from = ReadFrom::After(cursor);
         if end {
-            backend.wait(cursor).await;
-            tokio::time::sleep(LINGER).await;
+            tokio::select! {
+                () = backend.wait(cursor) => tokio::time::sleep(LINGER).await,
+                () = grows(&mut asked) => {}
+            }
         }
+    }
+}
+
+/// Resolves when somebody waits for a later commit than before.
+async fn grows(asked: &mut watch::Receiver<u64>) {
+    if asked.changed().await.is_err() {
+        std::future::pending().await
     }
 }
 

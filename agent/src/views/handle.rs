@@ -10,11 +10,12 @@ use super::definition::Definition;
 use super::feed::Told;
 use super::heap::Shed;
 use super::keeper::{Board, start};
-use super::query::query_until;
+use super::query::{query_until, views_of};
 use super::verify::{remove_shadow, verify};
 use crate::api::limits::QUERIES_MAX;
 use crate::api::{
-    Alarm, ApiError, Backend, ErrorCode, QueryReply, QueryRequest, Status, ViewState, ViewVerdict,
+    Alarm, ApiError, Backend, ErrorCode, QueryReply, QueryRequest, Status, ViewState, ViewStatus,
+    ViewVerdict,
 };
 use crate::quantity::ByteSize;
 
@@ -27,6 +28,7 @@ pub struct Views {
     places: Arc<Semaphore>,
     shed: Shed,
     verifying: Arc<Mutex<()>>,
+    asked: Arc<watch::Sender<u64>>,
 }
 
 /// The thread that keeps the views.
@@ -59,10 +61,13 @@ pub(crate) fn keep<B: Backend>(
     }
     let (stop, stopping) = oneshot::channel();
     let shed = Shed::default();
-    let (told, board, ended) = start(backend, data, wanted, (shed.clone(), stopping))?;
+    let (asked, hears) = watch::channel(0);
+    let (told, board, ended) = start(backend, data, wanted, (shed.clone(), stopping), hears)?;
     let places = Arc::new(Semaphore::new(QUERIES_MAX));
     let verifying = Arc::default();
-    Ok(Some((Views { board, told, path, places, shed, verifying }, Keeping { stop, ended })))
+    let asked = Arc::new(asked);
+    let views = Views { board, told, path, places, shed, verifying, asked };
+    Ok(Some((views, Keeping { stop, ended })))
 }
 
 impl Views {
@@ -74,7 +79,7 @@ impl Views {
 
     /// Adds how the views are to a node's status. `last_commit` is the log's.
     pub fn report(&self, status: &mut Status, last_commit: u64) {
-        let Board { mut views, wal_bytes, trouble } = self.board.borrow().clone();
+        let Board { mut views, wal_bytes, trouble, .. } = self.board.borrow().clone();
         for view in &mut views {
             let seen_all = view.caught_up && view.state == ViewState::Running;
             view.behind_commits =
@@ -114,6 +119,41 @@ impl Views {
     ) -> Result<ViewVerdict, ApiError> {
         let _only = self.verifying.lock().await;
         verify(backend, self.path.parent().unwrap_or(Path::new(".")), view).await
+    }
+
+    /// Waits until the views that a question reads have seen a commit of the log.
+    ///
+    /// # Errors
+    /// One of them has stopped, so that it never will.
+    pub async fn reach(&self, sql: String, commit: u64) -> Result<(), ApiError> {
+        let path = self.path.clone();
+        // What is wrong with the question is told when it is asked.
+        let read = tokio::task::spawn_blocking(move || views_of(&path, &sql)).await;
+        let Ok(Some(read)) = read else { return Ok(()) };
+        self.asked.send_if_modified(|asked| {
+            let later = *asked < commit;
+            *asked = commit.max(*asked);
+            later
+        });
+        let stopped = |view: &ViewStatus| {
+            let stands = matches!(view.state, ViewState::Failed | ViewState::Halted);
+            stands && read.contains(&view.view)
+        };
+        let has_seen = |board: &Board| {
+            let sees = |view| board.through.get(view).is_some_and(|through| *through >= commit);
+            read.iter().all(sees) || board.views.iter().any(stopped)
+        };
+        let mut board = self.board.clone();
+        let gone = |_| ApiError::new(ErrorCode::Stopping, "the node is stopping");
+        let seen = board.wait_for(has_seen).await.map_err(gone)?;
+        match seen.views.iter().find(|view| stopped(view)) {
+            Some(view) => {
+                let text = format!("the view `{}` has stopped, and sees nothing more", view.view);
+                let reason = view.reason.clone().unwrap_or_default();
+                Err(ApiError::new(ErrorCode::Conflict, text).with_hint(reason))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Asks the views' file.

@@ -45,6 +45,10 @@ pub(super) struct Keeper<B> {
     runtime: Runtime,
     told: mpsc::Sender<Told>,
     board: watch::Sender<Board>,
+    /// The latest commit that somebody waits for.
+    asked: watch::Receiver<u64>,
+    /// How often the file was opened.
+    openings: u64,
     next_ticket: u64,
     /// When the file was written last, if that is not yet in the database proper.
     written: Option<Monotonic>,
@@ -61,6 +65,8 @@ struct Running {
     state: State,
     feeder: Option<AbortHandle>,
     pace: Pace,
+    /// The commit that it has seen all up to.
+    through: u64,
     /// When it was swept last; a start sweeps once what has caught up.
     swept: Option<Monotonic>,
 }
@@ -102,6 +108,7 @@ pub(super) fn start<B: Backend>(
     data: &Path,
     wanted: Vec<Definition>,
     (shed, stop): (Shed, oneshot::Receiver<()>),
+    asked: watch::Receiver<u64>,
 ) -> std::io::Result<(mpsc::Sender<Told>, watch::Receiver<Board>, tokio::task::JoinHandle<()>)> {
     let (told, hears) = mpsc::channel(PAGES_MAX);
     let (board, seen) = watch::channel(Board::default());
@@ -117,6 +124,8 @@ pub(super) fn start<B: Backend>(
         runtime: Runtime::current(),
         told: told.clone(),
         board,
+        asked,
+        openings: 0,
         next_ticket: 0,
         written: None,
         looked_at_link: None,
@@ -170,6 +179,7 @@ impl<B: Backend> Keeper<B> {
         match applied {
             Ok(Applied::Whole(progress)) => {
                 view.progress = progress;
+                view.through = page.through;
                 self.reopened = 0;
                 if page.end && matches!(view.stage, Stage::Next(_)) {
                     self.replace(ticket);
@@ -231,6 +241,7 @@ impl<B: Backend> Keeper<B> {
             view.hush();
         }
         self.refused_definitions.clear();
+        self.openings += 1;
         match ViewFile::open(&self.path()) {
             Ok((file, damage)) => {
                 if let Some(why) = damage {

@@ -1,6 +1,7 @@
 //! Questions to the views' file: one statement that only reads, with an end to its time, its rows
 //! and its bytes.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -122,6 +123,27 @@ fn collect(
     }
     Ok(reply)
 }
+
+/// The views that a question reads; all, if it asks for what the file says of them. None if the
+/// question or the file is not as it should be.
+pub(super) fn views_of(path: &Path, sql: &str) -> Option<BTreeSet<String>> {
+    let (connection, guard) = open(path, OPEN_TIME_MAX, &Shed::default()).ok()?;
+    let rule = Rule::Reading(BTreeSet::new());
+    let (prepared, rule, _) = guard.under(rule, || connection.prepare(sql).map(drop));
+    let Rule::Reading(tables) = rule else { return None };
+    prepared.ok()?;
+    let own = |table: &String| table.starts_with('_') || table.starts_with("sqlite_");
+    let everything = tables.iter().any(own);
+    let mut objects = connection.prepare("SELECT view, name FROM _objects").ok()?;
+    let objects = objects.query_map([], |row| Ok((row.get(0)?, row.get::<_, String>(1)?)));
+    let objects: Vec<(String, String)> = objects.ok()?.collect::<Result<_, Error>>().ok()?;
+    let read =
+        objects.into_iter().filter(|(_, name)| everything || tables.contains(&name.to_lowercase()));
+    Some(read.map(|(view, _)| view).collect())
+}
+
+/// How long the file is waited for where nothing is asked of it.
+const OPEN_TIME_MAX: Duration = Duration::from_secs(5);
 
 fn only(text: &str) -> Error {
     let code = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_MISUSE);

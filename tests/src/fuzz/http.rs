@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use landfall::api::{
     AdminCommand, AdminReply, ApiError, AppendReceipt, AppendRequest, Backend, Cursor, ErrorCode,
-    QueryReply, QueryRequest, ReadItem, ReadPage, ReadQuery, Seen, Span, Status, Ticket,
+    Place, QueryReply, QueryRequest, ReadItem, ReadPage, ReadQuery, Seen, Span, Status, Ticket,
     serve_connection,
 };
 use landfall::coordinates::{Coordinates, StreamName};
@@ -95,11 +95,15 @@ impl Backend for Shelf {
         };
         let items = (0..2).take(query.records_max).map(item).collect();
         let (seen, lacking) = (Seen::default(), 0);
-        ready(Ok(ReadPage { items, cursor: cursor(2), end: true, seen, lacking }))
+        ready(Ok(ReadPage { items, cursor: cursor(2), through: 3, end: true, seen, lacking }))
     }
 
     fn wait(&self, _cursor: Cursor) -> impl Future<Output = ()> + Send {
         pending()
+    }
+
+    fn reach(&self, _place: Place) -> impl Future<Output = Result<u64, ApiError>> + Send {
+        ready(Ok(3))
     }
 
     fn status(&self) -> impl Future<Output = Result<Status, ApiError>> + Send {

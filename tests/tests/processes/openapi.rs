@@ -29,7 +29,9 @@ fn settings(tcp: SocketAddr) -> String {
     format!(
         "create_topics = false\n[api]\ntcp = \"{tcp}\"\nconnections_max = {CONNECTIONS}\n\
          [[topic]]\nname = \"ais\"\n\
-         [view.latest.latest]\ntopic = \"ais\"\ncolumns = {{ sog = \"$.sog\" }}\n"
+         [view.latest.latest]\ntopic = \"ais\"\ncolumns = {{ sog = \"$.sog\" }}\n\
+         [view.halts]\nddl = \"CREATE TABLE halts(a INTEGER NOT NULL)\"\non_error = \"halt\"\n\
+         [view.halts.on.ais]\nput = \"INSERT INTO halts VALUES(:value->>'$.a')\"\n"
     )
 }
 
@@ -126,6 +128,7 @@ async fn views(asked: &mut Asked, way: &Way, data: &Path) {
     let short = json!({"sql": endless, "time_max_ms": 50}).to_string();
     asked.ask(way, "POST /v1/query", &short, 422).await;
     asked.ask(way, "POST /v1/query", &ask("SELECT hex(zeroblob(5000000))"), 413).await;
+    live(asked, way).await;
     asked.ask(way, "POST /v1/views/latest/verify", "", 200).await;
     asked.ask(way, "POST /v1/views/nobody/verify", "", 404).await;
     // As long as the rows are beside the database, spoiling it changes nothing.
@@ -143,6 +146,50 @@ async fn views(asked: &mut Asked, way: &Way, data: &Path) {
     })
     .await
     .unwrap();
+}
+
+/// Questions behind a position, and one that is answered again.
+async fn live(asked: &mut Asked, way: &Way) {
+    let behind = |sql: &str, place: &str, wait_max_ms: u32| {
+        json!({"sql": sql, "min_position": place, "wait_max_ms": wait_max_ms}).to_string()
+    };
+    let sql = "SELECT count(*) FROM latest";
+    asked.ask(way, "POST /v1/query", &behind(sql, "hub/ais/0@2", 60_000), 200).await;
+    asked.ask(way, "POST /v1/query", &behind(sql, "hub/ais/0@9", 10), 503).await;
+    asked.ask(way, "POST /v1/query", &behind(sql, "8-1-1-1", 10), 410).await;
+    asked.ask(way, "POST /v1/query", &behind("SELECT * FROM halts", "hub/ais/0@2", 10), 409).await;
+    let line = format!("GET {AIS}?min_position=hub/ais/0@2&wait_max_ms=60000&max=1");
+    asked.ask(way, &line, "", 200).await;
+    let line = format!("GET {AIS}?min_position=hub/ais/0@9&wait_max_ms=10");
+    asked.ask(way, &line, "", 503).await;
+
+    // It ends with an error as soon as its answer takes too long; until then it is answered.
+    let head = "Accept: text/event-stream\r\nLast-Event-ID: x\r\n";
+    let sql = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c, \
+               (SELECT CASE count(*) WHEN 2 THEN 10 ELSE 1000000000 END AS n FROM latest) \
+               WHERE x < n) SELECT max(x) FROM c";
+    let short = json!({"sql": sql, "time_max_ms": 2_000}).to_string();
+    let (line, Way::Socket(path)) = ("POST /v1/query", way) else { return };
+    let mut stream = UnixStream::connect(path).await.unwrap();
+    let length = short.len();
+    let request = format!("{line} HTTP/1.0\r\ncontent-length: {length}\r\n{head}\r\n{short}");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut heard = Vec::new();
+    let first = async {
+        while !String::from_utf8_lossy(&heard).contains("\"rows\":[[10]]") {
+            assert!(stream.read_buf(&mut heard).await.unwrap() > 0);
+        }
+    };
+    tokio::time::timeout(PATIENCE, first).await.unwrap();
+    let third = "{\"mmsi\":\"c\",\"sog\":3}\n";
+    asked.ask(way, &format!("POST {AIS}?key_field=mmsi"), third, 200).await;
+    tokio::time::timeout(PATIENCE, stream.read_to_end(&mut heard)).await.unwrap().unwrap();
+    let heard = String::from_utf8(heard).unwrap();
+    let (_, body) = heard.split_once("\r\n\r\n").unwrap();
+    assert!(body.contains("event: error\ndata: {\"error\":"), "{body}");
+    let (status, content_type) = ("200".to_owned(), "text/event-stream".to_owned());
+    let operation = asked.check(line, &Answer { status, content_type, body: body.to_owned() });
+    asked.note_parameters(&operation, line, head);
 }
 
 async fn operators(asked: &mut Asked, way: &Way, fleet: &Fleet) {

@@ -1,21 +1,24 @@
 //! `GET /v1/topics/{topic}/records`: where to begin, what to leave out, and whether to follow.
 
+use std::time::Duration;
+
 use hyper::body::Incoming;
 use hyper::header::{ACCEPT, HeaderValue};
 use hyper::{Request, Response};
 
 use super::parameters::Parameters;
 use super::{ReplyBody, Router, bad, site_name, stream};
-use crate::api::backend::{Backend, ReadFrom, ReadQuery};
+use crate::api::backend::{Backend, QueryRequest, ReadFrom, ReadQuery};
 use crate::api::body::pieces;
 use crate::api::error::ApiError;
-use crate::api::limits::PAGE_BYTES_MAX;
+use crate::api::limits::{PAGE_BYTES_MAX, WAIT_MAX};
 use crate::api::read::{page_records, send_pages};
 use crate::api::sse::send_events;
 use crate::api::{Cursor, NotCursor};
 use crate::coordinates::{Position, check_topic};
 
-const PARAMETERS: [&str; 6] = ["after", "follow", "from", "max", "origin", "partition"];
+const PARAMETERS: [&str; 8] =
+    ["after", "follow", "from", "max", "min_position", "origin", "partition", "wait_max_ms"];
 
 impl<N: Backend> Router<N> {
     pub(super) async fn read(
@@ -32,6 +35,12 @@ impl<N: Backend> Router<N> {
         if records_left == 0 {
             return Err(bad("`max` must be at least 1"));
         }
+        let min_position = query.text("min_position");
+        let wait_max_ms = query.number("wait_max_ms")?;
+        let wait_max_ms = wait_max_ms.unwrap_or_else(QueryRequest::wait_max_ms_usual);
+        if u128::from(wait_max_ms) > WAIT_MAX.as_millis() {
+            return Err(bad(format!("`wait_max_ms` must be at most {}", WAIT_MAX.as_millis())));
+        }
         let last_event = request.headers().get("last-event-id").map(HeaderValue::to_str);
         let (from, not_before) = begin(last_event, &mut query)?;
         let query = ReadQuery {
@@ -44,6 +53,9 @@ impl<N: Backend> Router<N> {
             records_max: page_records(records_left),
             bytes_max: PAGE_BYTES_MAX,
         };
+        if let Some(place) = min_position {
+            self.reach(&place, Duration::from_millis(wait_max_ms)).await?;
+        }
         let page = self.backend.read(query.clone()).await?;
         let (sender, body) = pieces();
         let (backend, stop) = (self.backend.clone(), self.stop.clone());

@@ -173,12 +173,23 @@ impl Backend for Memory {
         }
         let next = start + items.len() as u64;
         let (seen, lacking) = (Seen::default(), 0);
-        Ok(ReadPage { items, cursor: cursor(next), end: next == end, seen, lacking })
+        let (cursor, through) = (cursor(next), next);
+        Ok(ReadPage { items, cursor, through, end: next == end, seen, lacking })
     }
 
     async fn wait(&self, cursor: Cursor) {
         let mut count = self.count.subscribe();
         count.wait_for(|count| *count > cursor.commit).await.unwrap();
+    }
+
+    async fn reach(&self, place: Place) -> Result<u64, ApiError> {
+        let commit = match place {
+            Place::Record(record) => record.offset + 1,
+            Place::Cursor(cursor) => cursor.commit,
+        };
+        let mut count = self.count.subscribe();
+        count.wait_for(|count| *count >= commit).await.unwrap();
+        Ok(commit)
     }
 
     async fn status(&self) -> Result<Status, ApiError> {

@@ -177,7 +177,8 @@ async fn a_question_to_the_views_has_limits() {
     let world = World::new().await;
     let reply = world.client.query(&QueryRequest::new("SELECT 1")).await.unwrap();
     assert_eq!(reply.rows, [[serde_json::json!("SELECT 1"), serde_json::json!(1_000)]]);
-    let asked = |rows_max, time_max_ms| QueryRequest { sql: "S".into(), rows_max, time_max_ms };
+    let asked =
+        |rows_max, time_max_ms| QueryRequest { rows_max, time_max_ms, ..QueryRequest::new("S") };
     for wrong in [asked(0, 1), asked(100_001, 1), asked(1, 0), asked(1, 300_001)] {
         let error = world.client.query(&wrong).await.unwrap_err();
         assert_eq!(refusal(error).code, ErrorCode::BadRequest, "{wrong:?}");

@@ -40,7 +40,8 @@ pub(in crate::views) fn page(records: &[Record]) -> ReadPage {
     let behind = |record: &Record| cursor(record.coordinates.offset + 1);
     let items = records.iter().map(|r| ReadItem::Record(Box::new(r.clone()), behind(r))).collect();
     let (seen, lacking) = (Seen::default(), 0);
-    ReadPage { items, cursor: records.last().map_or(cursor(0), behind), end: true, seen, lacking }
+    let cursor = records.last().map_or(cursor(0), behind);
+    ReadPage { items, cursor, through: cursor.commit, end: true, seen, lacking }
 }
 
 fn made(folder: &Path, definition: &Definition) -> ViewFile {

@@ -8,11 +8,18 @@ use crate::api::{NextGeneration, ViewState, ViewStatus};
 pub struct Board {
     /// Each view, in the order of their names.
     pub views: Vec<ViewStatus>,
+    /// The commit that each running view has seen all up to.
+    pub through: BTreeMap<String, u64>,
+    /// Another number whenever something was written to the file.
+    pub writes: u64,
     /// Bytes that a reader's long transaction keeps out of the database, or that wait to go there.
     pub wal_bytes: u64,
     /// What is wrong with the file.
     pub trouble: Option<String>,
 }
+
+/// Changes are counted anew with each opening of the file.
+const OPENING_BITS: u32 = 44;
 
 impl<B: Backend> Keeper<B> {
     /// Tells how the views are.
@@ -33,7 +40,13 @@ impl<B: Backend> Keeper<B> {
             }
         }
         let wal_bytes = self.file.as_ref().map_or(0, ViewFile::wal_bytes);
-        let board = Board { views: told, wal_bytes, trouble: self.trouble.clone() };
+        let current = self.views.values().filter(|view| matches!(view.stage, Stage::Current));
+        let runs = current.filter(|view| view.state == State::Running);
+        let through = runs.map(|view| (view.definition.name.clone(), view.through)).collect();
+        let changes = self.file.as_ref().map_or(0, |file| file.connection.total_changes());
+        let writes = (self.openings << OPENING_BITS) | changes;
+        let trouble = self.trouble.clone();
+        let board = Board { views: told, through, writes, wal_bytes, trouble };
         self.board.send_if_modified(|last| {
             let news = *last != board;
             *last = board;

@@ -98,6 +98,7 @@ impl<B: Backend> Keeper<B> {
                 state: State::Failed(reason),
                 feeder: None,
                 pace: Pace::new(),
+                through: 0,
                 swept: None,
             },
         );
@@ -254,10 +255,20 @@ impl<B: Backend> Keeper<B> {
         let fed = (ticket, pace.clone());
         let at = (progress.cursor, progress.seen);
         let (backend, told) = (self.backend.clone(), self.told.clone());
-        let feeding = feed(backend, definition.topics(), at, fed, told);
+        let feeding = feed(backend, definition.topics(), at, fed, told, self.asked.clone());
         let feeder = Some(self.runtime.spawn(feeding).abort_handle());
-        let (state, swept) = (State::Running, None);
-        let view = Running { definition, generation, progress, stage, state, feeder, pace, swept };
+        let (state, through, swept) = (State::Running, 0, None);
+        let view = Running {
+            definition,
+            generation,
+            progress,
+            stage,
+            state,
+            feeder,
+            pace,
+            through,
+            swept,
+        };
         self.views.insert(ticket, view);
     }
 

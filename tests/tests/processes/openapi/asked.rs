@@ -131,7 +131,8 @@ impl Asked {
         }
     }
 
-    fn note_parameters(&mut self, operation: &Operation, line: &str, head: &str) {
+    /// Takes note of the parameters of a request that was taken.
+    pub(super) fn note_parameters(&mut self, operation: &Operation, line: &str, head: &str) {
         let query = line.split_once('?').map_or("", |(_, query)| query);
         let names = query.split('&').filter_map(|pair| pair.split('=').next());
         let mut note = |place: &str, name: &str| {

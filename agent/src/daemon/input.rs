@@ -1,0 +1,39 @@
+//! What the rest of the process tells and asks the node's thread.
+
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use super::handle::Waiting;
+use super::producer::Queue;
+use crate::api::{AdminCommand, AdminReply, ApiError, Place, ReadPage, ReadQuery, Status};
+use crate::node::Append;
+use crate::transport::TransportEvent;
+
+/// What can happen to a node.
+#[derive(Debug)]
+pub(super) enum Input {
+    /// Somebody appends.
+    Append(Box<Append>, Waiting),
+    /// Records of a producer of the library wait.
+    Produced(Arc<Queue>),
+    /// Somebody reads.
+    Read(Box<ReadQuery>, oneshot::Sender<Result<ReadPage, ApiError>>),
+    /// Somebody waits for a place.
+    Reached(Place, oneshot::Sender<Result<Option<u64>, ApiError>>),
+    /// Somebody wants to know.
+    Status(oneshot::Sender<Status>),
+    /// An operator asks for something.
+    Admin(AdminCommand, oneshot::Sender<Result<AdminReply, ApiError>>),
+    /// The transport reports.
+    Transport(TransportEvent),
+    /// Stop in good order.
+    Stop,
+}
+
+impl Input {
+    /// Whether somebody is shown what is stored.
+    pub(super) fn shows(&self) -> bool {
+        matches!(self, Self::Read(..) | Self::Reached(..) | Self::Status(_) | Self::Admin(..))
+    }
+}
