@@ -6,6 +6,7 @@ use std::str::FromStr;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::cursor::{Cursor, Seen};
@@ -13,7 +14,7 @@ use super::error::{ApiError, ErrorCode};
 use super::status::{SiteStatus, Status, TokenGrant};
 use super::verdict::ViewVerdict;
 use crate::coordinates::{Coordinates, Position, StreamName};
-use crate::event_json::{Event, Record};
+use crate::event_json::{Event, Header, Record};
 
 /// A node, as the API sees it. Clones are handles to the same node.
 pub trait Backend: Clone + Send + Sync + 'static {
@@ -23,6 +24,15 @@ pub trait Backend: Clone + Send + Sync + 'static {
         &self,
         request: AppendRequest,
     ) -> impl Future<Output = Result<Ticket, ApiError>> + Send;
+
+    /// Takes records in that are readable together or not at all, if the conditions hold.
+    fn append_group(
+        &self,
+        _request: GroupRequest,
+    ) -> impl Future<Output = Result<AppendReceipt, ApiError>> + Send {
+        let error = ApiError::new(ErrorCode::NotFound, "this node takes no groups");
+        std::future::ready(Err(error))
+    }
 
     /// The next page of what is durable here; never waits for records to come.
     fn read(&self, query: ReadQuery) -> impl Future<Output = Result<ReadPage, ApiError>> + Send;
@@ -117,6 +127,47 @@ pub struct ProducerName {
     pub name: String,
     /// The sequence of the first line of its input; that of line n is n − 1 more.
     pub first_sequence: u64,
+}
+
+/// Records that are durable together or not at all, in topics of one lane.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct GroupRequest {
+    /// The records, at least one.
+    pub records: Vec<GroupRecord>,
+    /// What must hold of what this node has written; else none is.
+    pub conditions: Vec<GroupCondition>,
+    /// Names the group, so that it is written once however often it is sent.
+    pub idempotency_key: Option<String>,
+}
+
+/// A record of a group.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct GroupRecord {
+    /// The topic.
+    pub topic: String,
+    /// The partition; by key if none.
+    pub partition: Option<u32>,
+    /// The key.
+    pub key: Option<Bytes>,
+    /// The value; none deletes the key.
+    pub value: Option<Bytes>,
+    /// Named extras.
+    pub headers: Vec<Header>,
+    /// Milliseconds since 1970; the time of the append if none.
+    pub timestamp_ms: Option<i64>,
+}
+
+/// The last record that this node has written to a partition, or of a key in it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct GroupCondition {
+    /// The topic.
+    pub topic: String,
+    /// The partition; by key if none.
+    pub partition: Option<u32>,
+    /// The key; none for all records.
+    pub key: Option<Bytes>,
+    /// The offset behind which there is none; without one, there is none at all.
+    pub last: Option<u64>,
 }
 
 /// The promise of an outcome; dropping it does not take the records back.

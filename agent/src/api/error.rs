@@ -43,6 +43,8 @@ pub enum ErrorCode {
     MethodNotAllowed,
     /// It contradicts what is there, such as a producer's sequence (409).
     Conflict,
+    /// A condition of a group does not hold (412).
+    Unmet,
     /// The cursor or position is of another log, or no longer here (410).
     Gone,
     /// A record or body over the limit, or a query that takes more memory than there is (413).
@@ -160,6 +162,7 @@ impl ErrorCode {
             Self::UnknownSite => "unknown_site",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::Conflict => "conflict",
+            Self::Unmet => "unmet",
             Self::Gone => "gone",
             Self::TooLarge => "too_large",
             Self::TooLong => "too_long",
@@ -182,6 +185,7 @@ impl ErrorCode {
             Self::NotFound | Self::UnknownTopic | Self::UnknownSite => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Conflict => StatusCode::CONFLICT,
+            Self::Unmet => StatusCode::PRECONDITION_FAILED,
             Self::Gone => StatusCode::GONE,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooLong => StatusCode::UNPROCESSABLE_ENTITY,

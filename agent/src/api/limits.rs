@@ -10,6 +10,14 @@ pub const HEADERS_MAX: usize = 64;
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// Bytes of a body that is one JSON object.
 pub const JSON_BODY_BYTES_MAX: usize = 64 << 10;
+/// Bytes of the body of a group: an entry of 256 KiB, and what JSON adds.
+pub const GROUP_BODY_BYTES_MAX: usize = 1 << 20;
+/// Records of a group.
+pub const GROUP_RECORDS_MAX: usize = 1_024;
+/// Conditions of a group.
+pub const GROUP_CONDITIONS_MAX: usize = 16;
+/// Letters of an idempotency key.
+pub const IDEMPOTENCY_KEY_MAX: usize = 255;
 /// Bytes of the value of a query parameter.
 pub const PARAMETER_BYTES_MAX: usize = 1 << 10;
 /// Appends of one request that wait to be durable; each holds at most one piece of the body, or one

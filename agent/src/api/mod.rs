@@ -11,11 +11,13 @@
 //! - Every refusal has the one shape of [`ApiError`].
 
 mod append;
+mod application;
 mod backend;
 mod body;
 mod client;
 mod cursor;
 mod error;
+mod group;
 pub mod limits;
 mod live;
 mod metrics;
@@ -29,13 +31,16 @@ mod token_file;
 mod verdict;
 
 pub use append::{AppendDone, ReceiptLine, SpanText};
+pub use application::Applications;
 pub use backend::{
-    AdminCommand, AdminReply, AppendReceipt, AppendRequest, Backend, Gap, Place, ProducerName,
-    QueryReply, QueryRequest, ReadFrom, ReadItem, ReadPage, ReadQuery, Span, Ticket, TokenWanted,
+    AdminCommand, AdminReply, AppendReceipt, AppendRequest, Backend, Gap, GroupCondition,
+    GroupRecord, GroupRequest, Place, ProducerName, QueryReply, QueryRequest, ReadFrom, ReadItem,
+    ReadPage, ReadQuery, Span, Ticket, TokenWanted,
 };
 pub use client::{Client, ClientError, Event as FollowEvent, Follow, Lines, Target, encoded};
 pub use cursor::{Cursor, NotCursor, Seen};
 pub use error::{ApiError, ErrorCode};
+pub use group::GroupDone;
 pub use read::ReadEnd;
 pub use server::{Access, ListenError, Listener, serve, serve_connection};
 pub use status::{

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use serde::Deserialize;
 use tokio::sync::watch;
 
 use super::append::{AppendOptions, Appending};
+use super::application::{Applications, Caller};
 use super::backend::{AdminCommand, AdminReply, Backend, ProducerName, TokenWanted};
 use super::body::{Pieces, pieces};
 use super::error::{ApiError, ErrorCode, PROBLEM_TYPE};
@@ -22,6 +24,7 @@ use super::metrics::{METRICS_TYPE, metrics};
 use crate::coordinates::{check_site, check_topic};
 use crate::event_json::LineShape;
 
+mod group;
 mod parameters;
 mod query;
 mod read;
@@ -38,34 +41,48 @@ pub(super) type ReplyBody = BoxBody<Bytes, Infallible>;
 #[derive(Clone)]
 pub(super) struct Router<N> {
     pub(super) backend: N,
+    pub(super) applications: Arc<Applications>,
     pub(super) record_bytes_max: usize,
     pub(super) stop: watch::Receiver<bool>,
 }
 
 impl<N: Backend> Router<N> {
     /// Answers a request; a refusal is an answer too.
-    pub(super) async fn answer(&self, request: Request<Incoming>) -> Response<ReplyBody> {
+    pub(super) async fn answer(
+        &self,
+        request: Request<Incoming>,
+        caller: &Caller,
+    ) -> Response<ReplyBody> {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let answer = self.route(request).await;
+        let answer = self.route(request, caller).await;
         answer.unwrap_or_else(|error| {
             tracing::debug!(%method, path, code = ?error.code, message = error.message, "refused");
             refusal(&error)
         })
     }
 
-    async fn route(&self, request: Request<Incoming>) -> Result<Response<ReplyBody>, ApiError> {
+    async fn route(
+        &self,
+        request: Request<Incoming>,
+        caller: &Caller,
+    ) -> Result<Response<ReplyBody>, ApiError> {
         let path = request.uri().path().to_owned();
         let parts: Vec<Cow<'_, str>> =
             path.trim_matches('/').split('/').map(decoded).collect::<Result<_, _>>()?;
         let parts: Vec<&str> = parts.iter().map(AsRef::as_ref).collect();
         let method = request.method().clone();
+        if let ["v1", "sites" | "tokens", ..] = parts.as_slice() {
+            caller.may_operate()?;
+        }
         match parts.as_slice() {
             ["v1", "topics", topic, "records"] if method == Method::POST => {
+                self.applications.may_write(caller, topic)?;
                 self.append(topic, request).await
             }
             ["v1", "topics", topic, "records"] if method == Method::GET => {
                 self.read(topic, &request).await
             }
+            ["v1", "groups"] if method == Method::POST => self.group(request, caller).await,
             ["v1", "status"] if method == Method::GET => {
                 Ok(json(StatusCode::OK, &self.backend.status().await?))
             }
@@ -102,7 +119,7 @@ impl<N: Backend> Router<N> {
             ["v1", "status" | "sites" | "health" | "metrics" | "openapi.json" | "views"] => {
                 Err(wrong_method(&method, "GET"))
             }
-            ["v1", "tokens" | "query"]
+            ["v1", "tokens" | "query" | "groups"]
             | ["v1", "sites", _, "revoke" | "split"]
             | ["v1", "views", _, "verify"] => Err(wrong_method(&method, "POST")),
             _ => Err(ApiError::new(ErrorCode::NotFound, format!("there is no `{path}`"))
@@ -231,17 +248,22 @@ struct TokenBody {
 /// A week: long enough to carry a token to a ship, short enough to forget one.
 const TOKEN_VALID_FOR_S: u64 = 7 * 86_400;
 
+/// A body that may have so many bytes.
+async fn whole_body(request: Request<Incoming>, bytes_max: usize) -> Result<Bytes, ApiError> {
+    let body = Limited::new(request.into_body(), bytes_max).collect().await;
+    body.map(http_body_util::Collected::to_bytes).map_err(|_| {
+        let message = format!("the body is longer than {bytes_max} bytes, or cut off");
+        ApiError::new(ErrorCode::TooLarge, message)
+    })
+}
+
 /// A body that is one JSON object with what `what` needs.
 async fn json_body<T: serde::de::DeserializeOwned>(
     request: Request<Incoming>,
     what: &str,
 ) -> Result<T, ApiError> {
-    let body = Limited::new(request.into_body(), JSON_BODY_BYTES_MAX).collect().await;
-    let body = body.map_err(|_| {
-        let message = format!("the body is longer than {JSON_BODY_BYTES_MAX} bytes, or cut off");
-        ApiError::new(ErrorCode::TooLarge, message)
-    })?;
-    serde_json::from_slice(&body.to_bytes())
+    let body = whole_body(request, JSON_BODY_BYTES_MAX).await?;
+    serde_json::from_slice(&body)
         .map_err(|error| bad(format!("the body is not what {what} needs: {error}")))
 }
 

@@ -17,6 +17,7 @@ use tokio::net::{TcpListener, UnixListener, UnixSocket, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
+use super::application::{Applications, Caller, equal};
 use super::backend::Backend;
 use super::error::{ApiError, ErrorCode, PROBLEM_TYPE};
 use super::limits::{HEAD_TIMEOUT, HEADERS_MAX, READ_BUFFER_BYTES, STOP_TIMEOUT};
@@ -59,12 +60,20 @@ pub enum ListenError {
 const BACKLOG: u32 = 128;
 
 impl Listener {
-    /// Listens on a Unix socket that only the owner can open (mode 0600 from its first moment on).
-    /// A socket that a killed process left is removed.
+    /// Listens on a Unix socket that only the owner can open.
+    ///
+    /// # Errors
+    /// Those of [`Listener::unix_for`].
+    pub async fn unix(path: &Path) -> Result<Self, ListenError> {
+        Self::unix_for(path, 0o600).await
+    }
+
+    /// Listens on a Unix socket with this mode from its first moment on. A socket that a killed
+    /// process left is removed.
     ///
     /// # Errors
     /// When another process answers there or the path cannot be used.
-    pub async fn unix(path: &Path) -> Result<Self, ListenError> {
+    pub async fn unix_for(path: &Path, mode: u32) -> Result<Self, ListenError> {
         let failed = |error| ListenError::Unix(path.to_owned(), error);
         match std::fs::symlink_metadata(path) {
             Ok(found) if !found.file_type().is_socket() => {
@@ -76,13 +85,12 @@ impl Listener {
             Ok(_) => std::fs::remove_file(path).map_err(failed)?,
             Err(_) => {}
         }
-        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
         let socket = UnixSocket::new_stream().map_err(failed)?;
         // On Linux the file gets the mode that the socket has before it is bound. Other systems
         // refuse or ignore this; there the mode set behind it counts.
-        let _ = rustix::fs::fchmod(&socket, mode);
+        let _ = rustix::fs::fchmod(&socket, rustix::fs::Mode::from_raw_mode(mode));
         socket.bind(path).map_err(failed)?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(failed)?;
         let listener = socket.listen(BACKLOG).map_err(failed)?;
         Ok(Self::Unix(listener, path.to_owned()))
     }
@@ -125,13 +133,13 @@ impl Drop for Listener {
 /// `record_bytes_max` is the greatest length of a line of input.
 pub async fn serve(
     listener: Listener,
-    access: Access,
+    (access, applications): (Access, Arc<Applications>),
     backend: impl Backend,
     record_bytes_max: usize,
     connections: Arc<Semaphore>,
     mut stop: watch::Receiver<bool>,
 ) {
-    let router = Router { backend, record_bytes_max, stop: stop.clone() };
+    let router = Router { backend, applications, record_bytes_max, stop: stop.clone() };
     let mut tasks = JoinSet::new();
     loop {
         let stream = tokio::select! {
@@ -140,14 +148,14 @@ pub async fn serve(
             () = stopped(&mut stop) => break,
         };
         match (stream, connections.clone().try_acquire_owned()) {
-            (Ok(stream), Ok(permit)) => {
+            (Ok((stream, user)), Ok(permit)) => {
                 let (router, access) = (router.clone(), access.clone());
                 tasks.spawn(async move {
-                    connection(stream, access, router).await;
+                    connection(stream, (access, user), router).await;
                     drop(permit);
                 });
             }
-            (Ok(stream), Err(_)) => refuse(stream).await,
+            (Ok((stream, _)), Err(_)) => refuse(stream).await,
             (Err(error), _) => {
                 // Out of descriptors, most likely: connections that end give some back.
                 tracing::warn!(%error, "cannot accept a connection to the API");
@@ -171,17 +179,21 @@ pub async fn serve_connection<S: AsyncRead + AsyncWrite + Send + Unpin + 'static
     record_bytes_max: usize,
     stop: watch::Receiver<bool>,
 ) {
-    let router = Router { backend, record_bytes_max, stop };
-    connection(AnyStream(Box::new(stream)), Access::Everyone, router).await;
+    let router = Router { backend, applications: Arc::default(), record_bytes_max, stop };
+    connection(AnyStream(Box::new(stream)), (Access::Everyone, None), router).await;
 }
 
-async fn connection(stream: AnyStream, access: Access, router: Router<impl Backend>) {
+async fn connection(
+    stream: AnyStream,
+    (access, user): (Access, Option<u32>),
+    router: Router<impl Backend>,
+) {
     let mut stop = router.stop.clone();
     let service = service_fn(|request: Request<Incoming>| {
         let (access, router) = (access.clone(), router.clone());
         async move {
-            let response = match access.check(&request) {
-                Ok(()) => router.answer(request).await,
+            let response = match access.caller(&router.applications, user, &request) {
+                Ok(caller) => router.answer(request, &caller).await,
                 Err(error) => refusal(&error),
             };
             Ok::<_, std::convert::Infallible>(response)
@@ -212,28 +224,41 @@ pub(super) async fn stopped(stop: &mut watch::Receiver<bool>) {
 }
 
 impl Access {
-    fn check(&self, request: &Request<Incoming>) -> Result<(), ApiError> {
-        let Self::Bearer(token) = self else { return Ok(()) };
+    /// Who asks, if it may.
+    fn caller(
+        &self,
+        applications: &Applications,
+        user: Option<u32>,
+        request: &Request<Incoming>,
+    ) -> Result<Caller, ApiError> {
         let sent = request.headers().get(AUTHORIZATION).map(hyper::header::HeaderValue::as_bytes);
-        let sent = sent.and_then(|sent| sent.strip_prefix(b"Bearer "));
-        if sent.is_some_and(|sent| equal(sent, token.as_bytes())) {
-            return Ok(());
+        let shown = sent.and_then(|sent| sent.strip_prefix(b"Bearer "));
+        if let Some(caller) = shown.and_then(|shown| applications.by_token(shown)) {
+            return Ok(caller);
         }
-        Err(ApiError::new(ErrorCode::Unauthorized, "the token is missing or wrong")
-            .with_hint("send `Authorization: Bearer TOKEN` with the content of the token file"))
+        match self {
+            Self::Everyone => Ok(applications.by_user(user)),
+            Self::Bearer(token) if shown.is_some_and(|shown| equal(shown, token.as_bytes())) => {
+                Ok(Caller::default())
+            }
+            Self::Bearer(_) => {
+                let hint = "send `Authorization: Bearer TOKEN` with the content of the token file";
+                let text = "the token is missing or wrong";
+                Err(ApiError::new(ErrorCode::Unauthorized, text).with_hint(hint))
+            }
+        }
     }
 }
 
-/// Compares in a time that depends on the lengths alone.
-fn equal(left: &[u8], right: &[u8]) -> bool {
-    let differing = left.iter().zip(right).fold(0, |all, (a, b)| all | (a ^ b));
-    left.len() == right.len() && differing == 0
-}
-
-async fn accept(listener: &Listener) -> std::io::Result<AnyStream> {
+/// The next connection, and the user at its other end.
+async fn accept(listener: &Listener) -> std::io::Result<(AnyStream, Option<u32>)> {
     Ok(match listener {
-        Listener::Unix(listener, _) => AnyStream(Box::new(listener.accept().await?.0)),
-        Listener::Tcp(listener) => AnyStream(Box::new(listener.accept().await?.0)),
+        Listener::Unix(listener, _) => {
+            let stream = listener.accept().await?.0;
+            let user = stream.peer_cred().ok().map(|peer| peer.uid());
+            (AnyStream(Box::new(stream)), user)
+        }
+        Listener::Tcp(listener) => (AnyStream(Box::new(listener.accept().await?.0)), None),
     })
 }
 

@@ -41,7 +41,7 @@ impl World {
         let connections = Arc::new(Semaphore::new(connections));
         let served = tokio::spawn(serve(
             listener,
-            Access::Everyone,
+            (Access::Everyone, Arc::default()),
             node.clone(),
             RECORD_BYTES_MAX,
             connections,

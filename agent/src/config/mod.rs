@@ -26,8 +26,8 @@ pub use error::{ConfigError, Place, Problem};
 pub use file::ConfigFile;
 pub use reference::reference;
 pub use sections::{
-    Api, Hub, Lane, Log, LogFormat, LogLevel, Node, OnFull, Profile, Replicate, Storage, Topic,
-    TrimAt, Upstream,
+    Api, Application, Hub, Lane, Log, LogFormat, LogLevel, Node, OnFull, Profile, Replicate,
+    SocketFor, Storage, Topic, TrimAt, Upstream,
 };
 pub use setting::Setting;
 pub use value::{HostPort, listen_address};
@@ -48,6 +48,8 @@ pub struct Config {
     pub lanes: Vec<Lane>,
     /// Topics that differ from the defaults, by name unique.
     pub topics: Vec<Topic>,
+    /// Programs that are told from others, by name unique.
+    pub applications: Vec<Application>,
     /// Where local programs reach it.
     pub api: Api,
     /// What it logs.
@@ -92,6 +94,11 @@ impl Config {
             storage: Storage::read(root)?,
             lanes: sections::lanes(file)?,
             topics: file.topics().iter().map(Topic::read).collect::<Result<_, _>>()?,
+            applications: file
+                .applications()
+                .iter()
+                .map(Application::read)
+                .collect::<Result<_, _>>()?,
             api: Api::read(root)?,
             log: Log::read(root)?,
             hub: Hub::read(root)?,

@@ -2,18 +2,19 @@
 
 use std::fmt::Write as _;
 
-use super::sections::{Api, Hub, Lane, Log, Node, Storage, Topic, Upstream};
+use super::sections::{Api, Application, Hub, Lane, Log, Node, Storage, Topic, Upstream};
 use super::setting::Setting;
 
 /// One section: its name, what it is for, its settings.
 type Section = (&'static str, &'static [&'static str], &'static [Setting]);
 
-const SECTIONS: [Section; 8] = [
+const SECTIONS: [Section; 9] = [
     ("", Node::ABOUT, Node::SETTINGS),
     ("upstream", Upstream::ABOUT, Upstream::SETTINGS),
     ("storage", Storage::ABOUT, Storage::SETTINGS),
     ("lane", Lane::ABOUT, Lane::SETTINGS),
     ("topic", Topic::ABOUT, Topic::SETTINGS),
+    ("application", Application::ABOUT, Application::SETTINGS),
     ("api", Api::ABOUT, Api::SETTINGS),
     ("log", Log::ABOUT, Log::SETTINGS),
     ("hub", Hub::ABOUT, Hub::SETTINGS),

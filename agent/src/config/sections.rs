@@ -177,6 +177,11 @@ section! {
     low "readers cannot share the work.";
     high "each partition costs memory and bytes in every frontier.";
 
+    /// Names of the applications that may write it through the API. Empty: all programs may.
+    writers: Vec<String> = "", Allowed::Text("a list of names of `[[application]]`");
+    low "any program may write what only one should.";
+    high "what two write has no single order that one of them decides.";
+
     /// Whether its records go upstream `always` or `never`.
     replicate: Replicate = "always", Allowed::Word(Replicate::WORDS);
     low "`never`: the records are lost with this node.";
@@ -184,13 +189,43 @@ section! {
 }
 
 section! {
+    /// A program on this machine, told from others by its user or its token, so that topics may
+    /// name it in `writers`.
+    struct Application in "application", listed: true;
+
+    /// Its name.
+    name: String = REQUIRED,
+        Allowed::Text("a name of letters, digits, `.`, `_` and `-`, at most 63");
+    low "a name cannot be left out.";
+    high "a name that says nothing makes refusals hard to read.";
+
+    /// The number of the user that it runs as, for those that come over the socket. `none`: it
+    /// shows its token.
+    user: Option<u32> = "none", Allowed::Count(0, 4_294_967_295);
+    low "0 is root, as which many programs may run.";
+    high "a number that no user has stands for nobody.";
+
+    /// File with its token, made when it is missing. With it the program reaches the API over TCP,
+    /// too, but for what operators do. `none`: it has none.
+    token_file: Option<PathBuf> = "none", Allowed::Text("a path");
+    low "a token that nobody can read is of no use.";
+    high "whoever can read it can write as this application.";
+}
+
+section! {
     /// Where programs on this machine reach the node.
     struct Api in "api", listed: false;
 
-    /// Path of the Unix socket. `none`: `landfall.sock` in the data directory. Its mode is 0600.
+    /// Path of the Unix socket. `none`: `landfall.sock` in the data directory.
     socket: Option<PathBuf> = "none", Allowed::Text("a path of at most 107 bytes");
     low "a path that is too long for the system (107 bytes) cannot be bound.";
     high "in a directory that others may write, they can take its place.";
+
+    /// Who can open the socket: its `owner` and root, the owner's `group`, or `all` users of the
+    /// machine. Others than the owner and root do not do what operators do.
+    socket_for: SocketFor = "owner", Allowed::Word(SocketFor::WORDS);
+    low "`owner`: programs of other users need TCP and a token.";
+    high "`all`: every user of the machine can read, ask, and write topics without `writers`.";
 
     /// Loopback address to serve over TCP too, to holders of the token. `none`: no TCP.
     tcp: Option<SocketAddr> = "none",
@@ -258,6 +293,18 @@ words! {
         Device = "device",
         /// Large windows, all processors.
         Hub = "hub",
+    }
+}
+
+words! {
+    /// Who can open the API's socket.
+    enum SocketFor {
+        /// The node's own user.
+        Owner = "owner",
+        /// Its group, too.
+        Group = "group",
+        /// All users of the machine.
+        All = "all",
     }
 }
 
@@ -352,7 +399,33 @@ pub(super) fn check_together(config: &Config) -> Result<(), ConfigError> {
         return Err(ConfigError::conflict("api.tcp", why));
     }
     check_lanes(config)?;
+    check_applications(config)?;
     check_topics(config)
+}
+
+fn check_applications(config: &Config) -> Result<(), ConfigError> {
+    let (mut names, mut users) = (BTreeSet::new(), BTreeSet::new());
+    for Application { name, user, token_file } in &config.applications {
+        check_site(name).map_err(|_| {
+            let why = format!("`{name}` cannot be a name; use letters, digits, `.`, `_` and `-`");
+            ConfigError::conflict("application.name", why)
+        })?;
+        if !names.insert(name) || user.is_some_and(|user| !users.insert(user)) {
+            let why = format!("`{name}`, or its user, is there twice");
+            return Err(ConfigError::conflict("application", why));
+        }
+        if user.is_none() && token_file.is_none() {
+            let why = format!("`{name}` has neither `user` nor `token_file`, so it is nobody");
+            return Err(ConfigError::conflict("application", why));
+        }
+    }
+    for topic in &config.topics {
+        if let Some(nobody) = topic.writers.iter().find(|writer| !names.contains(writer)) {
+            let why = format!("`{}` names `{nobody}`, which is no `[[application]]`", topic.name);
+            return Err(ConfigError::conflict("topic.writers", why));
+        }
+    }
+    Ok(())
 }
 
 fn check_lanes(config: &Config) -> Result<(), ConfigError> {

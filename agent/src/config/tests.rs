@@ -90,6 +90,12 @@ fn settings_that_contradict_each_other_are_refused() {
         ("[[lane]]\npriority = 1", "line 1: `lane.name` is missing"),
         ("lane = []", "1 to 8 lanes"),
         ("lane = 1", "`[[lane]]`"),
+        ("[[topic]]\nname = 'a'\nwriters = ['x']", "`x`, which is no `[[application]]`"),
+        ("[[application]]\nname = 'x'", "neither `user` nor `token_file`"),
+        (
+            "[[application]]\nname = 'x'\nuser = 1\n[[application]]\nname = 'y'\nuser = 1",
+            "there twice",
+        ),
         ("site = '/'", "cannot be a site"),
     ];
     for (text, expected) in refused {

@@ -11,20 +11,24 @@ use landfall_core::num::{Partition, ProducerId, Timestamp};
 use landfall_core::record::{self, Record};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
+use super::group;
 use super::input::Input;
 use super::producer::Producer;
 #[cfg(feature = "views")]
 use crate::api::ViewVerdict;
 use crate::api::{
     AdminCommand, AdminReply, ApiError, AppendReceipt, AppendRequest, Backend, Cursor, ErrorCode,
-    Place, QueryReply, QueryRequest, ReadPage, ReadQuery, Status, Ticket,
+    GroupRequest, Place, QueryReply, QueryRequest, ReadPage, ReadQuery, Status, Ticket,
 };
 use crate::clock;
 use crate::event_json::Event;
-use crate::node::{Append, ClientId, Ticket as NodeTicket};
+use crate::node::{Append, ClientId, Part, Request, Ticket as NodeTicket};
 
 /// Bytes of appends that may wait for the node.
 const APPEND_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Keeps the clients of groups apart from those of the API, which count from 0, and of the library.
+const GROUP_CLIENTS: u64 = 1 << 62;
 
 /// A handle on a running node.
 #[derive(Clone, Debug)]
@@ -43,7 +47,8 @@ pub struct Handle {
 #[derive(Debug)]
 pub(super) struct Waiting {
     pub(super) answer: oneshot::Sender<Result<AppendReceipt, ApiError>>,
-    pub(super) partition: u32,
+    /// The topic and the partition of each part.
+    pub(super) streams: Vec<(String, u32)>,
     pub(super) _room: OwnedSemaphorePermit,
 }
 
@@ -83,9 +88,8 @@ impl Handle {
     }
 
     fn partition_of(&self, request: &AppendRequest, event: &Event) -> u32 {
-        let partitions = self.partitions.get(&request.topic).copied().unwrap_or(1).max(1);
-        let by_key = event.key.as_ref().map(|key| crc32c::crc32c(key) % partitions);
-        request.partition.or(by_key).unwrap_or_default()
+        let key = event.key.as_deref();
+        request.partition.unwrap_or_else(|| partition_by_key(&self.partitions, &request.topic, key))
     }
 
     /// The records of a request, encoded, by partition.
@@ -145,8 +149,9 @@ impl Backend for Handle {
                 group: false,
                 clock: self.clock,
             };
-            let waiting = Waiting { answer, partition, _room: room };
-            let input = Input::Append(Box::new(append), waiting);
+            let streams = vec![(request.topic.clone(), partition)];
+            let waiting = Waiting { answer, streams, _room: room };
+            let input = Input::Append(Box::new(append.into()), waiting);
             self.inputs.send(input).await.map_err(|_| stopping())?;
             answers.push(answered);
         }
@@ -164,6 +169,33 @@ impl Backend for Handle {
             }
             refused.map_or(Ok(receipt), Err)
         }))
+    }
+
+    async fn append_group(&self, request: GroupRequest) -> Result<AppendReceipt, ApiError> {
+        let group = group::encoded(&request, &self.partitions)?;
+        let bytes = group.parts.iter().map(|part| part.records.len()).sum::<usize>();
+        let room = self.room.clone().acquire_many_owned(bytes.clamp(1, APPEND_BYTES_MAX) as u32);
+        let room = room.await.map_err(|_| stopping())?;
+        let (answer, answered) = oneshot::channel();
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let stream = |part: &Part| (part.topic.clone(), part.partition.get());
+        let streams = group.parts.iter().map(stream).collect();
+        let request = Request {
+            ticket: NodeTicket(number),
+            // Each group stands for itself: none is refused because another one was.
+            client: ClientId(number | GROUP_CLIENTS),
+            attempt: 0,
+            records: group.parts,
+            group: true,
+            conditions: group.conditions,
+            clock: self.clock,
+        };
+        let waiting = Waiting { answer, streams, _room: room };
+        self.inputs
+            .send(Input::Append(Box::new(request), waiting))
+            .await
+            .map_err(|_| stopping())?;
+        answered.await.unwrap_or_else(|_| Err(stopping()))
     }
 
     async fn read(&self, query: ReadQuery) -> Result<ReadPage, ApiError> {
@@ -249,6 +281,16 @@ impl Backend for Handle {
     async fn admin(&self, command: AdminCommand) -> Result<AdminReply, ApiError> {
         self.ask(|answer| Input::Admin(command, answer)).await?
     }
+}
+
+/// The partition of a key; the first one without a key.
+pub(super) fn partition_by_key(
+    partitions: &BTreeMap<String, u32>,
+    topic: &str,
+    key: Option<&[u8]>,
+) -> u32 {
+    let partitions = partitions.get(topic).copied().unwrap_or(1).max(1);
+    key.map_or(0, |key| crc32c::crc32c(key) % partitions)
 }
 
 /// A name numbers the lines of one input. Its partitions are committed on their own, and another

@@ -7,14 +7,14 @@ use tokio::sync::oneshot;
 use super::handle::Waiting;
 use super::producer::Queue;
 use crate::api::{AdminCommand, AdminReply, ApiError, Place, ReadPage, ReadQuery, Status};
-use crate::node::Append;
+use crate::node::Request;
 use crate::transport::TransportEvent;
 
 /// What can happen to a node.
 #[derive(Debug)]
 pub(super) enum Input {
     /// Somebody appends.
-    Append(Box<Append>, Waiting),
+    Append(Box<Request>, Waiting),
     /// Records of a producer of the library wait.
     Produced(Arc<Queue>),
     /// Somebody reads.

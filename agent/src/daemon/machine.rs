@@ -68,7 +68,7 @@ pub(super) struct Machine {
     enrolling: bool,
     /// Connections that end when the last word has had time to arrive: closing overtakes it.
     closing: Vec<(Instant, Connection, String)>,
-    waiting: BTreeMap<Ticket, (Waiting, String)>,
+    waiting: BTreeMap<Ticket, Waiting>,
     produced: BTreeMap<Ticket, Taken>,
     ids: BTreeMap<ConnectionId, LinkId>,
     next_link: u64,
@@ -219,8 +219,8 @@ impl Machine {
         }
         match input {
             Input::Append(append, waiting) => {
-                self.waiting.insert(append.ticket, (waiting, append.topic.clone()));
-                if self.node.is_urgent(&append.topic) {
+                self.waiting.insert(append.ticket, waiting);
+                if append.records.iter().any(|part| self.node.is_urgent(&part.topic)) {
                     self.node.hurry(now());
                 }
                 self.node.handle_append(*append);
@@ -353,19 +353,22 @@ impl Machine {
         if let Some(taken) = self.produced.remove(&ticket) {
             return self.answer_producer(taken, outcome);
         }
-        let Some((waiting, topic)) = self.waiting.remove(&ticket) else { return };
+        let Some(waiting) = self.waiting.remove(&ticket) else { return };
         let answer = match outcome {
-            AppendOutcome::Appended { epoch, first, written, duplicates, .. } => {
-                let origin = self.node.settings().site.clone();
-                let stream = StreamName { origin, topic, partition: waiting.partition };
-                let span = first.map(|first| Span {
-                    first: Coordinates { stream, offset: first.get(), epoch: Some(epoch.get()) },
-                    count: u64::from(written),
+            AppendOutcome::Appended { epoch, parts, duplicates, .. } => {
+                let spans = waiting.streams.iter().zip(parts).filter_map(|(stream, written)| {
+                    let (origin, (topic, partition)) = (&self.node.settings().site, stream.clone());
+                    let stream = StreamName { origin: origin.clone(), topic, partition };
+                    let (offset, epoch) = (written.first?.get(), Some(epoch.get()));
+                    let first = Coordinates { stream, offset, epoch };
+                    Some(Span { first, count: u64::from(written.count) })
                 });
-                let written = span.into_iter().collect();
-                Ok(AppendReceipt { written, duplicates: u64::from(duplicates) })
+                Ok(AppendReceipt { written: spans.collect(), duplicates: u64::from(duplicates) })
             }
-            AppendOutcome::Refused { why, .. } => Err(super::refusal::refusal(why, &topic)),
+            AppendOutcome::Refused { why, .. } => {
+                let topic = waiting.streams.first().map_or("", |(topic, _)| topic);
+                Err(super::refusal::refusal(why, topic))
+            }
         };
         let _ = waiting.answer.send(answer);
     }

@@ -13,6 +13,7 @@
 
 mod admin;
 mod gate;
+mod group;
 mod handle;
 mod input;
 mod inspect;

@@ -23,6 +23,21 @@ pub(super) fn refusal(why: Refusal, topic: &str) -> ApiError {
             "a record or group is too large for the journal",
             "split it, or raise storage.commit_bytes_max",
         ),
+        Refusal::SeveralLanes => (
+            ErrorCode::Conflict,
+            "the topics of a group are in several lanes",
+            "give them one lane in the configuration, or append them apart",
+        ),
+        Refusal::Unmet { at, offset } => {
+            let text = format!("{topic}: condition {} does not hold: {offset} is there", at + 1);
+            return ApiError::new(ErrorCode::Unmet, text)
+                .with_hint("read from there, and try again");
+        }
+        Refusal::TooFarBack { at } => {
+            let text = format!("{topic}: condition {} goes too far back to be looked up", at + 1);
+            let hint = "read the topic to its end, and name the last offset that you saw";
+            return ApiError::new(ErrorCode::Conflict, text).with_hint(hint);
+        }
         Refusal::LaneFull(_) => (
             ErrorCode::LaneFull,
             "the lane is full of records that are not yet durable at the root",

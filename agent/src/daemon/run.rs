@@ -13,8 +13,8 @@ use super::input::Input;
 use super::machine::{Machine, Stopped, Uplink};
 use super::open::{Opened, StartError};
 use super::whole_file::write_whole;
-use crate::api::{Access, Listener, serve};
-use crate::config::{Config, Profile};
+use crate::api::{Access, Applications, Listener, serve};
+use crate::config::{Config, Profile, SocketFor};
 use crate::entropy;
 use crate::identity::PublicKey;
 use crate::transport::{ResetKey, Settings, Transport};
@@ -123,13 +123,19 @@ impl Daemon {
         until: Until,
         told: impl Future<Output = ()>,
     ) -> Result<Stopped, crate::api::ListenError> {
-        let listener = Listener::unix(&config.socket(data)).await?;
+        let mode = match config.api.socket_for {
+            SocketFor::Owner => 0o600,
+            SocketFor::Group => 0o660,
+            SocketFor::All => 0o666,
+        };
+        let listener = Listener::unix_for(&config.socket(data), mode).await?;
         let (stop, stopping) = watch::channel(false);
         let places = Arc::new(Semaphore::new(config.api.connections_max as usize));
         let record_max = landfall_core::limits::RECORD_BYTES_MAX;
+        let applications = Arc::new(applications(config));
         let api = tokio::spawn(serve(
             listener,
-            Access::Everyone,
+            (Access::Everyone, applications.clone()),
             self.handle.clone(),
             record_max,
             places.clone(),
@@ -142,7 +148,7 @@ impl Daemon {
                     let listener = Listener::tcp(address).await?;
                     tokio::spawn(serve(
                         listener,
-                        access,
+                        (access, applications),
                         self.handle.clone(),
                         record_max,
                         places,
@@ -188,6 +194,28 @@ impl Daemon {
         let stopped = self.stopped.await.ok().flatten();
         stopped.unwrap_or(Stopped { clean: false })
     }
+}
+
+/// Who of the programs on this machine is which application, and may write what. Whose token can't
+/// be had is nobody.
+fn applications(config: &Config) -> Applications {
+    let mut applications = Applications::default();
+    for application in &config.applications {
+        if let Some(user) = application.user {
+            applications.add_user(user, &application.name);
+        }
+        match application.token_file.as_deref().map(Access::by_token_file) {
+            Some(Ok(Access::Bearer(token))) => applications.add_token(token, &application.name),
+            Some(Err(error)) => {
+                tracing::error!(application = application.name, %error, "it has no token");
+            }
+            Some(Ok(Access::Everyone)) | None => {}
+        }
+    }
+    for topic in config.topics.iter().filter(|topic| !topic.writers.is_empty()) {
+        applications.set_writers(&topic.name, &topic.writers);
+    }
+    applications
 }
 
 async fn forward(

@@ -1,5 +1,6 @@
 //! The node's thread and its handle.
 
+mod groups;
 #[cfg(feature = "views")]
 mod live;
 
@@ -12,8 +13,13 @@ use crate::config::Config;
 use crate::event_json::Event;
 
 fn node() -> (TempDir, Daemon) {
+    node_with("")
+}
+
+fn node_with(settings: &str) -> (TempDir, Daemon) {
     let folder = TempDir::new().unwrap();
     create(folder.path(), "ship", None, "").unwrap();
+    std::fs::write(folder.path().join("landfall.toml"), settings).unwrap();
     let config = Config::load(None, folder.path(), []).unwrap();
     let opened = open(folder.path(), config).unwrap();
     let daemon = Daemon::start(opened, false).unwrap();

@@ -15,6 +15,7 @@ use landfall_core::name::{StreamId, topic_is_internal, topic_is_valid};
 use landfall_core::num::{Epoch, Lane, Offset, Partition, Seq};
 use landfall_core::record::Record;
 
+use super::group::{Part, Request, Written};
 use super::refused::RefusedClients;
 use super::{AlarmKind, Core, Event, Gate, Node, Now, OnFull};
 
@@ -60,6 +61,8 @@ pub enum AppendOutcome {
         seq: Option<Seq>,
         /// How many records are new.
         written: u32,
+        /// Where they are, by partition, in the order of the request.
+        parts: Vec<Written>,
         /// How many had been written before by the same producer.
         duplicates: u32,
     },
@@ -86,6 +89,20 @@ pub enum Refusal {
     BadRecord,
     /// A record or group is too large for the journal.
     TooLarge,
+    /// The partitions of a group are of several lanes.
+    SeveralLanes,
+    /// A condition does not hold.
+    Unmet {
+        /// Which, from 0.
+        at: u32,
+        /// The offset of a record that there should not be.
+        offset: Offset,
+    },
+    /// Too many records would have to be looked through for a condition, or some of them are gone.
+    TooFarBack {
+        /// Which, from 0.
+        at: u32,
+    },
     /// The lane has used its budget.
     LaneFull(Lane),
     /// The medium has no space left.
@@ -104,7 +121,7 @@ const QUEUE_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Appends that wait, and those that are staged.
 #[derive(Debug, Default)]
 pub(crate) struct Appends {
-    queues: BTreeMap<Lane, VecDeque<Append>>,
+    queues: BTreeMap<Lane, VecDeque<Request>>,
     bytes: usize,
     staged: Vec<StagedAppend>,
     /// The one that is being staged; it may take several commits.
@@ -117,8 +134,7 @@ struct StagedAppend {
     ticket: Ticket,
     client: ClientId,
     attempt: u32,
-    ix: StreamIx,
-    first: Option<Offset>,
+    parts: Vec<(StreamIx, Written)>,
     seq: Option<Seq>,
     written: u32,
     duplicates: u32,
@@ -132,22 +148,27 @@ impl Appends {
         self.staged.is_empty() && self.queues.values().all(VecDeque::is_empty)
     }
 
-    fn take(&mut self, lane: Lane) -> Option<Append> {
+    /// Whether records of a stream are staged.
+    pub(crate) fn has_staged(&self, ix: StreamIx) -> bool {
+        self.staged.iter().any(|append| append.parts.iter().any(|(part, _)| *part == ix))
+    }
+
+    fn take(&mut self, lane: Lane) -> Option<Request> {
         let append = self.queues.get_mut(&lane)?.pop_front()?;
-        self.bytes -= append.records.len();
+        self.bytes -= append.bytes();
         Some(append)
     }
 }
 
 impl<M: Media, G: Gate> Node<M, G> {
     /// Somebody appends. The outcome comes as an event, after [`Node::commit`].
-    pub fn handle_append(&mut self, append: Append) {
-        let core = &mut self.core;
+    pub fn handle_append(&mut self, append: impl Into<Request>) {
+        let (core, append) = (&mut self.core, append.into());
         let lane = match core.lane_for(&append) {
             Ok(lane) => lane,
             Err(why) => return core.refuse(&append, why),
         };
-        core.appends.bytes += append.records.len();
+        core.appends.bytes += append.bytes();
         core.appends.queues.entry(lane).or_default().push_back(append);
     }
 
@@ -194,48 +215,67 @@ impl<M: Media, G: Gate> Core<M, G> {
         lanes.into_iter().map(|(_, at)| Lane::new(at)).collect()
     }
 
-    fn lane_for(&self, append: &Append) -> Result<Lane, Refusal> {
-        if !topic_is_valid(&append.topic) {
-            return Err(Refusal::TopicName);
+    fn lane_for(&self, append: &Request) -> Result<Lane, Refusal> {
+        let mut lanes = append.records.iter().map(|part| self.lane_to_write(&part.topic));
+        // A request without records is for no lane in particular.
+        let lane = lanes.next().unwrap_or(Ok(self.settings.default_lane))?;
+        for other in lanes {
+            if other? != lane {
+                return Err(Refusal::SeveralLanes);
+            }
         }
-        if topic_is_internal(&append.topic) {
-            return Err(Refusal::InternalTopic);
-        }
-        let topic = self.topics.of(&append.topic).ok_or(Refusal::UnknownTopic)?;
-        if self.appends.bytes + append.records.len() > QUEUE_BYTES_MAX {
+        if self.appends.bytes + append.bytes() > QUEUE_BYTES_MAX {
             return Err(Refusal::Busy);
         }
-        Ok(topic.lane)
+        Ok(lane)
     }
 
-    fn refuse(&mut self, append: &Append, why: Refusal) {
+    fn lane_to_write(&self, topic: &str) -> Result<Lane, Refusal> {
+        if !topic_is_valid(topic) {
+            return Err(Refusal::TopicName);
+        }
+        if topic_is_internal(topic) {
+            return Err(Refusal::InternalTopic);
+        }
+        self.topics.of(topic).map(|topic| topic.lane).ok_or(Refusal::UnknownTopic)
+    }
+
+    fn refuse(&mut self, append: &Request, why: Refusal) {
         self.appends.refused.add(append.client, append.attempt);
         let outcome = AppendOutcome::Refused { written: 0, why };
         self.events.push_back(Event::Appended(append.ticket, outcome));
     }
 
-    fn stage_append(&mut self, lane: Lane, append: &Append) {
+    fn stage_append(&mut self, lane: Lane, append: &Request) {
         if self.appends.refused.covers(append.client, append.attempt) {
             return self.refuse(append, Refusal::Behind);
         }
-        let site = self.settings.site.clone();
-        let stream = StreamId { origin: &site, topic: &append.topic, partition: append.partition };
-        let Ok(ix) = self.journal.frontier_mut().add(stream) else {
-            return self.refuse(append, Refusal::TooLarge);
-        };
+        let mut parts = Vec::with_capacity(append.records.len());
+        for part in &append.records {
+            let site = self.settings.site.clone();
+            let (topic, partition) = (part.topic.as_str(), part.partition);
+            let stream = StreamId { origin: &site, topic, partition };
+            let Ok(ix) = self.journal.frontier_mut().add(stream) else {
+                return self.refuse(append, Refusal::TooLarge);
+            };
+            parts.push((ix, Written::default()));
+        }
+        let repeated = append.group && self.is_repeated(append);
+        if !repeated && let Err(why) = self.check_conditions(&append.conditions) {
+            return self.refuse(append, why);
+        }
         self.appends.current = Some(StagedAppend {
             ticket: append.ticket,
             client: append.client,
             attempt: append.attempt,
-            ix,
-            first: None,
+            parts,
             seq: None,
             written: 0,
             duplicates: 0,
             durable: 0,
             refused: None,
         });
-        let outcome = self.stage_records(lane, ix, append);
+        let outcome = self.stage_records(lane, append, repeated);
         let Some(mut staged) = self.appends.current.take() else { return };
         if let Err(why) = outcome {
             staged.refused = staged.refused.or(Some(why));
@@ -244,13 +284,33 @@ impl<M: Media, G: Gate> Core<M, G> {
         self.appends.staged.push(staged);
     }
 
-    fn stage_records(&mut self, lane: Lane, ix: StreamIx, append: &Append) -> Result<(), Refusal> {
+    fn is_repeated(&self, append: &Request) -> bool {
+        let Some(part) = append.records.first() else { return false };
+        let first = Record::decode(&mut Reader::new(&part.records));
+        first.is_ok_and(|first| self.was_written(&first))
+    }
+
+    fn stage_records(
+        &mut self,
+        lane: Lane,
+        append: &Request,
+        repeated: bool,
+    ) -> Result<(), Refusal> {
         if append.group {
             self.check_group(append)?;
-            let heads = append.records.len() + landfall_core::batch::HEAD_BYTES_MAX;
+            if repeated {
+                if let Some(entry) = &mut self.appends.current {
+                    entry.duplicates = append.count();
+                }
+                return Ok(());
+            }
+            let heads =
+                append.bytes() + append.records.len() * landfall_core::batch::HEAD_BYTES_MAX;
             self.until_staged(lane, |core| core.journal.begin_group(lane, heads))?;
         }
-        let outcome = self.stage_each(lane, ix, append);
+        let mut parts = append.records.iter().enumerate();
+        let outcome =
+            parts.try_for_each(|(at, part)| self.stage_each(lane, at, part, append.clock));
         if append.group {
             self.journal.end_group();
         }
@@ -258,31 +318,43 @@ impl<M: Media, G: Gate> Core<M, G> {
     }
 
     /// A group is staged whole or not at all, so what could be refused is refused before.
-    fn check_group(&self, append: &Append) -> Result<(), Refusal> {
-        let mut reader = Reader::new(&append.records);
-        while !reader.is_empty() {
-            let record = Record::decode(&mut reader).map_err(|_| Refusal::BadRecord)?;
-            record.check().map_err(|_| Refusal::BadRecord)?;
+    fn check_group(&self, append: &Request) -> Result<(), Refusal> {
+        for part in &append.records {
+            let mut reader = Reader::new(&part.records);
+            while !reader.is_empty() {
+                let record = Record::decode(&mut reader).map_err(|_| Refusal::BadRecord)?;
+                record.check().map_err(|_| Refusal::BadRecord)?;
+            }
         }
         Ok(())
     }
 
-    fn stage_each(&mut self, lane: Lane, ix: StreamIx, append: &Append) -> Result<(), Refusal> {
-        let mut reader = Reader::new(&append.records);
+    fn stage_each(
+        &mut self,
+        lane: Lane,
+        at: usize,
+        part: &Part,
+        clock: ClockQuality,
+    ) -> Result<(), Refusal> {
+        let ix = self.appends.current.as_ref().and_then(|entry| entry.parts.get(at));
+        let Some(ix) = ix.map(|(ix, _)| *ix) else { return Ok(()) };
+        let mut reader = Reader::new(&part.records);
         while !reader.is_empty() {
             let record = Record::decode(&mut reader).map_err(|_| Refusal::BadRecord)?;
-            let staged = self.until_staged(lane, |core| {
-                core.journal.stage_record(lane, ix, &record, append.clock)
-            });
+            let staged =
+                self.until_staged(lane, |core| core.journal.stage_record(lane, ix, &record, clock));
             let Some(entry) = &mut self.appends.current else { return Ok(()) };
             if let Some(why) = entry.refused {
                 return Err(why);
             }
             match staged? {
                 Some(placed) => {
-                    entry.first = entry.first.or(Some(placed.offset));
                     entry.seq = entry.seq.or(Some(placed.seq));
                     entry.written += 1;
+                    if let Some((_, written)) = entry.parts.get_mut(at) {
+                        written.first = written.first.or(Some(placed.offset));
+                        written.count += 1;
+                    }
                 }
                 None => entry.duplicates += 1,
             }
@@ -353,16 +425,20 @@ impl<M: Media, G: Gate> Core<M, G> {
 
     fn answer_staged(&mut self) {
         for append in core::mem::take(&mut self.appends.staged) {
-            if !self.goes_on(append.ix) {
-                self.is_root_for(append.ix);
+            for (ix, _) in &append.parts {
+                if !self.goes_on(*ix) {
+                    self.is_root_for(*ix);
+                }
             }
+            let parts: Vec<_> = append.parts.iter().map(|(_, written)| *written).collect();
             let outcome = match append.refused {
                 Some(why) => AppendOutcome::Refused { written: append.written, why },
                 None => AppendOutcome::Appended {
                     epoch: self.journal.epoch(),
-                    first: append.first,
+                    first: parts.iter().find_map(|part| part.first),
                     seq: append.seq,
                     written: append.written,
+                    parts,
                     duplicates: append.duplicates,
                 },
             };

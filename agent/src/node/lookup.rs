@@ -150,7 +150,7 @@ impl<M: Media, G: Gate> Core<M, G> {
 
     /// Goes through the stored batches of a stream that touch a range of offsets, until `see` has
     /// seen enough. Segments that don't hold the range are passed over by their footers.
-    fn each_batch(
+    pub(super) fn each_batch(
         &self,
         ix: StreamIx,
         range: (Offset, Offset),

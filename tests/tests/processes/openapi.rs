@@ -25,10 +25,12 @@ const CONNECTIONS: usize = 8;
 /// Where records are.
 const AIS: &str = "/v1/topics/ais/records";
 
-fn settings(tcp: SocketAddr) -> String {
+fn settings(tcp: SocketAddr, data: &Path) -> String {
+    let token = data.join("nav.token").display().to_string();
     format!(
         "create_topics = false\n[api]\ntcp = \"{tcp}\"\nconnections_max = {CONNECTIONS}\n\
-         [[topic]]\nname = \"ais\"\n\
+         [[topic]]\nname = \"ais\"\n[[topic]]\nname = \"urgent\"\nlane = \"urgent\"\n\
+         [[application]]\nname = \"nav\"\ntoken_file = \"{token}\"\n\
          [view.latest.latest]\ntopic = \"ais\"\ncolumns = {{ sog = \"$.sog\" }}\n\
          [view.halts]\nddl = \"CREATE TABLE halts(a INTEGER NOT NULL)\"\non_error = \"halt\"\n\
          [view.halts.on.ais]\nput = \"INSERT INTO halts VALUES(:value->>'$.a')\"\n"
@@ -44,12 +46,14 @@ async fn what_the_document_says_of_the_api_is_what_the_node_does() {
     // A setting of the node itself must stand before all tables.
     let path = fleet.hub.path.join(landfall::config::FILE_NAME);
     let made = std::fs::read_to_string(&path).unwrap();
-    std::fs::write(&path, settings(tcp).replacen("[api]", &(made + "[api]"), 1)).unwrap();
+    std::fs::write(&path, settings(tcp, &fleet.hub.path).replacen("[api]", &(made + "[api]"), 1))
+        .unwrap();
     let hub = fleet.hub.run_up().await.unwrap();
     let way = Way::to(&fleet.hub);
     let mut asked = Asked::of(&way).await;
 
     appends(&mut asked, &way).await;
+    groups(&mut asked, &way).await;
     reads(&mut asked, &way).await;
     node(&mut asked, &way).await;
     views(&mut asked, &way, &fleet.hub.path).await;
@@ -81,13 +85,38 @@ async fn appends(asked: &mut Asked, way: &Way) {
     asked.ask(way, &format!("POST {AIS}"), &"9".repeat(300_000), 413).await;
 }
 
+async fn groups(asked: &mut Asked, way: &Way) {
+    let record = json!({"topic": "ais", "partition": 0, "key": "a", "value": {"sog": 3},
+        "form": "json", "headers": [{"name": "by", "value": "x"}], "timestamp": "2022-01-03"});
+    let of = |record: &Value, condition: &Value| {
+        json!({"records": [record], "if_last": [condition]}).to_string()
+    };
+    let met = json!({"topic": "ais", "partition": 0, "key": "a", "offset": 4});
+    let unmet = json!({"topic": "ais", "key": "b"});
+    let head = "Idempotency-Key: one\r\n";
+    let body = of(&record, &met);
+    let first = asked.ask_with(way, "POST /v1/groups", head, &body, 200).await;
+    assert!(first.body.contains("\"count\":1}],\"duplicates\":0}"), "{first:?}");
+    let again = asked.ask_with(way, "POST /v1/groups", head, &body, 200).await;
+    assert!(again.body.starts_with("{\"written\":[],\"duplicates\":1}"), "{again:?}");
+    asked.ask(way, "POST /v1/groups", &of(&record, &unmet), 412).await;
+    asked.ask(way, "POST /v1/groups", "{\"records\": []}", 400).await;
+    for (topic, status) in [("_sites", 403), ("other", 404), ("urgent", 409)] {
+        let other = json!({"topic": topic, "value": 1});
+        let both = json!({"records": [record, other]}).to_string();
+        asked.ask(way, "POST /v1/groups", &both, status).await;
+    }
+    let long = json!({"topic": "ais", "value": "x".repeat(250_000)});
+    asked.ask(way, "POST /v1/groups", &of(&long, &met), 413).await;
+}
+
 async fn reads(asked: &mut Asked, way: &Way) {
     let all = "from=seq:0&origin=hub&partition=0&max=3&follow=false";
     let answer = asked.ask(way, &format!("GET {AIS}?{all}"), "", 200).await;
     let last: Value = serde_json::from_str(answer.body.lines().last().unwrap()).unwrap();
     let cursor = last["end"]["cursor"].as_str().unwrap();
     let rest = asked.ask(way, &format!("GET {AIS}?after={cursor}"), "", 200).await;
-    assert_eq!(rest.body.lines().count(), 2, "{rest:?}");
+    assert_eq!(rest.body.lines().count(), 3, "{rest:?}");
     for (from, first) in [("seq:2", 2), ("@3", 3), ("hub/ais/0@1", 1), ("2022-01-03", 2)] {
         let answer = asked.ask(way, &format!("GET {AIS}?from={from}"), "", 200).await;
         let record: Value = serde_json::from_str(answer.body.lines().next().unwrap()).unwrap();
@@ -116,7 +145,7 @@ async fn views(asked: &mut Asked, way: &Way, data: &Path) {
     let ask = |sql: &str| json!({"sql": sql, "rows_max": 10, "time_max_ms": 60_000}).to_string();
     until("the view is there", async || {
         let answer = way.send("GET /v1/views", "", "").await.ok()?;
-        answer.body.contains("\"records\":2").then_some(())
+        answer.body.contains("\"records\":3").then_some(())
     })
     .await
     .unwrap();
@@ -255,6 +284,8 @@ async fn full_lane(asked: &mut Asked, fleet: &Fleet) {
     let answer = asked.ask(&way, &format!("POST {AIS}"), &many(), 200).await;
     assert!(answer.body.contains("\"error\":{"), "{answer:?}");
     asked.ask(&way, &format!("POST {AIS}"), &many(), 507).await;
+    let records = vec![json!({"topic": "ais", "value": "x".repeat(200_000)})];
+    asked.ask(&way, "POST /v1/groups", &json!({"records": records}).to_string(), 507).await;
     let token = json!({"site": "ship-3"}).to_string();
     asked.ask(&way, "POST /v1/tokens", &token, 409).await;
     asked.ask(&way, "POST /v1/query", &json!({"sql": "SELECT 1"}).to_string(), 404).await;
@@ -284,9 +315,18 @@ async fn strangers(asked: &mut Asked, tcp: SocketAddr, data: &Path) {
     for operation in asked.document.operations() {
         asked.ask_with(&way, &line_of(&operation), "Authorization: Bearer x\r\n", "", 401).await;
     }
-    let token = std::fs::read_to_string(data.join("api.token")).unwrap();
-    let head = format!("Authorization: Bearer {}\r\n", token.trim());
-    asked.ask_with(&way, "GET /v1/status", &head, "", 200).await;
+    let shown = |file: &str| {
+        let token = std::fs::read_to_string(data.join(file)).unwrap();
+        format!("Authorization: Bearer {}\r\n", token.trim())
+    };
+    asked.ask_with(&way, "GET /v1/status", &shown("api.token"), "", 200).await;
+    let nav = shown("nav.token");
+    asked.ask_with(&way, "GET /v1/status", &nav, "", 200).await;
+    for operation in asked.document.operations() {
+        if operation.path.starts_with("/v1/sites") || operation.path == "/v1/tokens" {
+            asked.ask_with(&way, &line_of(&operation), &nav, "", 403).await;
+        }
+    }
 }
 
 fn line_of(operation: &Operation) -> String {
