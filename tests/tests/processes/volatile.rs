@@ -147,8 +147,10 @@ impl Scene {
             let log = fs::read_to_string(self.nodes[which].log()).unwrap_or_default();
             let last = log.lines().last().unwrap_or_default();
             self.runs[which] = Some(runs);
-            if is_up.unwrap_or_else(|status| panic!("it does not start: {status}: {last}")) {
-                self.disks[which].calm();
+            let is_up =
+                is_up.unwrap_or_else(|status| panic!("it does not start: {status}: {last}"));
+            self.disks[which].calm();
+            if is_up && self.disks[which].is_on() {
                 return;
             }
             self.end(which).await;
