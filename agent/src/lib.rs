@@ -23,3 +23,4 @@ pub mod torture;
 pub mod transport;
 #[cfg(feature = "views")]
 pub mod views;
+mod whole_file;

@@ -2,14 +2,15 @@
 
 use std::fmt;
 use std::fmt::Write as _;
-use std::fs::OpenOptions;
-use std::io::{ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::fs;
+use std::io::{ErrorKind, Read as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::server::Access;
 use crate::entropy;
+use crate::whole_file::write_whole;
 
 /// Why there is no token.
 #[derive(Debug)]
@@ -37,15 +38,13 @@ impl Access {
     /// When the file cannot be used, or others could read it.
     pub fn by_token_file(path: &Path) -> Result<Self, TokenFileError> {
         let unusable = |error| TokenFileError::Unusable(path.to_owned(), error);
-        let created = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-        match created {
-            Ok(mut file) => {
+        match fs::symlink_metadata(path) {
+            Ok(_) => read_token(path),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
                 let token = new_token().map_err(TokenFileError::NoEntropy)?;
-                let written = writeln!(file, "{token}").and_then(|()| file.sync_all());
-                written.map_err(unusable)?;
+                write_whole(path, format!("{token}\n").as_bytes(), 0o600).map_err(unusable)?;
                 Ok(Self::Bearer(token.into()))
             }
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => read_token(path),
             Err(error) => Err(unusable(error)),
         }
     }
@@ -64,7 +63,7 @@ fn new_token() -> Result<String, entropy::NoEntropy> {
 
 fn read_token(path: &Path) -> Result<Access, TokenFileError> {
     let unusable = |error| TokenFileError::Unusable(path.to_owned(), error);
-    let file = std::fs::File::open(path).map_err(unusable)?;
+    let file = fs::File::open(path).map_err(unusable)?;
     if file.metadata().map_err(unusable)?.permissions().mode() & 0o077 != 0 {
         return Err(TokenFileError::TooOpen(path.to_owned()));
     }

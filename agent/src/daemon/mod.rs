@@ -27,7 +27,6 @@ mod run;
 mod split;
 #[cfg(test)]
 mod tests;
-mod whole_file;
 
 pub use gate::SiteGate;
 pub use handle::Handle;

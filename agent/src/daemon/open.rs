@@ -13,12 +13,12 @@ use landfall_protocol::time::Duration;
 
 use super::gate::SiteGate;
 use super::machine::now;
-use super::whole_file::write_whole;
 use crate::config::{self, Config, Profile};
 use crate::entropy::{self, NoEntropy};
 use crate::identity::{KeyFileFault, NodeKey};
 use crate::media::{FileMedia, FileShape, OpenError as MediaOpenError, checksum, sync_names};
 use crate::node::{LaneSettings, Node, OnFull, Replicate, Settings, TopicSettings, TrimAt};
+use crate::whole_file::write_whole;
 
 /// A node that is open for writing.
 pub struct Opened {

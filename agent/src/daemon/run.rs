@@ -12,12 +12,12 @@ use super::handle::Handle;
 use super::input::Input;
 use super::machine::{Machine, Stopped, Uplink};
 use super::open::{Opened, StartError};
-use super::whole_file::write_whole;
 use crate::api::{Access, Applications, Listener, serve};
 use crate::config::{Config, Profile, SocketFor};
 use crate::entropy;
 use crate::identity::PublicKey;
 use crate::transport::{ResetKey, Settings, Transport};
+use crate::whole_file::write_whole;
 
 /// What to wait for before the node stops by itself.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

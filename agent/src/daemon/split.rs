@@ -7,10 +7,10 @@ use std::fs;
 use std::path::Path;
 
 use super::open::{SITE_FILE, StartError, TOKEN_FILE};
-use super::whole_file::write_whole;
 use crate::entropy;
 use crate::identity::NodeKey;
 use crate::media::DirLock;
+use crate::whole_file::write_whole;
 
 /// Gives the node in `data` the name `site`, a new key, and the token to enrol with. Killed in
 /// between, it is neither the one nor the other, and can be repeated.

@@ -1,11 +1,12 @@
 //! The key file of a data directory: PKCS#8, readable by its owner only, whole or not there at all.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::key::{KeyFault, NodeKey};
+use crate::whole_file::write_whole;
 
 /// The name of the key file in a data directory.
 const NAME: &str = "node.key";
@@ -85,24 +86,9 @@ impl NodeKey {
     pub fn replace(data: &Path, seed: [u8; 32]) -> Result<Self, KeyFileFault> {
         let path = data.join(NAME);
         let key = Self::from_seed(seed);
-        store(data, &path, key.pkcs8()).map_err(|error| KeyFileFault::Io { path, error })?;
+        write_whole(&path, key.pkcs8(), 0o600).map_err(|error| KeyFileFault::Io { path, error })?;
         Ok(key)
     }
-}
-
-/// Writes beside the final name, syncs, renames, syncs the directory: a power cut leaves no half
-/// key.
-fn store(data: &Path, path: &Path, pkcs8: &[u8]) -> io::Result<()> {
-    let draft = path.with_extension("draft");
-    match fs::remove_file(&draft) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
-    file.write_all(pkcs8)?;
-    file.sync_all()?;
-    fs::rename(&draft, path)?;
-    File::open(data)?.sync_all()
 }
 
 /// A file system without modes (a FAT card) cannot be made private; a node there still has to
