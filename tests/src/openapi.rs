@@ -131,10 +131,10 @@ impl Document {
             return Err(format!("{value} is not of type {}", schema["type"]));
         }
         let limit = |word: &str| schema[word].as_f64();
-        let number = value.as_f64().unwrap_or_default();
-        if limit("minimum").is_some_and(|least| number < least)
-            || limit("maximum").is_some_and(|most| number > most)
-        {
+        let number = value.as_f64();
+        let below = |least: f64| number.is_some_and(|number| number < least);
+        let above = |most: f64| number.is_some_and(|number| number > most);
+        if limit("minimum").is_some_and(below) || limit("maximum").is_some_and(above) {
             return Err(format!("{value} is out of range"));
         }
         if let (Some(items), Some(values)) = (schema.get("items"), value.as_array()) {

@@ -48,7 +48,7 @@ struct Disk {
     fail_reads: Option<Range<u64>>,
     free_slots: Option<u32>,
     garbage: bool,
-    /// The last synced programs, oldest first.
+    /// The last programs that came to the platter, oldest first.
     history: VecDeque<(SlotIx, Undo)>,
     counters: Counters,
 }
@@ -321,15 +321,20 @@ impl Disk {
             self.counters.syncs_failed += 1;
             let surely = *self.rng.pick(&unsynced);
             let (partly, rng) = (self.damage == DamageModel::Random, &mut self.rng);
-            found.fail_sync(|unit| unit == surely || !partly || rng.chance(1, 2));
+            let undo = found.fail_sync(|unit| unit == surely || !partly || rng.chance(1, 2));
+            self.note(slot, undo);
             return Err(MediaError::Failed);
         }
-        self.history.extend(found.sync().into_iter().map(|undo| (slot, undo)));
-        self.bound_history();
+        found.sync().into_iter().for_each(|undo| self.note(slot, undo));
         Ok(())
     }
 
-    fn bound_history(&mut self) {
+    /// What a lying card loses is always the last of all that came to the platter: without what
+    /// was not synced and came there too, it would lose something from the middle.
+    fn note(&mut self, slot: SlotIx, undo: Undo) {
+        if undo.bytes() > 0 {
+            self.history.push_back((slot, undo));
+        }
         let mut bytes: usize = self.history.iter().map(|(_, undo)| undo.bytes()).sum();
         while self.history.len() > LOSE_MAX || (bytes > LOSE_BYTES_MAX && self.history.len() > 1) {
             bytes -= self.history.pop_front().map_or(0, |(_, undo)| undo.bytes());

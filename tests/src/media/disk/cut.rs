@@ -18,7 +18,9 @@ impl Disk {
                 continue;
             }
             found.lasting = true;
-            for unit in found.unsynced() {
+            let (unsynced, undo) = (found.unsynced(), found.undo_of_unsynced());
+            self.note(slot, undo);
+            for unit in unsynced {
                 if torn == Some((slot, unit)) {
                     self.tear(slot, unit);
                 } else {

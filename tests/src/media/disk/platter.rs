@@ -22,7 +22,8 @@ pub(super) struct Slot {
     pub(super) lasting: bool,
 }
 
-/// A synced program, as what the platter held before it.
+/// What came to the platter, as what it held before: a synced program, what a failed sync brought
+/// all the same, or what a power cut left.
 #[derive(Clone)]
 pub(super) struct Undo(Vec<(u32, Vec<u8>)>);
 
@@ -110,12 +111,24 @@ impl Slot {
     }
 
     /// Fails a sync: the units that `is_lost` names stay in the cache only, the others are synced.
-    pub(super) fn fail_sync(&mut self, mut is_lost: impl FnMut(u32) -> bool) {
+    pub(super) fn fail_sync(&mut self, mut is_lost: impl FnMut(u32) -> bool) -> Undo {
         self.programs.clear();
+        let mut undo = Undo(Vec::new());
         for (unit, platter) in std::mem::take(&mut self.unsynced) {
-            let kept = if is_lost(unit) { &mut self.phantom } else { &mut self.older };
-            kept.insert(unit, platter);
+            if is_lost(unit) {
+                self.phantom.insert(unit, platter);
+            } else {
+                undo.0.push((unit, platter.clone()));
+                self.older.insert(unit, platter);
+            }
         }
+        undo
+    }
+
+    /// What the platter holds of the units that are not synced: what becomes of them in a power cut
+    /// can be taken back too.
+    pub(super) fn undo_of_unsynced(&self) -> Undo {
+        Undo(self.unsynced.iter().map(|(unit, platter)| (*unit, platter.clone())).collect())
     }
 
     /// Forgets what is cached but will never be written.
