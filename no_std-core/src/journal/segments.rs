@@ -157,7 +157,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
             }
             match SegmentHeader::decode(&bytes, self.shape, self.config.checksum) {
                 Ok(header) if header.slot == ix => {
-                    return Ok(self.is_guarded(ix, entries_at(self.shape)).then_some(header));
+                    return Ok(self.is_begun(ix).then_some(header));
                 }
                 Ok(_) | Err(HeaderFault::None(_)) => {}
                 Err(fault) => return Err(OpenError::from(fault)),
@@ -166,13 +166,20 @@ impl<M: Media, T: Tables> Journal<M, T> {
         Ok(None)
     }
 
-    /// Whether the guard that ends at `end` of a slot was begun to be written, or what comes behind
-    /// it: what stands before it was then written as a whole.
+    /// Whether the guard that ends at `end` of a slot was begun to be written: what stands before
+    /// it was then written as a whole. What stands behind a commit says nothing of it: an opening
+    /// that took it for torn may have skipped a unit there.
     pub(crate) fn is_guarded(&self, ix: SlotIx, end: u32) -> bool {
-        let (from, guard) =
-            (end.saturating_sub(self.shape.guard_bytes()), self.shape.guard_bytes());
-        let behind = end.saturating_add(guard).min(self.shape.slot_bytes);
-        guard == 0 || self.last_unclean(ix, (from, behind)).is_some()
+        let guard = self.shape.guard_bytes();
+        guard == 0 || self.last_unclean(ix, (end.saturating_sub(guard), end)).is_some()
+    }
+
+    /// The same for the header of a segment. Its guard may waver, but whoever took the header for
+    /// whole has written behind it.
+    fn is_begun(&self, ix: SlotIx) -> bool {
+        let end = entries_at(self.shape);
+        let first = end.saturating_add(self.shape.guard_bytes()).min(self.shape.slot_bytes);
+        self.is_guarded(ix, end) || self.last_unclean(ix, (end, first)).is_some()
     }
 
     /// Forgets a slot's segment.
