@@ -255,8 +255,9 @@ async fn accept(listener: &Listener) -> std::io::Result<(AnyStream, Option<u32>)
     Ok(match listener {
         Listener::Unix(listener, _) => {
             let stream = listener.accept().await?.0;
-            let user = stream.peer_cred().ok().map(|peer| peer.uid());
-            (AnyStream(Box::new(stream)), user)
+            // Whoever can't be told is not let in: no user would pass for an operator.
+            let user = stream.peer_cred()?.uid();
+            (AnyStream(Box::new(stream)), Some(user))
         }
         Listener::Tcp(listener) => (AnyStream(Box::new(listener.accept().await?.0)), None),
     })
