@@ -186,6 +186,20 @@ impl<M: Media, G: Gate> Core<M, G> {
         self.report_losses();
     }
 
+    /// The end of a stream can't be read any more; which seqs it had, nothing says.
+    pub(crate) fn note_lost_end(&mut self, lane: Lane, ix: StreamIx, from: Offset, tip: Point) {
+        let known = |loss: &Loss| {
+            loss.stream.is_some_and(|(of, _)| of == ix) && loss.from <= from && tip.next <= loss.to
+        };
+        if self.journal.losses().iter().any(known) {
+            return;
+        }
+        let (to, after) = (tip.next, tip.hash);
+        let (stream, reason) = (Some((ix, BranchIx::MAIN)), Some(GapReason::Damage));
+        self.journal.note_loss(Loss { lane, stream, from, to, after, reason, ..Loss::default() });
+        self.report_losses();
+    }
+
     /// The printed name of a stream.
     pub(crate) fn stream_name(&self, ix: StreamIx) -> String {
         self.journal.frontier().name(ix).to_string()

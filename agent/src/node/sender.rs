@@ -4,6 +4,7 @@
 //! It begins behind what is known to be durable at the upstream node, or, if that is another node
 //! than last time, behind what is durable at the root.
 
+mod ends;
 mod stated;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -56,6 +57,8 @@ pub(crate) struct LaneSender {
     pub(crate) gone: VecDeque<(StreamIx, Offset)>,
     /// The last seqs that could not be read.
     missing: (Seq, Seq),
+    /// Whether it was looked at the lane's end what is missing there.
+    ends_known: bool,
     /// Bytes of room that the next entry takes, if it was looked at and had to wait.
     needs: usize,
 }
@@ -218,6 +221,7 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
         let mut reader = Reader::new(buffer.get_mut(..len).unwrap_or_default());
         while self.join_next(&mut reader) && self.lane().ready.len() < READY_MAX {}
         self.core.scratch = buffer;
+        self.state_gone();
     }
 
     /// Makes the frame of the next body. Whether there may be another at once.
@@ -240,13 +244,17 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
                 }
                 ReadStep::Missing(first, end) => {
                     self.lane().missing = (first, end);
+                    self.lane().ends_known = false;
                     Turn::On
                 }
                 ReadStep::TooLong(len) => {
                     self.lane().needs = len;
                     Turn::End
                 }
-                ReadStep::End => Turn::End,
+                ReadStep::End => {
+                    self.look_for_lost_ends();
+                    Turn::End
+                }
                 ReadStep::Failed(error) => {
                     self.core.read_failed(error);
                     Turn::End
@@ -359,7 +367,7 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
     fn prepare(&mut self, ix: StreamIx, batch: &Batch<'_>) -> Option<bool> {
         let frontier = self.core.journal.frontier();
         let forked = frontier.branch(ix, BranchIx(1)).is_some();
-        let own = frontier.name(ix).origin == self.core.settings.site;
+        let own = self.core.is_own(ix);
         let (epoch, base) = (batch.head.epoch, batch.head.base);
         let at = Point { epoch, next: base, hash: Some(batch.head.before) };
         match self.sender.sent.get(&ix).copied() {

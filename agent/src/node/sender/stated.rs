@@ -36,7 +36,7 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
     /// Says that a stream begins in its middle here: behind what is durable at the root, and, if
     /// more is gone than that, behind a gap.
     fn say_start(&mut self, ix: StreamIx, at: Point, root: Offset) -> bool {
-        let own = self.core.journal.frontier().name(ix).origin == self.core.settings.site;
+        let own = self.core.is_own(ix);
         if root == Offset::ZERO || !own {
             return self.say_begin(ix, at, root);
         }
@@ -60,7 +60,7 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
     /// forks, was wanted again, and from where on it was.
     pub(super) fn resumes(&self, ix: StreamIx, batch: &Batch<'_>) -> Option<(BranchIx, Offset)> {
         let frontier = self.core.journal.frontier();
-        let own = frontier.name(ix).origin == self.core.settings.site;
+        let own = self.core.is_own(ix);
         let forked = own && frontier.branch(ix, BranchIx(1)).is_some();
         let wanted = self.sender.lowered.get(&ix).filter(|_| forked)?;
         let head = &batch.head;
@@ -161,11 +161,17 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
         if self.ready(frame) { Turn::On } else { Turn::Flush }
     }
 
-    /// States that streams which are wanted again are gone up to their tips.
+    /// States that the ends of streams are gone up to their tips.
     pub(super) fn state_gone(&mut self) {
         while let Some((ix, from)) = self.lane().gone.front().copied() {
             let tip = self.core.journal.frontier().tip(ix);
-            if tip.next > from && !self.say_gap(ix, from, tip) {
+            // An upstream node that never had of it must hear first what the root has.
+            let known = self.sender.from_hop || self.sender.sent.contains_key(&ix);
+            let stated = match known || from == Offset::ZERO {
+                true => tip.next <= from || self.say_gap(ix, from, tip),
+                false => self.say_start(ix, tip, from),
+            };
+            if !stated {
                 return;
             }
             self.lane().gone.pop_front();
