@@ -2,7 +2,8 @@
 //!
 //! - A bit of an entry: a reader finds it, misses the seqs of that entry and no others, and goes
 //!   on with the next one.
-//! - A bit of a segment's header or of a trailer: its checksum finds it, and nothing is missing.
+//! - A bit of a segment's header or of a trailer: its checksum finds it, `verify` names it, and
+//!   nothing is missing.
 //! - A bit of padding: nothing is missing.
 //!
 //! A flip can be looked at where it is, by a reader of the open journal, or by opening the journal
@@ -10,7 +11,7 @@
 
 use landfall_core::entry::{ENTRY_HEADER_BYTES, EntryHeader, Standing, Trailer};
 use landfall_core::frontier::HubFrontier;
-use landfall_core::journal::{Cursor, Finding, Journal, ReadStep, StageError};
+use landfall_core::journal::{Cursor, Fault, Finding, Journal, ReadStep, StageError};
 use landfall_core::media::{Media, Place, SlotIx};
 use landfall_core::num::{Lane, LogId, Seq};
 use landfall_core::segment::{SEGMENT_HEADER_BYTES, SEGMENT_HEADERS_BYTES, SegmentHeader};
@@ -155,7 +156,24 @@ impl Rot {
         }
         let found = findings(&journal);
         assert!(lost.is_none() || !found.is_empty(), "bit {bit}: verify does not find {hit:?}");
-        assert!(hit.is_some() || found.is_empty(), "bit {bit}: {found:?}");
+        self.is_named(bit, &found);
+    }
+
+    /// What is not lost by a flip is named all the same.
+    fn is_named(&self, bit: u64, found: &[Finding]) {
+        let names = |fault| found.iter().any(|finding| finding.fault == fault);
+        match self.part(bit) {
+            Part::Header => assert!(names(Fault::Header), "bit {bit}: {found:?}"),
+            Part::Trailer(_) => assert!(names(Fault::Trailer), "bit {bit}: {found:?}"),
+            Part::Padding => assert_eq!(found, [], "bit {bit}"),
+            Part::Entry(ix) => {
+                let Stored { at, header, .. } = self.entries[ix];
+                let told = place(bit).1 < at + header.body_at() as u32;
+                assert!(told || names(Fault::Body), "bit {bit} of {ix}: {found:?}");
+            }
+            // An opening that finds no checkpoint has written another one since.
+            Part::Control => {}
+        }
     }
 
     fn learn(&mut self, lane: Lane) {

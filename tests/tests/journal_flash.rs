@@ -2,7 +2,7 @@
 //! is in `journal_cuts.rs` and `journal_model.rs`.
 
 use landfall_core::frontier::HubFrontier;
-use landfall_core::journal::{Journal, ReadStep};
+use landfall_core::journal::{Journal, OpenError, ReadStep};
 use landfall_core::media::{Media, Place, SlotIx};
 use landfall_core::num::{Lane, Seq};
 use landfall_core::segment::{SegmentHeader, entries_at};
@@ -40,6 +40,22 @@ fn a_unit_that_cannot_be_read_costs_what_touches_it() {
             }
         }
         assert!(costly > 50, "{costly} units cost something");
+    }
+}
+
+#[test]
+fn an_opening_of_which_a_read_fails_in_passing_ends_with_the_error() {
+    let chip = filled(32);
+    let whole = chip.duplicate();
+    let reads = whole.counters().reads;
+    reopen(&whole);
+    let reads = whole.counters().reads - reads;
+    assert!(reads > 100, "an opening reads {reads} times");
+    for nth in 1..=reads {
+        let chip = chip.duplicate();
+        chip.fail_read(nth);
+        let opened = open(chip.clone(), &mut Rng::new(9)).err();
+        assert!(matches!(opened, Some(OpenError::Media(_))), "read {nth}: {opened:?}");
     }
 }
 

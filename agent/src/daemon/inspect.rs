@@ -172,6 +172,17 @@ impl Inspection {
             }
             Fault::Stream => "a batch goes on from nothing that is before it".into(),
             Fault::Footer => "a segment's footer does not tell what the segment holds".into(),
+            Fault::Header => {
+                "one of the two headers of a segment is damaged; the other one serves".into()
+            }
+            Fault::Trailer => {
+                "the end of a commit is damaged; nothing is missing by that, as later commits stand"
+                    .into()
+            }
+            Fault::Stray => {
+                "an entry without records can't be made out; what it told is known from the rest"
+                    .into()
+            }
             Fault::Tip(ix) => format!(
                 "the records of stream {} end elsewhere than the journal says",
                 self.journal.frontier().name(ix)

@@ -78,7 +78,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
                 top.untouched &= lane == Lane::CONTROL;
             });
         }
-        top.whole = top.whole.filter(|_| top.end.is_none_or(|(ix, at)| self.is_guarded(ix, at)));
+        top.whole = top.whole.filter(|_| top.end.is_none_or(|(ix, at)| self.was_guarded(ix, at)));
         recovery.clean = checkpoint == Some((true, top.seen));
         self.next_commit = self.next_commit.max(top.next_commit());
         self.opening = self.opening.max(top.seen.0);
@@ -133,7 +133,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
                 if begins {
                     begin = Some(span.at);
                 }
-                if let (true, Some(from), true) = (ends, begin, journal.is_guarded(ix, span.end)) {
+                if let (true, Some(from), true) = (ends, begin, journal.was_guarded(ix, span.end)) {
                     complete = Some((ix, from, *span));
                 }
             });

@@ -121,6 +121,8 @@ impl<M: Media, T: Tables> Journal<M, T> {
             let Some(ix) = self.parts.frontier.find(head.stream) else { continue };
             let told = Told { ix, extent: head.extent(), records: head.records };
             let after = at + head.encoded_len() as u32 + head.len;
+            let loaded = window.loaded();
+            self.loaded.note(loaded);
             return Some((told, after));
         }
         let loaded = window.loaded();

@@ -157,7 +157,8 @@ impl<M: Media, T: Tables> Journal<M, T> {
             }
             match SegmentHeader::decode(&bytes, self.shape, self.config.checksum) {
                 Ok(header) if header.slot == ix => {
-                    return Ok(self.is_begun(ix).then_some(header));
+                    let begun = self.is_begun(ix).map_err(OpenError::Media)?;
+                    return Ok(begun.then_some(header));
                 }
                 Ok(_) | Err(HeaderFault::None(_)) => {}
                 Err(fault) => return Err(OpenError::from(fault)),
@@ -169,17 +170,25 @@ impl<M: Media, T: Tables> Journal<M, T> {
     /// Whether the guard that ends at `end` of a slot was begun to be written: what stands before
     /// it was then written as a whole. What stands behind a commit says nothing of it: an opening
     /// that took it for torn may have skipped a unit there.
-    pub(crate) fn is_guarded(&self, ix: SlotIx, end: u32) -> bool {
+    pub(crate) fn is_guarded(&self, ix: SlotIx, end: u32) -> Result<bool, MediaError> {
         let guard = self.shape.guard_bytes();
-        guard == 0 || self.last_unclean(ix, (end.saturating_sub(guard), end)).is_some()
+        Ok(guard == 0 || self.last_unclean(ix, (end.saturating_sub(guard), end))?.is_some())
+    }
+
+    /// The same in recovery, which ends with an error if nobody can tell.
+    pub(crate) fn was_guarded(&mut self, ix: SlotIx, end: u32) -> bool {
+        self.is_guarded(ix, end).unwrap_or_else(|_| {
+            self.loaded.fail();
+            false
+        })
     }
 
     /// The same for the header of a segment. Its guard may waver, but whoever took the header for
     /// whole has written behind it.
-    fn is_begun(&self, ix: SlotIx) -> bool {
+    fn is_begun(&self, ix: SlotIx) -> Result<bool, MediaError> {
         let end = entries_at(self.shape);
         let first = end.saturating_add(self.shape.guard_bytes()).min(self.shape.slot_bytes);
-        self.is_guarded(ix, end) || self.last_unclean(ix, (end, first)).is_some()
+        Ok(self.is_guarded(ix, end)? || self.last_unclean(ix, (end, first))?.is_some())
     }
 
     /// Forgets a slot's segment.

@@ -1,7 +1,7 @@
 //! Where appending may go on after an opening that did not end cleanly.
 
 use super::Journal;
-use crate::media::{Media, Place, SlotIx};
+use crate::media::{Media, MediaError, Place, SlotIx};
 use crate::num::Lane;
 use crate::tables::Tables;
 
@@ -15,7 +15,10 @@ impl<M: Media, T: Tables> Journal<M, T> {
         let Some(ix) = self.active(lane).filter(|_| !self.shape.overwrites) else { return };
         let tail = self.slot(ix).tail;
         let end = tail.max(torn_end);
-        let used = self.last_unclean(ix, (end, self.shape.slot_bytes)).unwrap_or(end);
+        let Ok(used) = self.last_unclean(ix, (end, self.shape.slot_bytes)) else {
+            return self.loaded.fail();
+        };
+        let used = used.unwrap_or(end);
         if !may_be_torn && used == tail {
             return;
         }
@@ -35,22 +38,30 @@ impl<M: Media, T: Tables> Journal<M, T> {
 
     /// Behind the last byte between two places of a slot that does not read blank, or can't be
     /// read.
-    pub(crate) fn last_unclean(&self, ix: SlotIx, (from, to): (u32, u32)) -> Option<u32> {
+    ///
+    /// # Errors
+    /// The medium refused to read, so nobody knows.
+    pub(crate) fn last_unclean(
+        &self,
+        ix: SlotIx,
+        (from, to): (u32, u32),
+    ) -> Result<Option<u32>, MediaError> {
         let (mut used, mut at) = (None, from);
         while at < to {
             let mut part = [0; 64];
             let len = (to - at).min(64) as usize;
-            let part = part.get_mut(..len)?;
+            let part = part.get_mut(..len).unwrap_or_default();
             let read = self.media.read(Place { slot: ix, at }, part);
             let last = part.iter().rposition(|byte| *byte != BLANK).map_or(0, |last| last + 1);
             match read {
                 Ok(()) if last > 0 => used = Some(at + last as u32),
                 Ok(()) => {}
-                Err(_) => used = Some(at + len as u32),
+                Err(MediaError::Unreadable) => used = Some(at + len as u32),
+                Err(error) => return Err(error),
             }
             at += len as u32;
         }
-        used
+        Ok(used)
     }
 }
 

@@ -1,6 +1,7 @@
 //! A check of all that a journal holds, from the first entry of each lane to the last: checksums,
 //! dense seqs, stream hashes recomputed from the records, streams that go on from batch to batch,
-//! and footers that tell what their segments hold.
+//! and footers that tell what their segments hold. What is there twice, or can be told from the
+//! rest, is checked too: headers of segments, trailers of commits, and checkpoints.
 //!
 //! What the losses name already is found too, and marked as told.
 
@@ -12,8 +13,9 @@ use crate::codec::Malformed;
 use crate::control::{BranchBody, GapBody};
 use crate::entry::Kind;
 use crate::frontier::{BranchIx, BranchKind, Change, Frontier, Point, StreamIx};
-use crate::media::{Media, MediaError, Place};
+use crate::media::{Media, MediaError, Place, SlotIx};
 use crate::num::{Lane, Offset, SegmentNo, Seq};
+use crate::segment::{SEGMENT_HEADER_BYTES, SegmentHeader, entries_at};
 use crate::tables::{Loss, Tables};
 
 /// Something that is not as it should be, and where.
@@ -47,6 +49,13 @@ pub enum Fault {
     Stream,
     /// A footer does not tell what its segment holds.
     Footer,
+    /// One of the two headers of a segment is damaged; the other one serves.
+    Header,
+    /// The trailer of a commit is damaged. It counts only for the last commit of all.
+    Trailer,
+    /// Where an entry should begin, there is none, and no record is missing: it told what can be
+    /// told from the rest. Flash can't tell it from what a power cut left.
+    Stray,
     /// The journal says of a stream that it ends elsewhere than it does.
     Tip(StreamIx),
 }
@@ -83,6 +92,9 @@ impl<M: Media, T: Tables> Journal<M, T> {
             let mut check = Check { tips, tell, place, next, spoilt: false };
             self.verify_lane(&mut check, buffer)?;
         }
+        let place = Finding { lane: Lane::CONTROL, segment, at, fault };
+        let mut check = Check { tips, tell, place, next: Seq::ZERO, spoilt: false };
+        self.verify_lane(&mut check, buffer)?;
         for ix in (0..tips.streams()).map(StreamIx) {
             if !self.ends_as_it_says(tips, ix) {
                 let fault = Fault::Tip(ix);
@@ -104,12 +116,22 @@ impl<M: Media, T: Tables> Journal<M, T> {
             let held = self.slot(ix);
             check.place = Finding { segment: held.number, at: 0, ..check.place };
             check.spoilt = false;
+            self.verify_headers(check, ix)?;
             self.verify_seqs(check, held.base_seq);
+            let mut expected = Some(entries_at(self.shape)).filter(|_| self.shape.overwrites);
             let mut cursor = Cursor { segment: held.number, newest, ..Cursor::default() };
             while let Some(found) = self.next_entry(ix, held.tail, &cursor, buffer)? {
                 cursor.at = found.next;
                 cursor.newest = (found.header.opening, found.header.commit);
+                if found.header.seq <= check.next && expected.is_some_and(|at| at < found.at) {
+                    check.place.at = expected.unwrap_or_default();
+                    check.tell_of(Fault::Stray);
+                }
+                expected = self.expected_behind(&found);
                 check.place.at = found.at;
+                if found.header.last && found.trailer.is_none() {
+                    check.tell_of(Fault::Trailer);
+                }
                 let len = found.header.body_len;
                 let Some(body) = buffer.get_mut(..len as usize) else {
                     check.found(Fault::TooLong(len));
@@ -133,6 +155,33 @@ impl<M: Media, T: Tables> Journal<M, T> {
             slot = self.next_slot(lane, held.number.plus(1));
         }
         self.verify_seqs(check, self.seqs(lane).1);
+        Ok(())
+    }
+
+    /// Where the next entry must begin, if nothing else may stand between: flash keeps what a power
+    /// cut tore.
+    fn expected_behind(&self, found: &Found) -> Option<u32> {
+        let closed = !found.header.last || found.trailer.is_some();
+        Some(found.next).filter(|_| closed && self.shape.overwrites)
+    }
+
+    fn verify_headers(
+        &self,
+        check: &mut Check<'_, '_, T::Frontier>,
+        ix: SlotIx,
+    ) -> Result<(), MediaError> {
+        for at in [0, SEGMENT_HEADER_BYTES as u32] {
+            let mut bytes = [0; SEGMENT_HEADER_BYTES];
+            let whole = match self.media.read(Place { slot: ix, at }, &mut bytes) {
+                Ok(()) => SegmentHeader::decode(&bytes, self.shape, self.config.checksum).is_ok(),
+                Err(MediaError::Unreadable) => false,
+                Err(error) => return Err(error),
+            };
+            if !whole {
+                check.place.at = at;
+                check.tell_of(Fault::Header);
+            }
+        }
         Ok(())
     }
 
@@ -249,6 +298,11 @@ impl<M: Media, T: Tables> Journal<M, T> {
 impl<F: Frontier> Check<'_, '_, F> {
     fn found(&mut self, fault: Fault) {
         self.spoilt = true;
+        self.tell_of(fault);
+    }
+
+    /// The same of what no footer tells of.
+    fn tell_of(&mut self, fault: Fault) {
         (self.tell)(Finding { fault, ..self.place });
     }
 

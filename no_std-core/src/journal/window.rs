@@ -56,6 +56,11 @@ impl Loaded {
         self.failed
     }
 
+    /// A read failed in such a way.
+    pub(crate) fn fail(&mut self) {
+        self.failed = true;
+    }
+
     /// Takes over whether a read failed.
     pub(crate) fn note(&mut self, other: Self) {
         self.failed |= other.failed;

@@ -34,6 +34,8 @@ struct Chip {
     power: Power,
     torn: TornUnit,
     erase_damage: EraseDamage,
+    /// The read that will fail in passing.
+    failing_read: Option<u64>,
     counters: Counters,
 }
 
@@ -50,6 +52,7 @@ impl SimNor {
             power: Power::on(),
             torn: TornUnit::default(),
             erase_damage: EraseDamage::default(),
+            failing_read: None,
             counters: Counters::default(),
         })))
     }
@@ -102,6 +105,12 @@ impl SimNor {
     /// Flips a bit, counted from the start of the slot.
     pub fn flip_bit(&self, slot: SlotIx, bit: u64) {
         self.chip().block(slot).flip(bit);
+    }
+
+    /// Lets the `nth` read from now on fail, and no other.
+    pub fn fail_read(&self, nth: u64) {
+        let chip = &mut *self.chip();
+        chip.failing_read = Some(chip.counters.reads + nth);
     }
 
     /// Makes all units that `bytes` touches unreadable until the slot is erased.
@@ -195,6 +204,9 @@ impl Media for SimNor {
         let range = within(chip.shape, place, buffer.len());
         chip.counters.reads += 1;
         chip.counters.bytes_read += buffer.len() as u64;
+        if chip.failing_read == Some(chip.counters.reads) {
+            return Err(MediaError::Failed);
+        }
         chip.blocks[place.slot.0 as usize].read(range, buffer, &mut chip.rng)
     }
 
