@@ -37,8 +37,9 @@ pub trait Backend: Clone + Send + Sync + 'static {
     /// The next page of what is durable here; never waits for records to come.
     fn read(&self, query: ReadQuery) -> impl Future<Output = Result<ReadPage, ApiError>> + Send;
 
-    /// Resolves when something beyond `cursor` is durable here; too early perhaps, never too late.
-    fn wait(&self, cursor: Cursor) -> impl Future<Output = ()> + Send;
+    /// Resolves when a commit behind `through`, as a page tells it, is durable here; it may hold
+    /// nothing for whoever waits.
+    fn wait(&self, through: u64) -> impl Future<Output = ()> + Send;
 
     /// What a person wants to know of the node.
     fn status(&self) -> impl Future<Output = Result<Status, ApiError>> + Send;

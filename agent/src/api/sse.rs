@@ -42,7 +42,7 @@ pub(super) async fn send_events(
         }
         if page.end {
             tokio::select! {
-                () = backend.wait(page.cursor) => {}
+                () = backend.wait(page.through) => {}
                 () = body.closed() => return,
                 () = stopped(&mut stop) => {
                     let error = ApiError::new(ErrorCode::Stopping, "the node is stopping")

@@ -17,7 +17,7 @@ use super::producer::Producer;
 #[cfg(feature = "views")]
 use crate::api::ViewVerdict;
 use crate::api::{
-    AdminCommand, AdminReply, ApiError, AppendReceipt, AppendRequest, Backend, Cursor, ErrorCode,
+    AdminCommand, AdminReply, ApiError, AppendReceipt, AppendRequest, Backend, ErrorCode,
     GroupRequest, Place, QueryReply, QueryRequest, ReadPage, ReadQuery, Status, Ticket,
 };
 use crate::clock;
@@ -202,10 +202,10 @@ impl Backend for Handle {
         self.ask(|answer| Input::Read(Box::new(query), answer)).await?
     }
 
-    async fn wait(&self, cursor: Cursor) {
+    async fn wait(&self, through: u64) {
         let mut commits = self.commits.clone();
         // An error means that the node is stopping, and whoever waits will find out by reading.
-        let _ = commits.wait_for(|commit| *commit > cursor.commit).await;
+        let _ = commits.wait_for(|commit| *commit > through).await;
     }
 
     async fn status(&self) -> Result<Status, ApiError> {

@@ -4,12 +4,17 @@ mod groups;
 #[cfg(feature = "views")]
 mod live;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use tempfile::TempDir;
 
 use super::{Daemon, create, open};
-use crate::api::{AppendRequest, Backend, ErrorCode, Ticket};
+use crate::api::{
+    AdminCommand, AppendRequest, Backend, ErrorCode, ReadFrom, ReadQuery, Ticket, TokenWanted,
+};
 use crate::config::Config;
+use crate::coordinates::Position;
 use crate::event_json::Event;
 
 fn node() -> (TempDir, Daemon) {
@@ -95,4 +100,42 @@ async fn a_producer_that_was_refused_says_why_and_takes_nothing_more() {
     assert_eq!(refused.code, ErrorCode::Forbidden);
     assert_eq!(producer.append(None, None, Some(b"{}")).await, Err(refused));
     daemon.stop().await;
+}
+
+#[tokio::test]
+async fn who_has_read_all_is_not_woken_by_what_is_not_for_it() {
+    let (_folder, daemon) = node_with("listen = '127.0.0.1:4711'");
+    append(&daemon, "{}".to_owned()).await.await.unwrap();
+    let wanted = TokenWanted {
+        site: "boat".to_owned(),
+        uses: 1,
+        valid_for: Duration::from_secs(60),
+        write: Vec::new(),
+        carry: Vec::new(),
+    };
+    daemon.handle.admin(AdminCommand::CreateToken(wanted)).await.unwrap();
+    let page = daemon.handle.read(all_of("events")).await.unwrap();
+    assert!(page.end, "the token lies behind the record");
+    tokio::select! {
+        biased;
+        () = daemon.handle.wait(page.through) => panic!("nothing has come since"),
+        () = std::future::ready(()) => {}
+    }
+    let appended = append(&daemon, "{}".to_owned()).await;
+    daemon.handle.wait(page.through).await;
+    appended.await.unwrap();
+    daemon.stop().await;
+}
+
+fn all_of(topic: &str) -> ReadQuery {
+    ReadQuery {
+        topics: vec![topic.to_owned()],
+        from: ReadFrom::Position(Position::Earliest),
+        not_before: None,
+        seen: None,
+        origin: None,
+        partition: None,
+        records_max: 100,
+        bytes_max: 1_000_000,
+    }
 }

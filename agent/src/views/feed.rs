@@ -98,7 +98,7 @@ pub(super) async fn feed<B: Backend>(
                 continue;
             }
         };
-        let (cursor, end) = (page.cursor, page.end);
+        let (cursor, through, end) = (page.cursor, page.through, page.end);
         query.seen = Some(page.seen);
         let due = clock::monotonic().ms_since(saved) >= SAVE_EVERY_MS;
         // Somebody waits until the view has seen a commit, whether or not it holds anything for it.
@@ -113,7 +113,7 @@ pub(super) async fn feed<B: Backend>(
         query.from = ReadFrom::After(cursor);
         if end {
             tokio::select! {
-                () = backend.wait(cursor) => tokio::time::sleep(LINGER).await,
+                () = backend.wait(through) => tokio::time::sleep(LINGER).await,
                 () = grows(&mut asked) => {}
             }
         }

@@ -98,7 +98,7 @@ impl Backend for Shelf {
         ready(Ok(ReadPage { items, cursor: cursor(2), through: 3, end: true, seen, lacking }))
     }
 
-    fn wait(&self, _cursor: Cursor) -> impl Future<Output = ()> + Send {
+    fn wait(&self, _through: u64) -> impl Future<Output = ()> + Send {
         pending()
     }
 

@@ -177,9 +177,9 @@ impl Backend for Memory {
         Ok(ReadPage { items, cursor, through, end: next == end, seen, lacking })
     }
 
-    async fn wait(&self, cursor: Cursor) {
+    async fn wait(&self, through: u64) {
         let mut count = self.count.subscribe();
-        count.wait_for(|count| *count > cursor.commit).await.unwrap();
+        count.wait_for(|count| *count > through).await.unwrap();
     }
 
     async fn reach(&self, place: Place) -> Result<u64, ApiError> {
