@@ -6,12 +6,14 @@ use std::collections::BTreeSet;
 use landfall_core::batch::Batch;
 use landfall_core::frontier::{BranchIx, BranchKind, Frontier, Point, StreamIx};
 use landfall_core::media::{Media, MediaError};
+use landfall_core::name::StreamId;
 use landfall_core::num::{Epoch, Offset};
+use landfall_protocol::message::RefusedCode;
 
 use super::feed::{Asking, Feed, Want};
 use super::ingest::{Judged, foresee};
 use super::late::cut_at;
-use super::link::{LinkState, Say};
+use super::link::{LinkState, OwnedStream, Say};
 use super::lookup::Held;
 use super::promise::STATED;
 use super::unread::Unjudged;
@@ -176,14 +178,19 @@ impl<M: Media, G: Gate> Core<M, G> {
     }
 
     /// A peer that is asked for what would show how its history relates to ours does not send it.
-    fn report_unrelated(&mut self, state: &LinkState, ix: StreamIx, base: Offset) {
+    /// The stream waits, and none of those that it is joined with.
+    fn report_unrelated(&mut self, state: &mut LinkState, ix: StreamIx, base: Offset) {
         let text = format!(
             "{} sends a history of it from offset {base} on, and not how that relates to what is \
-             here, however often it is asked. The stream waits until the next session, or until a \
-             node that still has the beginning of that history connects.",
+             here, however often it is asked. The stream waits until the next session.",
             state.peer_name()
         );
         self.alarm(AlarmKind::Stalled, self.stream_name(ix), text);
+        let StreamId { origin, topic, partition } = self.journal.frontier().name(ix);
+        let stream = OwnedStream { origin: origin.into(), topic: topic.into(), partition };
+        let code = RefusedCode::Unrelated;
+        let text = format!("{code}: it waits for the next session");
+        state.says.push_back(Say::Refused { stream, code, text });
     }
 
     /// An entry is refused although only some of its streams are early: what is new of the others

@@ -141,6 +141,11 @@ impl Feed {
         *to = end.next.max(*to);
     }
 
+    /// Whether it is not asked for any more in this session.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.asks >= ASKS_MAX
+    }
+
     /// Something new came of it.
     pub(crate) fn note_news(&mut self) {
         self.asks = 0;

@@ -94,6 +94,10 @@ impl<M: Media, G: Gate> Core<M, G> {
                 continue;
             };
             let feed = state.feeds.get(&ix).cloned().unwrap_or_default();
+            if feed.is_given_up() {
+                // What it is joined with must not wait with it.
+                continue;
+            }
             match self.judge_parts(ix, &batch, &feed, &mut judged) {
                 Ok(()) => {}
                 Err(Unjudged::Malformed) => return Err(Offence::MalformedBatch.fault()),

@@ -47,7 +47,7 @@ pub enum GoodbyeCode {
     Other(u8),
 }
 
-/// Records of a stream that the sender does not take, now or later.
+/// Records of a stream that the sender of this does not take, at least in this session.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Refused<'a> {
     /// The stream.
@@ -74,6 +74,9 @@ pub enum RefusedCode {
     TooLarge,
     /// The receiver does not know the topic and does not make topics.
     UnknownTopic,
+    /// What was sent does not show how the history of the stream relates to the receiver's, however
+    /// often it is asked for. It is taken again in the next session.
+    Unrelated,
     /// A reason of a later version.
     Other(u8),
 }
@@ -171,6 +174,7 @@ impl RefusedCode {
             Self::Loop => 4,
             Self::TooLarge => 5,
             Self::UnknownTopic => 6,
+            Self::Unrelated => 7,
             Self::Other(number) => number,
         }
     }
@@ -183,6 +187,7 @@ impl RefusedCode {
             4 => Self::Loop,
             5 => Self::TooLarge,
             6 => Self::UnknownTopic,
+            7 => Self::Unrelated,
             other => Self::Other(other),
         }
     }
@@ -216,6 +221,7 @@ impl fmt::Display for RefusedCode {
             Self::Loop => "the records have been here, or passed too many nodes",
             Self::TooLarge => "a record or body is over the limits",
             Self::UnknownTopic => "the topic is unknown and is not made",
+            Self::Unrelated => "how its history relates to the one here is not shown",
             Self::Other(number) => return write!(f, "reason {number} of a later version"),
         })
     }

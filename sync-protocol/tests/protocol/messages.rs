@@ -94,6 +94,7 @@ fn every_control_message_comes_back() {
     let streams = List::new(&points);
     let (code, text) = (GoodbyeCode::Overloaded { retry_after: Duration::from_secs(30) }, "full");
     let refused = Refused { stream: stream("ais"), code: RefusedCode::NotAllowedTopic, text };
+    let unrelated = Refused { code: RefusedCode::Unrelated, ..refused };
     let held = point("ais", 8);
     let enrol = Some(Enrol { token: "t-1", secret: &[3; 32] });
     for message in [
@@ -109,6 +110,7 @@ fn every_control_message_comes_back() {
         Control::Durable(Durable { scope: Scope::Hop, promise: promise(), streams }),
         Control::NeedFrom(point("ais", 4)),
         Control::Refused(refused),
+        Control::Refused(unrelated),
         Control::Diverged(Diverged { kind: DivergedKind::Copy, at: Offset::new(8), held }),
         Control::Diverged(Diverged { kind: DivergedKind::TailLost, at: Offset::ZERO, held }),
         Control::CopySeen(Epoch::new(44)),
