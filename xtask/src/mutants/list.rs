@@ -2,7 +2,7 @@
 
 use super::Mutant;
 
-pub(super) const MUTANTS: [Mutant; 18] = [
+pub(super) const MUTANTS: [Mutant; 19] = [
     Mutant {
         name: "records need not follow each other",
         file: "no_std-core/src/frontier/mod.rs",
@@ -40,10 +40,16 @@ pub(super) const MUTANTS: [Mutant; 18] = [
         put: "{ let _ = self.media.sync(flight.slot); Ok(()) }",
     },
     Mutant {
-        name: "what follows from a commit in flight is not held",
+        name: "an append is acknowledged before its commit in flight has landed",
         file: "agent/src/node/held.rs",
-        find: "if in_flight.is_some() {",
-        put: "if in_flight.is_some() && self.held.commit.is_some() {",
+        find: "self.held.events.waiting.append(&mut self.core.events);",
+        put: "self.held.events.due.append(&mut self.core.events);",
+    },
+    Mutant {
+        name: "a promise is made before its commit in flight has landed",
+        file: "agent/src/node/held.rs",
+        find: "self.held.transmits.waiting.push_back(transmit);",
+        put: "self.held.transmits.due.push_back(transmit);",
     },
     Mutant {
         name: "a torn commit is taken for a whole one",
