@@ -66,6 +66,11 @@ async fn obey(command: Command) -> Result<Exit, Failure> {
             let outcome = cli::append::run(&options, &node.client, &mut out).await;
             node.end(outcome).await
         }
+        Command::Group(options) => {
+            let node = Reached::find(&options.node).await?;
+            let outcome = cli::group::run(&options, &node.client, &mut out).await;
+            node.end(outcome).await
+        }
         Command::Read(options) => {
             let node = match options.follow {
                 true => Reached::find_running(&options.node).await?,

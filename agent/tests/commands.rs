@@ -1,9 +1,10 @@
 //! The commands that need whole nodes: the demonstration, `verify` and `doctor`, as processes.
 
+use std::io::{BufRead as _, BufReader};
 use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use landfall::cli::Exit;
@@ -91,6 +92,85 @@ fn the_doctor_sees_a_hub_that_is_well_and_one_that_is_gone() {
     assert!(text.contains("FAIL  udp"), "{text}");
 }
 
+#[test]
+fn what_was_read_is_appended_elsewhere_with_all_that_it_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("ship");
+    assert!(landfall(&data, &["init", "--site", "ship-17"]).status.success());
+    let records = "{\"key\":\"a\",\"value\":{\"x\": 1.0},\"timestamp\":\"2022-01-03T00:00:00Z\",\
+         \"headers\":[{\"name\":\"unit\",\"value\":\"kn\"},{\"name\":\"bare\"}]}\n\
+         {\"key\":\"a\",\"form\":\"tombstone\"}\n\
+         {\"key\":{\"base64\":\"/w==\"},\"value\":{\"base64\":\"AAE=\"},\"form\":\"bytes\"}\n\
+         {\"value\":\"$GPGGA\",\"form\":\"text\"}\n";
+    let (first, second) = (dir.path().join("first"), dir.path().join("second"));
+    std::fs::write(&first, records).unwrap();
+    done(&data, &["append", "one", first.to_str().unwrap(), "--records"]);
+    let one = done(&data, &["read", "one"]);
+    std::fs::write(&second, &one).unwrap();
+    done(&data, &["append", "two", second.to_str().unwrap(), "--records"]);
+    let two = done(&data, &["read", "two"]);
+    // What is after the seq is what the record itself has.
+    let content = |line: &str| line.split_once(",\"timestamp\":").unwrap().1.to_owned();
+    let contents = |text: &str| text.lines().map(content).collect::<Vec<_>>();
+    assert_eq!(contents(&one), contents(&two));
+    let wanted = "\"2022-01-03T00:00:00.000Z\",\"key\":\"a\",\"value\":{\"x\": 1.0},\
+         \"headers\":[{\"name\":\"unit\",\"value\":\"kn\"},{\"name\":\"bare\",\"value\":null}]}";
+    assert_eq!(contents(&two)[0], wanted);
+    let ends =
+        ["\"tombstone\",\"headers\":[]}", "\"bytes\",\"headers\":[]}", "\"text\",\"headers\":[]}"];
+    for (line, end) in contents(&two)[1..].iter().zip(ends) {
+        assert!(line.ends_with(end), "{line}");
+    }
+}
+
+#[test]
+fn a_group_is_written_once_and_only_on_its_condition() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("ship");
+    assert!(landfall(&data, &["init", "--site", "ship-17"]).status.success());
+    let path = dir.path().join("group");
+    let group =
+        "{\"topic\":\"orders\",\"key\":\"o\",\"value\":1}\n{\"topic\":\"payments\",\"value\":2}\n";
+    std::fs::write(&path, group).unwrap();
+    let path = path.to_str().unwrap();
+    let first = "{\"topic\":\"orders\",\"key\":\"o\"}";
+    let words = ["group", path, "--key", "one", "--if-last", first];
+    let written = done(&data, &words);
+    assert!(
+        written.starts_with("ship-17/orders/0@0~") && written.lines().count() == 2,
+        "{written}"
+    );
+    assert_eq!(done(&data, &words), "", "it had been written");
+    let refused = landfall(&data, &["group", path, "--if-last", first]);
+    let told = String::from_utf8(refused.stderr).unwrap();
+    assert_eq!((refused.status.code(), told.contains("condition 1")), (Some(3), true), "{told}");
+    assert_eq!(done(&data, &["read", "payments", "--raw"]), "2\n");
+}
+
+#[test]
+fn a_live_query_prints_each_answer_and_waits_for_a_position() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, _hub) = hub_with(dir.path(), "[view.seen.latest]\ntopic = \"a\"\n");
+    let (one, sql) = (dir.path().join("one"), "SELECT count(*) AS n FROM seen");
+    let mut live = command(&data, &["query", sql, "--live", "--json"]);
+    let mut live = Running(live.stdout(Stdio::piped()).spawn().unwrap());
+    let mut answers = BufReader::new(live.0.stdout.take().unwrap()).lines();
+    let mut next = || answers.next().unwrap().unwrap();
+    assert!(next().contains("\"rows\":[[0]]"));
+    for (number, key) in ["x", "y"].iter().enumerate() {
+        std::fs::write(&one, format!("{{\"key\":\"{key}\",\"value\":1}}\n")).unwrap();
+        let written = done(&data, &["append", "a", one.to_str().unwrap(), "--records"]);
+        let position = written.split(' ').next().unwrap();
+        let seen = done(&data, &["query", sql, "--json", "--min-position", position]);
+        assert_eq!(seen, format!("{{\"n\":{}}}\n", number + 1));
+        assert!(next().contains(&format!("\"rows\":[[{}]]", number + 1)));
+    }
+    let far = landfall(&data, &["query", sql, "--min-position", "hub/a/0@9", "--wait", "1ms"]);
+    assert!(String::from_utf8(far.stderr).unwrap().contains("did not come in time"));
+    let early = landfall(&data, &["read", "a", "--min-position", "hub/a/0@9", "--wait", "1ms"]);
+    assert!(String::from_utf8(early.stderr).unwrap().contains("did not come in time"));
+}
+
 /// A ship with 1,000 records, which does not run.
 fn ship(dir: &Path) -> PathBuf {
     let data = dir.join("ship");
@@ -105,12 +185,19 @@ fn ship(dir: &Path) -> PathBuf {
 
 /// A hub that runs until the second value is dropped.
 fn hub(dir: &Path) -> (PathBuf, Running) {
+    hub_with(dir, "")
+}
+
+fn hub_with(dir: &Path, settings: &str) -> (PathBuf, Running) {
     let data = dir.join("hub");
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let listen = listener.local_addr().unwrap().to_string();
     drop(listener);
     let made = landfall(&data, &["init", "--site", "hub", "--listen", &listen]);
     assert!(made.status.success(), "{made:?}");
+    let config = data.join("landfall.toml");
+    let made = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, made + settings).unwrap();
     let log = std::fs::File::create(dir.join("hub.log")).unwrap();
     let mut command = command(&data, &["run"]);
     let running = Running(command.stderr(log).spawn().unwrap());
@@ -138,6 +225,13 @@ fn command(data: &Path, words: &[&str]) -> Command {
 
 fn landfall(data: &Path, words: &[&str]) -> Output {
     command(data, words).output().unwrap()
+}
+
+/// What a command printed that must succeed.
+fn done(data: &Path, words: &[&str]) -> String {
+    let output = landfall(data, words);
+    assert!(output.status.success(), "{words:?}: {output:?}");
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// All segments, by name.

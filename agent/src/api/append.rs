@@ -237,7 +237,7 @@ impl<N: Backend, B: Body<Data = Bytes, Error: std::fmt::Display> + Unpin> Append
                     ready.push_back(Vec::new());
                     bytes = 0;
                 }
-                bytes += event.value.len();
+                bytes += event.content_bytes();
                 if let Some(events) = ready.back_mut() {
                     events.push(event);
                 }

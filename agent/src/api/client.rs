@@ -19,6 +19,7 @@ use tokio::net::{TcpStream, UnixStream};
 
 use super::backend::{AdminReply, QueryReply, QueryRequest};
 use super::error::{ApiError, ErrorCode, ErrorLine};
+use super::group::GroupDone;
 use super::status::Status;
 use super::stream::AnyStream;
 use super::verdict::ViewVerdict;
@@ -74,6 +75,17 @@ impl Client {
         let path = with_query(format!("/v1/topics/{}/records", encoded(topic)), query);
         let body = body.map_err(Into::into).boxed_unsync();
         self.call(Method::POST, &path, &[], body).await.map(Lines::new)
+    }
+
+    /// Appends records together: `body` is the JSON of `docs/api.md`, `key` its idempotency key.
+    ///
+    /// # Errors
+    /// As the node says, or when nothing answers.
+    pub async fn group(&self, body: Vec<u8>, key: Option<&str>) -> Result<GroupDone, ClientError> {
+        let body = Full::new(Bytes::from(body)).map_err(Into::into).boxed_unsync();
+        let headers: Vec<_> = key.map(|key| ("idempotency-key", key)).into_iter().collect();
+        let response = self.call(Method::POST, "/v1/groups", &headers, body).await?;
+        json(response).await
     }
 
     /// Reads a topic to its end, or to `max`.
@@ -136,7 +148,8 @@ impl Client {
         let mut headers = vec![(ACCEPT.as_str(), "text/event-stream")];
         headers.extend(last_event.map(|id| ("last-event-id", id)));
         let response = self.call(Method::POST, "/v1/query", &headers, body).await?;
-        Ok(Follow { lines: Lines::new(response) })
+        // Each event is a whole answer.
+        Ok(Follow { lines: Lines { line_bytes_max: ANSWER_BYTES_MAX, ..Lines::new(response) } })
     }
 
     /// Has a view's rows compared with what the log makes, which takes as long as making them.
@@ -174,11 +187,7 @@ impl Client {
         path: &str,
         body: RequestBody,
     ) -> Result<T, ClientError> {
-        let response = self.call(method, path, &[], body).await?;
-        let bytes = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
-        let bytes = bytes.map_err(|error| ClientError::Broken(error.to_string()))?.to_bytes();
-        serde_json::from_slice(&bytes)
-            .map_err(|error| ClientError::NotUnderstood(error.to_string()))
+        json(self.call(method, path, &[], body).await?).await
     }
 
     async fn call(
@@ -247,6 +256,12 @@ async fn send(
     sender.send_request(request).await.map_err(broken)
 }
 
+async fn json<T: DeserializeOwned>(response: Response<Incoming>) -> Result<T, ClientError> {
+    let bytes = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+    let bytes = bytes.map_err(|error| ClientError::Broken(error.to_string()))?.to_bytes();
+    serde_json::from_slice(&bytes).map_err(|error| ClientError::NotUnderstood(error.to_string()))
+}
+
 async fn refused(response: Response<Incoming>) -> ClientError {
     let status = response.status();
     let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
@@ -263,11 +278,13 @@ pub struct Lines {
     body: Incoming,
     buffer: BytesMut,
     searched: usize,
+    line_bytes_max: usize,
 }
 
 impl Lines {
     fn new(response: Response<Incoming>) -> Self {
-        Self { body: response.into_body(), buffer: BytesMut::new(), searched: 0 }
+        let line_bytes_max = LINE_BYTES_MAX;
+        Self { body: response.into_body(), buffer: BytesMut::new(), searched: 0, line_bytes_max }
     }
 
     /// The next line without its end; `None` at the end of the answer.
@@ -292,7 +309,7 @@ impl Lines {
                 return Ok(Some(line));
             }
             self.searched = self.buffer.len();
-            if self.searched > LINE_BYTES_MAX {
+            if self.searched > self.line_bytes_max {
                 return Err(ClientError::NotUnderstood("a line without end".to_owned()));
             }
             match self.body.frame().await {

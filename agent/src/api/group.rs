@@ -1,9 +1,6 @@
 //! Groups in JSON. A record stands there as it is read: with `value`, and `form` if that is not
 //! JSON.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -12,8 +9,7 @@ use super::backend::{AppendReceipt, GroupCondition, GroupRecord, GroupRequest};
 use super::error::{ApiError, ErrorCode};
 use super::limits::{GROUP_CONDITIONS_MAX, GROUP_RECORDS_MAX};
 use crate::coordinates::check_topic;
-use crate::event_json::Header;
-use crate::time_text;
+use crate::event_json::whole::{self, Form, HeaderBody, Plain, Time};
 
 /// What became of a group.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -51,7 +47,7 @@ struct RecordBody<'b> {
     #[serde(default)]
     key: Plain,
     /// `null` is a value, too.
-    #[serde(borrow, default, deserialize_with = "there")]
+    #[serde(borrow, default, deserialize_with = "whole::there")]
     value: Option<&'b RawValue>,
     #[serde(default)]
     form: Form,
@@ -68,48 +64,6 @@ struct ConditionBody {
     #[serde(default)]
     key: Plain,
     offset: Option<u64>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct HeaderBody {
-    name: String,
-    #[serde(default)]
-    value: Plain,
-}
-
-/// What a value is.
-#[derive(Clone, Copy, Default, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "snake_case")]
-enum Form {
-    #[default]
-    Json,
-    Text,
-    Bytes,
-    Tombstone,
-}
-
-/// Text, bytes, or nothing.
-#[derive(Default, Deserialize)]
-#[serde(untagged)]
-enum Plain {
-    #[default]
-    None,
-    Text(String),
-    Bytes {
-        base64: String,
-    },
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Time {
-    Ms(i64),
-    Text(String),
-}
-
-fn there<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(from).map(Some)
 }
 
 /// Reads a group.
@@ -138,32 +92,9 @@ pub(super) fn group(
 
 fn record(read: RecordBody<'_>) -> Result<GroupRecord, String> {
     check_topic(&read.topic).map_err(|error| error.to_string())?;
-    let value = match (read.form, read.value) {
-        (Form::Json, Some(value)) => Some(Bytes::copy_from_slice(value.get().as_bytes())),
-        (Form::Json, None) => {
-            return Err(
-                "there is no `value`; to delete a key, give `\"form\": \"tombstone\"`".into()
-            );
-        }
-        (Form::Text | Form::Bytes, value) => {
-            let plain = serde_json::from_str(value.map_or("null", RawValue::get));
-            let plain: Plain = plain.map_err(|_| "`value` is no text or bytes".to_owned())?;
-            Some(plain.bytes()?.ok_or("there is no `value`")?)
-        }
-        (Form::Tombstone, None) => None,
-        (Form::Tombstone, Some(value)) if value.get() == "null" => None,
-        (Form::Tombstone, Some(_)) => return Err("a tombstone has no `value`".into()),
-    };
-    let header = |read: HeaderBody| Ok(Header { name: read.name, value: read.value.bytes()? });
-    let headers = read.headers.into_iter().map(header).collect::<Result<_, String>>()?;
-    let timestamp_ms = match read.timestamp {
-        None => None,
-        Some(Time::Ms(ms)) => Some(ms),
-        Some(Time::Text(text)) => {
-            let ms = time_text::parse(&text);
-            Some(ms.ok_or_else(|| format!("`{text}` is not a time; RFC 3339 or milliseconds is"))?)
-        }
-    };
+    let value = whole::value(read.form, read.value)?;
+    let headers = whole::headers(read.headers)?;
+    let timestamp_ms = read.timestamp.map(Time::ms).transpose()?;
     let RecordBody { topic, partition, key, .. } = read;
     Ok(GroupRecord { topic, partition, key: key.bytes()?, value, headers, timestamp_ms })
 }
@@ -172,19 +103,6 @@ fn condition(read: ConditionBody) -> Result<GroupCondition, String> {
     check_topic(&read.topic).map_err(|error| error.to_string())?;
     let ConditionBody { topic, partition, key, offset: last } = read;
     Ok(GroupCondition { topic, partition, key: key.bytes()?, last })
-}
-
-impl Plain {
-    fn bytes(self) -> Result<Option<Bytes>, String> {
-        match self {
-            Self::None => Ok(None),
-            Self::Text(text) => Ok(Some(Bytes::from(text))),
-            Self::Bytes { base64 } => {
-                let bytes = STANDARD.decode(&base64).map_err(|error| format!("base64: {error}"))?;
-                Ok(Some(Bytes::from(bytes)))
-            }
-        }
-    }
 }
 
 fn bad(message: String) -> ApiError {

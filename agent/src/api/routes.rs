@@ -194,8 +194,8 @@ impl<N: Backend> Router<N> {
     }
 }
 
-const APPEND_PARAMETERS: [&str; 6] =
-    ["first_sequence", "key_field", "partition", "producer", "skip_bad", "time_field"];
+const APPEND_PARAMETERS: [&str; 7] =
+    ["first_sequence", "key_field", "lines", "partition", "producer", "skip_bad", "time_field"];
 
 fn append_options(
     topic: &str,
@@ -223,13 +223,26 @@ fn append_options(
         topic: topic.to_owned(),
         partition: query.partition()?,
         producer,
-        shape: LineShape {
-            key_field: query.text("key_field"),
-            time_field: query.text("time_field"),
-        },
+        shape: line_shape(&mut query)?,
         skip_bad: query.flag("skip_bad")?,
         record_bytes_max,
     })
+}
+
+fn line_shape(query: &mut Parameters) -> Result<LineShape, ApiError> {
+    let whole = match query.text("lines").as_deref() {
+        None | Some("values") => false,
+        Some("records") => true,
+        Some(other) => {
+            return Err(bad(format!("`lines` must be `values` or `records`, not `{other}`")));
+        }
+    };
+    let (key_field, time_field) = (query.text("key_field"), query.text("time_field"));
+    if whole && (key_field.is_some() || time_field.is_some()) {
+        let text = "`key_field` and `time_field` are of no use with `lines=records`";
+        return Err(bad(text).with_hint("a record has its own `key` and `timestamp`"));
+    }
+    Ok(LineShape { key_field, time_field, whole })
 }
 
 /// The body of `POST /v1/tokens`.

@@ -39,6 +39,8 @@ Options:
   --producer NAME    Number the lines under this name: repeated after an interruption, with the same
                      input from its start, each line is written once
   --partition N      Write to this partition; by key if left out
+  --records          Each line is a whole record as `landfall read` prints it, with key, value,
+                     form, headers and timestamp; where it was is passed over
   --skip-bad         Count lines that are not JSON, and go on
   --json             Print the receipts as JSON, one a line, as they come
   --help             Show this
@@ -71,6 +73,7 @@ impl AppendOptions {
                     "--partition" => {
                         query.add("partition", &arguments.parsed::<u32>(name)?.to_string());
                     }
+                    "--records" => query.add("lines", "records"),
                     "--skip-bad" => query.add("skip_bad", "true"),
                     "--json" => json = true,
                     _ => return Err(arguments.unknown(&word).into()),

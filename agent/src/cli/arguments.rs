@@ -9,6 +9,7 @@ use lexopt::Arg;
 
 use super::Command;
 use crate::nearest::nearest;
+use crate::quantity::parse_duration;
 
 /// Where the node is that a command speaks of.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -151,6 +152,13 @@ impl<'a> Arguments<'a> {
     ) -> Result<T, Usage> {
         let value = self.value(option)?;
         value.parse().map_err(|error| self.wrong(format!("`{option} {value}`: {error}")))
+    }
+
+    /// The time behind an option, in milliseconds.
+    pub(super) fn ms(&mut self, option: &str) -> Result<u64, Usage> {
+        let text = self.value(option)?;
+        let ms = parse_duration(&text).and_then(|time| time.as_millis().try_into().ok());
+        ms.ok_or_else(|| self.wrong(format!("`{option} {text}` is no time; write `30s`")))
     }
 
     /// Where the node is, by option or by environment.

@@ -8,6 +8,7 @@ mod arguments;
 pub mod connect;
 pub mod doctor;
 mod failure;
+pub mod group;
 pub mod init;
 mod node;
 #[cfg(feature = "views")]
@@ -48,6 +49,8 @@ pub enum Command {
     Run(RunOptions),
     /// To append events.
     Append(append::AppendOptions),
+    /// To append records together.
+    Group(group::GroupOptions),
     /// To read them.
     Read(read::ReadOptions),
     /// To know how the node is.
@@ -81,6 +84,7 @@ Usage: landfall COMMAND [OPTION…]
   init      Make a node, and enrol it at a hub
   run       Run the node
   append    Append events, one JSON value a line
+  group     Append records of several topics together or not at all
   read      Read a topic, one JSON object a record
   query     Ask the views in SQL
   view      Show how the views are
@@ -100,9 +104,9 @@ others.
 Exit codes: 0 done, 1 a check failed, 2 wrong usage, 3 refused or unreachable.
 ";
 
-const COMMANDS: [&str; 13] = [
-    "demo", "init", "run", "append", "read", "query", "view", "status", "verify", "token", "sites",
-    "doctor", "torture",
+const COMMANDS: [&str; 14] = [
+    "demo", "init", "run", "append", "group", "read", "query", "view", "status", "verify", "token",
+    "sites", "doctor", "torture",
 ];
 
 const DEMO_HELP: &str = "\
@@ -135,6 +139,7 @@ pub fn parse(
         "init" => arguments.read("init", node::INIT_HELP, InitOptions::parse),
         "run" => arguments.read("run", node::RUN_HELP, RunOptions::parse),
         "append" => arguments.read("append", append::HELP, append::AppendOptions::parse),
+        "group" => arguments.read("group", group::HELP, group::GroupOptions::parse),
         "read" => arguments.read("read", read::HELP, read::ReadOptions::parse),
         #[cfg(feature = "views")]
         "query" => arguments.read("query", query::HELP, query::QueryOptions::parse),

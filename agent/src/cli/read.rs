@@ -30,6 +30,9 @@ Options:
   --origin SITE      Only what was first written at this site
   --partition N      Only this partition
   --max N            At most so many records
+  --min-position P   Wait until what is at P has come: coordinates that an append printed, or a
+                     cursor
+  --wait TIME        How long, such as 30s; 5s if left out
   --follow           Wait for more at the end, and for the node if it does not run
   --raw              Print only values, as they are; tombstones are left out
   --help             Show this
@@ -70,6 +73,8 @@ impl ReadOptions {
                     "--partition" => {
                         query.add("partition", &arguments.parsed::<u32>(name)?.to_string());
                     }
+                    "--min-position" => query.add("min_position", &arguments.value(name)?),
+                    "--wait" => query.add("wait_max_ms", &arguments.ms(name)?.to_string()),
                     "--max" => max = Some(arguments.parsed::<u64>(name)?),
                     "--follow" => follow = true,
                     "--raw" => raw = true,
@@ -146,8 +151,8 @@ async fn read(options: &ReadOptions, client: &Client, out: &mut impl Write) -> R
 }
 
 /// Pauses between attempts to find a node again that restarts.
-const RECONNECT_AFTER: Duration = Duration::from_millis(500);
-const RECONNECT_AFTER_MAX: Duration = Duration::from_secs(10);
+pub(super) const RECONNECT_AFTER: Duration = Duration::from_millis(500);
+pub(super) const RECONNECT_AFTER_MAX: Duration = Duration::from_secs(10);
 
 async fn follow(options: &ReadOptions, client: &Client, out: &mut impl Write) -> Result<(), Ended> {
     let mut last_event: Option<String> = None;

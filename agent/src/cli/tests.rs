@@ -28,6 +28,26 @@ fn words_become_commands() {
     };
     assert_eq!(read.query, "from=ship-17%2Fais%2F0%404711~ab");
     assert_eq!((read.max, read.follow), (Some(5), true));
+    let Command::Read(read) =
+        parsed("read ais --data d --min-position a-b-1-2 --wait 30s").unwrap()
+    else {
+        panic!("no read");
+    };
+    assert_eq!(read.query, "min_position=a-b-1-2&wait_max_ms=30000");
+    let Command::Query(query) =
+        parsed("query --data d SELECT --live --min-position a/b/0@1 --wait 1m").unwrap()
+    else {
+        panic!("no query");
+    };
+    assert_eq!(query.request.min_position.as_deref(), Some("a/b/0@1"));
+    assert_eq!((query.request.wait_max_ms, query.live), (60_000, true));
+    let Command::Group(group) =
+        parsed("group --data d --if-last {\"topic\":\"a\"} --key k --json -").unwrap()
+    else {
+        panic!("no group");
+    };
+    assert_eq!(group.conditions, ["{\"topic\":\"a\"}"]);
+    assert_eq!((group.file, group.idempotency_key.as_deref()), (None, Some("k")));
     let Command::Init(init) =
         parsed("init --data d --site hub --listen [::] --advertise h --join @t").unwrap()
     else {
@@ -58,6 +78,11 @@ fn a_wrong_word_is_named_with_what_was_meant() {
         ("query --data d", "ask what?"),
         ("query --data d SELECT --time 5", "`--time 5` is no time"),
         ("query --data d SELECT 1", "`1` is one word too many"),
+        ("query --data d SELECT --wait soon", "`--wait soon` is no time"),
+        ("group --data d --if-last {", "`--if-last {` is not JSON"),
+        ("group --data d --key é", "takes 1 to 255 letters"),
+        ("group --data d a b", "`b` is one word too many"),
+        ("append --data d ais --record", "did you mean `--records`?"),
         ("view --data d", "say `list`, `explain NAME` or `verify NAME`"),
         ("view --data d explain", "explain which view?"),
         ("sites --data d delete x", "say `revoke SITE`"),

@@ -10,6 +10,7 @@ use landfall_core::record::{self, Headers, Record};
 use super::handle::partition_by_key;
 use crate::api::{ApiError, ErrorCode, GroupRecord, GroupRequest};
 use crate::clock;
+use crate::event_json::Header;
 use crate::node::{Condition, Part};
 
 /// What the node is to stage, and when.
@@ -62,6 +63,11 @@ pub(super) fn encoded(
     Ok(Encoded { conditions: conditions.collect(), parts })
 }
 
+/// A header as the journal keeps it.
+pub(super) fn header(header: &Header) -> record::Header<'_> {
+    record::Header { name: &header.name, value: header.value.as_deref() }
+}
+
 fn encode(
     record: &GroupRecord,
     producer: Option<record::Producer>,
@@ -69,10 +75,7 @@ fn encode(
     number: usize,
     bytes: &mut Vec<u8>,
 ) -> Result<(), ApiError> {
-    let headers = record.headers.iter();
-    let headers: Vec<_> = headers
-        .map(|header| record::Header { name: &header.name, value: header.value.as_deref() })
-        .collect();
+    let headers: Vec<_> = record.headers.iter().map(header).collect();
     let timestamp = Timestamp::new(record.timestamp_ms.unwrap_or(wall));
     let encoded = Record {
         headers: Headers::List(&headers),

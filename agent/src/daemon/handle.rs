@@ -100,13 +100,15 @@ impl Handle {
             let sequence = request.sequence(event);
             let timestamp = Timestamp::new(event.timestamp_ms.unwrap_or(wall));
             let key = event.key.as_deref();
+            let headers: Vec<_> = event.headers.iter().map(group::header).collect();
             let partition = self.partition_of(request, event);
             let producer = producer(request, partition);
             let record = Record {
                 producer: producer
                     .zip(sequence)
                     .map(|(id, sequence)| record::Producer { id, sequence }),
-                ..Record::new(timestamp, key, Some(&event.value))
+                headers: record::Headers::List(&headers),
+                ..Record::new(timestamp, key, event.value.as_deref())
             };
             let bytes = parts.entry(partition).or_default();
             let at = bytes.len();

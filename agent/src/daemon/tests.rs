@@ -32,7 +32,7 @@ fn node_with(settings: &str) -> (TempDir, Daemon) {
 }
 
 async fn append(daemon: &Daemon, value: String) -> Ticket {
-    let event = Event { line: 1, key: None, timestamp_ms: None, value: Bytes::from(value) };
+    let event = Event::of(1, Bytes::from(value));
     let (topic, events) = ("events".to_owned(), vec![event]);
     let request = AppendRequest { request: 1, topic, partition: None, producer: None, events };
     daemon.handle.append(request).await.unwrap()

@@ -10,6 +10,8 @@ use bytes::Bytes;
 use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::output::Header;
+use super::whole;
 use crate::time_text;
 
 /// Where in a line its key and time are.
@@ -20,6 +22,8 @@ pub struct LineShape {
     /// Field with the time of the event: RFC 3339 (UTC where no zone is given), or a number of
     /// milliseconds, or of seconds if it is below 100,000,000,000 (in milliseconds: March 1973).
     pub time_field: Option<String>,
+    /// Each line is a whole record, as one is read, with its key, time, value and headers.
+    pub whole: bool,
 }
 
 /// A record to be, from one line.
@@ -27,12 +31,29 @@ pub struct LineShape {
 pub struct Event {
     /// The line it stood on, counted from 1: the sequence of its producer.
     pub line: u64,
-    /// Its key, if a field was named for it.
+    /// Its key, if it has one.
     pub key: Option<Bytes>,
-    /// Its time in milliseconds since 1970, if a field was named for it.
+    /// Its time in milliseconds since 1970, if it tells one.
     pub timestamp_ms: Option<i64>,
-    /// The line.
-    pub value: Bytes,
+    /// Its value; none marks the key as deleted.
+    pub value: Option<Bytes>,
+    /// Its headers.
+    pub headers: Vec<Header>,
+}
+
+impl Event {
+    /// A record with a value and nothing else.
+    #[must_use]
+    pub fn of(line: u64, value: Bytes) -> Self {
+        Self { line, key: None, timestamp_ms: None, value: Some(value), headers: Vec::new() }
+    }
+
+    /// Bytes that it takes, but for what goes with each record.
+    pub(crate) fn content_bytes(&self) -> usize {
+        let len = |bytes: &Option<Bytes>| bytes.as_ref().map_or(0, Bytes::len);
+        let headers = self.headers.iter().map(|header| header.name.len() + len(&header.value));
+        len(&self.key) + len(&self.value) + headers.sum::<usize>()
+    }
 }
 
 /// A line that is no record.
@@ -54,6 +75,8 @@ pub enum LineProblem {
     NotAnObject,
     /// The field is not there.
     NoField(String),
+    /// JSON, but not a record, with what is wrong.
+    NotARecord(String),
     /// The field is null, a list or an object.
     NotAKey(String),
     /// The field is not a time.
@@ -81,6 +104,7 @@ impl fmt::Display for LineProblem {
         match self {
             Self::NotJson(message) => write!(f, "not JSON: {message}"),
             Self::NotAnObject => f.write_str("not a JSON object, so it has no fields to take"),
+            Self::NotARecord(message) => write!(f, "not a record: {message}"),
             Self::NoField(field) => write!(f, "has no field `{field}`"),
             Self::NotAKey(field) => {
                 write!(f, "field `{field}` cannot be a key: it must be text, a number or a boolean")
@@ -97,10 +121,15 @@ impl fmt::Display for LineProblem {
 
 impl std::error::Error for BadLine {}
 
+/// How much longer the line of a whole record may be than the record: bytes as base64, letters that
+/// are escaped.
+const WHOLE_LINE_TIMES: usize = 4;
+
 /// Cuts bytes, in whatever pieces they come, into events.
 #[derive(Debug)]
 pub struct LineReader {
     shape: LineShape,
+    record_bytes_max: usize,
     line_bytes_max: usize,
     line: u64,
     partial: Vec<u8>,
@@ -108,10 +137,13 @@ pub struct LineReader {
 }
 
 impl LineReader {
-    /// A reader for lines of at most `line_bytes_max` bytes.
+    /// A reader for records of at most `record_bytes_max` bytes.
     #[must_use]
-    pub fn new(shape: LineShape, line_bytes_max: usize) -> Self {
-        Self { shape, line_bytes_max, line: 0, partial: Vec::new(), overlong: false }
+    pub fn new(shape: LineShape, record_bytes_max: usize) -> Self {
+        let times = if shape.whole { WHOLE_LINE_TIMES } else { 1 };
+        let line_bytes_max = record_bytes_max.saturating_mul(times);
+        let partial = Vec::new();
+        Self { shape, record_bytes_max, line_bytes_max, line: 0, partial, overlong: false }
     }
 
     /// Takes the next piece of input and gives each event or bad line that ends in it to `each`,
@@ -174,8 +206,9 @@ impl LineReader {
         self.line += 1;
         let line = self.line;
         let bad = |problem| Err(BadLine { line, problem });
+        let too_long = LineProblem::TooLong { max: self.record_bytes_max };
         if std::mem::take(&mut self.overlong) {
-            return each(bad(LineProblem::TooLong { max: self.line_bytes_max }));
+            return each(bad(too_long));
         }
         let whole = if self.partial.is_empty() {
             tail
@@ -188,9 +221,14 @@ impl LineReader {
             return Ok(());
         }
         if value.len() > self.line_bytes_max {
-            return each(bad(LineProblem::TooLong { max: self.line_bytes_max }));
+            return each(bad(too_long));
         }
-        each(self.shape.event(line, value).or_else(bad))
+        match self.shape.event(line, value) {
+            Ok(event) if self.shape.whole && event.content_bytes() > self.record_bytes_max => {
+                each(bad(too_long))
+            }
+            event => each(event.or_else(bad)),
+        }
     }
 }
 
@@ -201,9 +239,12 @@ impl LineShape {
             let column = error.valid_up_to() + 1;
             return Err(LineProblem::NotJson(format!("not UTF-8 at column {column}")));
         }
+        if self.whole {
+            return whole::event(line, &value);
+        }
         if self.key_field.is_none() && self.time_field.is_none() {
             serde_json::from_slice::<IgnoredAny>(&value).map_err(not_json)?;
-            return Ok(Event { line, key: None, timestamp_ms: None, value });
+            return Ok(Event::of(line, value));
         }
         if value.first() != Some(&b'{') {
             serde_json::from_slice::<IgnoredAny>(&value).map_err(not_json)?;
@@ -214,7 +255,7 @@ impl LineShape {
         parser.end().map_err(not_json)?;
         let key = taken(self.key_field.as_deref(), found.key, key_of)?;
         let timestamp_ms = taken(self.time_field.as_deref(), found.time, time_of)?;
-        Ok(Event { line, key, timestamp_ms, value })
+        Ok(Event { key, timestamp_ms, ..Event::of(line, value) })
     }
 }
 
@@ -264,10 +305,13 @@ fn number_ms(number: f64) -> Option<i64> {
     (ms.abs() <= TIME_MS_MAX).then(|| ms.round() as i64)
 }
 
-fn not_json(error: serde_json::Error) -> LineProblem {
-    // The parser counts lines from the start of what it was given, which is always the first.
-    let message = error.to_string();
-    LineProblem::NotJson(message.replace(" at line 1 column ", " at column "))
+pub(super) fn not_json(error: serde_json::Error) -> LineProblem {
+    LineProblem::NotJson(on_one_line(&error))
+}
+
+/// The parser counts lines from the start of what it was given, which is always the first.
+pub(super) fn on_one_line(error: &serde_json::Error) -> String {
+    error.to_string().replace(" at line 1 column ", " at column ")
 }
 
 /// The fields found in a line, as they are written there.

@@ -90,8 +90,7 @@ impl Appender {
             self.answered().await?;
         }
         let events = values.into_iter().zip(1..);
-        let events =
-            events.map(|(value, line)| Event { line, key: None, timestamp_ms: None, value });
+        let events = events.map(|(value, line)| Event::of(line, value));
         let request = AppendRequest {
             request: 1,
             topic: topic.to_owned(),

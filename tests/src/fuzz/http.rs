@@ -12,7 +12,7 @@ use landfall::api::{
     serve_connection,
 };
 use landfall::coordinates::{Coordinates, StreamName};
-use landfall::event_json::Record;
+use landfall::event_json::{Event, Record};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::watch;
 
@@ -68,7 +68,8 @@ impl Backend for Shelf {
     ) -> impl Future<Output = Result<Ticket, ApiError>> + Send {
         let count = request.events.len() as u64;
         assert!(count > 0, "an append has records");
-        assert!(request.events.iter().all(|event| event.value.len() <= RECORD_BYTES_MAX));
+        let len = |event: &Event| event.value.as_ref().map_or(0, Bytes::len);
+        assert!(request.events.iter().all(|event| len(event) <= RECORD_BYTES_MAX));
         let offset = self.0.fetch_add(count, Ordering::Relaxed);
         let stream = stream(&request.topic, request.partition.unwrap_or(0));
         let first = Coordinates { stream, offset, epoch: Some(1) };

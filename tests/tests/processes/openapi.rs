@@ -76,7 +76,8 @@ async fn appends(asked: &mut Asked, way: &Way) {
     let three = "{\"mmsi\":\"a\",\"t\":1,\"sog\":1}\noops\n{\"mmsi\":\"b\",\"t\":2,\"sog\":2}\n";
     let answer = asked.ask(way, &format!("POST {AIS}?{all}"), three, 200).await;
     assert!(answer.body.contains("\"through_line\":3"), "{answer:?}");
-    asked.ask(way, &format!("POST {AIS}"), "\"text\"\n", 200).await;
+    let whole = "{\"value\":\"text\",\"headers\":[{\"name\":\"by\",\"value\":\"x\"}]}\n";
+    asked.ask(way, &format!("POST {AIS}?lines=records"), whole, 200).await;
     asked.ask(way, &format!("POST {AIS}"), "1\noops\n", 200).await;
     asked.ask(way, &format!("POST {AIS}"), "oops\n", 400).await;
     asked.ask(way, &format!("POST {AIS}?partition=x"), "1\n", 400).await;

@@ -107,8 +107,8 @@ impl Memory {
                 lane: "normal".to_owned(),
                 timestamp_ms: event.timestamp_ms.unwrap_or(0),
                 key: event.key.clone(),
-                value: Some(event.value.clone()),
-                headers: Vec::new(),
+                value: event.value.clone(),
+                headers: event.headers.clone(),
             });
         }
         let count = state.records.len() as u64 - first;

@@ -26,10 +26,9 @@ impl Scene {
 
     async fn append(&self, keys: impl IntoIterator<Item = u64>) {
         let event = |key: u64| Event {
-            line: 1,
             key: Some(Bytes::from(key.to_string())),
             timestamp_ms: Some(i64::try_from(key).unwrap()),
-            value: Bytes::from(format!("{{\"lat\":{key},\"lon\":1}}")),
+            ..Event::of(1, Bytes::from(format!("{{\"lat\":{key},\"lon\":1}}")))
         };
         let events = keys.into_iter().map(event).collect();
         let (topic, partition, producer) = ("ais".to_owned(), None, None);
