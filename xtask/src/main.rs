@@ -4,9 +4,11 @@
 
 mod bench;
 mod ci;
+mod counts;
 mod fuzz;
 mod licences;
 mod mutants;
+mod python;
 mod shell;
 mod sim;
 mod size;
@@ -30,8 +32,9 @@ pub(crate) struct Task {
 }
 
 /// All tasks, in the order of the help.
-const TASKS: [Task; 9] = [
+const TASKS: [Task; 10] = [
     test::TASK,
+    python::TASK,
     ci::TASK,
     sim::TASK,
     fuzz::TASK,

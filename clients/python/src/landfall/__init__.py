@@ -1,0 +1,89 @@
+"""Append, read, follow and query a Landfall node, with or without a link.
+
+>>> import landfall
+>>> node = landfall.Client("DIR")                       # doctest: +SKIP
+>>> node.append("ais", {"sog": 7.5}, key="338148873")   # doctest: +SKIP
+"""
+
+from ._client import Client
+from ._errors import (
+    BadLine,
+    BadRequest,
+    Broken,
+    Busy,
+    Conflict,
+    DiskFull,
+    Forbidden,
+    Gone,
+    Internal,
+    LandfallError,
+    LaneFull,
+    MethodNotAllowed,
+    NotFound,
+    NotUnderstood,
+    NotYet,
+    OutcomeUnknown,
+    Problem,
+    Stopping,
+    TooLarge,
+    TooLong,
+    Unauthorized,
+    UnknownSite,
+    UnknownTopic,
+    Unmet,
+    Unreachable,
+)
+from ._events import Events
+from ._read import GapWarning, Reading, Rows, sql_literal
+from ._records import Condition, Coordinates, Gap, Header, NewRecord, Receipt, Record, Span
+from ._status import Health, Site, Status, Token, View, ViewVerdict
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "BadLine",
+    "BadRequest",
+    "Broken",
+    "Busy",
+    "Client",
+    "Condition",
+    "Conflict",
+    "Coordinates",
+    "DiskFull",
+    "Events",
+    "Forbidden",
+    "Gap",
+    "GapWarning",
+    "Gone",
+    "Header",
+    "Health",
+    "Internal",
+    "LandfallError",
+    "LaneFull",
+    "MethodNotAllowed",
+    "NewRecord",
+    "NotFound",
+    "NotUnderstood",
+    "NotYet",
+    "OutcomeUnknown",
+    "Problem",
+    "Reading",
+    "Receipt",
+    "Record",
+    "Rows",
+    "Site",
+    "Span",
+    "Status",
+    "Stopping",
+    "Token",
+    "TooLarge",
+    "TooLong",
+    "Unauthorized",
+    "UnknownSite",
+    "UnknownTopic",
+    "Unmet",
+    "Unreachable",
+    "View",
+    "ViewVerdict",
+    "sql_literal",
+]
