@@ -47,6 +47,7 @@ struct Fleet {
     numbered: BTreeMap<Name, u64>,
     /// Topics that some site may not write somewhere.
     forbidden: BTreeSet<Name>,
+    /// Who was ever revoked where: a disk that lies may lose that somebody was let in again.
     revoked: BTreeSet<(Name, Name)>,
 }
 
@@ -205,8 +206,8 @@ impl Fleet {
                 self.revoked.insert((host, site));
                 world.revoke(host, site, true);
             }
-            Operation::Welcome { host, site } if world.revoke(host, site, false) => {
-                self.revoked.remove(&(host, site));
+            Operation::Welcome { host, site } => {
+                world.revoke(host, site, false);
             }
             Operation::Forbid { host, site, topic } => {
                 self.forbidden.insert(topic);
