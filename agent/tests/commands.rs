@@ -100,7 +100,7 @@ fn what_was_read_is_appended_elsewhere_with_all_that_it_has() {
     let records = "{\"key\":\"a\",\"value\":{\"x\": 1.0},\"timestamp\":\"2022-01-03T00:00:00Z\",\
          \"headers\":[{\"name\":\"unit\",\"value\":\"kn\"},{\"name\":\"bare\"}]}\n\
          {\"key\":\"a\",\"form\":\"tombstone\"}\n\
-         {\"key\":{\"base64\":\"/w==\"},\"value\":{\"base64\":\"AAE=\"},\"form\":\"bytes\"}\n\
+         {\"key\":{\"base64\":\"/w==\"},\"value\":{\"base64\":\"//8=\"},\"form\":\"bytes\"}\n\
          {\"value\":\"$GPGGA\",\"form\":\"text\"}\n";
     let (first, second) = (dir.path().join("first"), dir.path().join("second"));
     std::fs::write(&first, records).unwrap();
@@ -152,6 +152,8 @@ fn a_live_query_prints_each_answer_and_waits_for_a_position() {
     let dir = tempfile::tempdir().unwrap();
     let (data, _hub) = hub_with(dir.path(), "[view.seen.latest]\ntopic = \"a\"\n");
     let (one, sql) = (dir.path().join("one"), "SELECT count(*) AS n FROM seen");
+    // The view is made when the node has begun.
+    while !landfall(&data, &["query", sql]).status.success() {}
     let mut live = command(&data, &["query", sql, "--live", "--json"]);
     let mut live = Running(live.stdout(Stdio::piped()).spawn().unwrap());
     let mut answers = BufReader::new(live.0.stdout.take().unwrap()).lines();
