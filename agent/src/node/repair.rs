@@ -57,9 +57,6 @@ pub(crate) struct Missing {
     reason: GapReason,
 }
 
-/// Wanted so often in a session although it is sent, a stream has a branch of which this node lacks
-/// what would tell how it relates to the others.
-const ASKED_OFTEN: u32 = 16;
 /// Statements of one stream that wait to be sent on. Who makes more has more gaps than records.
 const MISSING_MAX: usize = 1_024;
 
@@ -181,15 +178,8 @@ impl<M: Media, G: Gate> Core<M, G> {
             *from = want.next.min(*from);
         }
         sender.resumed.retain(|(of, _)| *of != ix);
-        let asked = sender.asked.entry(ix).or_default();
-        *asked = asked.saturating_add(1);
-        let often = *asked == ASKED_OFTEN;
         if let Some((lane, cursor)) = place {
             sender.rewind(lane, cursor);
-            if often && want.stream.origin != self.settings.site && !self.wants.contains_key(&ix) {
-                // Whoever has it from its start shows how its branches part.
-                self.notes.push_back(Note::Wanted(ix, Point::START, Point::START));
-            }
         } else if want.stream.origin == self.settings.site {
             let lane = self.lane_of_topic(want.stream.topic);
             let lane = sender.lanes.entry(lane).or_default();

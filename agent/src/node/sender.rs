@@ -40,8 +40,6 @@ pub(crate) struct Sender {
     pub(crate) resumed: BTreeSet<(StreamIx, BranchIx)>,
     /// How far each stream has been sent.
     pub(crate) sent: BTreeMap<StreamIx, Offset>,
-    /// How often each stream was wanted again.
-    pub(crate) asked: BTreeMap<StreamIx, u32>,
     /// Streams of which something comes from below again.
     pub(crate) repairs: BTreeMap<StreamIx, Repair>,
     /// Streams that the upstream node does not take, or that wait for what is missing.
@@ -82,7 +80,6 @@ impl Sender {
             lowered: BTreeMap::new(),
             resumed: BTreeSet::new(),
             sent: BTreeMap::new(),
-            asked: BTreeMap::new(),
             repairs: BTreeMap::new(),
             held_back: BTreeSet::new(),
             packing: Packing::new(core.counts_bytes()),
