@@ -172,9 +172,6 @@ impl Inspection {
             }
             Fault::Stream => "a batch goes on from nothing that is before it".into(),
             Fault::Footer => "a segment's footer does not tell what the segment holds".into(),
-            Fault::Header => {
-                "one of the two headers of a segment is damaged; the other one serves".into()
-            }
             Fault::Trailer => {
                 "the end of a commit is damaged; nothing is missing by that, as later commits stand"
                     .into()

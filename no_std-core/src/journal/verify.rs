@@ -1,7 +1,8 @@
 //! A check of all that a journal holds, from the first entry of each lane to the last: checksums,
 //! dense seqs, stream hashes recomputed from the records, streams that go on from batch to batch,
 //! and footers that tell what their segments hold. What is there twice, or can be told from the
-//! rest, is checked too: headers of segments, trailers of commits, and checkpoints.
+//! rest, is checked too: trailers of commits, and checkpoints. Of the two headers of a segment a
+//! power cut may have torn one; the other one serves.
 //!
 //! What the losses name already is found too, and marked as told.
 
@@ -13,9 +14,9 @@ use crate::codec::Malformed;
 use crate::control::{BranchBody, GapBody};
 use crate::entry::Kind;
 use crate::frontier::{BranchIx, BranchKind, Change, Frontier, Point, StreamIx};
-use crate::media::{Media, MediaError, Place, SlotIx};
+use crate::media::{Media, MediaError, Place};
 use crate::num::{Lane, Offset, SegmentNo, Seq};
-use crate::segment::{SEGMENT_HEADER_BYTES, SegmentHeader, entries_at};
+use crate::segment::entries_at;
 use crate::tables::{Loss, Tables};
 
 /// Something that is not as it should be, and where.
@@ -49,8 +50,6 @@ pub enum Fault {
     Stream,
     /// A footer does not tell what its segment holds.
     Footer,
-    /// One of the two headers of a segment is damaged; the other one serves.
-    Header,
     /// The trailer of a commit is damaged. It counts only for the last commit of all.
     Trailer,
     /// Where an entry should begin, there is none, and no record is missing: it told what can be
@@ -116,7 +115,6 @@ impl<M: Media, T: Tables> Journal<M, T> {
             let held = self.slot(ix);
             check.place = Finding { segment: held.number, at: 0, ..check.place };
             check.spoilt = false;
-            self.verify_headers(check, ix)?;
             self.verify_seqs(check, held.base_seq);
             let mut expected = Some(entries_at(self.shape)).filter(|_| self.shape.overwrites);
             let mut cursor = Cursor { segment: held.number, newest, ..Cursor::default() };
@@ -163,26 +161,6 @@ impl<M: Media, T: Tables> Journal<M, T> {
     fn expected_behind(&self, found: &Found) -> Option<u32> {
         let closed = !found.header.last || found.trailer.is_some();
         Some(found.next).filter(|_| closed && self.shape.overwrites)
-    }
-
-    fn verify_headers(
-        &self,
-        check: &mut Check<'_, '_, T::Frontier>,
-        ix: SlotIx,
-    ) -> Result<(), MediaError> {
-        for at in [0, SEGMENT_HEADER_BYTES as u32] {
-            let mut bytes = [0; SEGMENT_HEADER_BYTES];
-            let whole = match self.media.read(Place { slot: ix, at }, &mut bytes) {
-                Ok(()) => SegmentHeader::decode(&bytes, self.shape, self.config.checksum).is_ok(),
-                Err(MediaError::Unreadable) => false,
-                Err(error) => return Err(error),
-            };
-            if !whole {
-                check.place.at = at;
-                check.tell_of(Fault::Header);
-            }
-        }
-        Ok(())
     }
 
     fn verify_seqs(&self, check: &mut Check<'_, '_, T::Frontier>, seq: Seq) {
