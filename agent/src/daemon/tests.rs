@@ -135,7 +135,7 @@ fn all_of(topic: &str) -> ReadQuery {
         seen: None,
         origin: None,
         partition: None,
-        records_max: 100,
-        bytes_max: 1_000_000,
+        records_max: 10_000,
+        bytes_max: 10_000_000,
     }
 }

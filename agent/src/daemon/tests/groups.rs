@@ -3,11 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::api::{
-    ApiError, AppendReceipt, GroupCondition, GroupRecord, GroupRequest, ReadFrom, ReadItem,
-    ReadQuery,
-};
-use crate::coordinates::Position;
+use crate::api::{ApiError, AppendReceipt, GroupCondition, GroupRecord, GroupRequest, ReadItem};
 use crate::event_json::{Header, Record};
 
 fn record(topic: &str, key: &str, value: &str) -> GroupRecord {
@@ -31,17 +27,7 @@ async fn append_group(daemon: &Daemon, group: &GroupRequest) -> Result<AppendRec
 }
 
 async fn all(daemon: &Daemon, topic: &str) -> Vec<Record> {
-    let query = ReadQuery {
-        topics: vec![topic.to_owned()],
-        from: ReadFrom::Position(Position::Earliest),
-        not_before: None,
-        seen: None,
-        origin: None,
-        partition: None,
-        records_max: 10_000,
-        bytes_max: 10_000_000,
-    };
-    let page = daemon.handle.read(query).await.unwrap();
+    let page = daemon.handle.read(all_of(topic)).await.unwrap();
     let records = page.items.into_iter().filter_map(|item| match item {
         ReadItem::Record(record, _) => Some(*record),
         ReadItem::Gap(..) => None,
