@@ -3,7 +3,6 @@
 pub mod api;
 pub mod cli;
 pub mod clock;
-pub mod codec;
 pub mod config;
 pub mod coordinates;
 pub mod daemon;
@@ -15,7 +14,6 @@ pub mod identity;
 pub mod logging;
 pub mod media;
 pub mod nearest;
-pub mod node;
 pub mod quantity;
 pub mod time_text;
 #[cfg(feature = "torture")]
@@ -24,3 +22,5 @@ pub mod transport;
 #[cfg(feature = "views")]
 pub mod views;
 mod whole_file;
+
+pub use landfall_node as node;

@@ -20,7 +20,6 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use landfall_core::checksum::Checksum;
 use landfall_core::media::{Geometry, Media, MediaError, Place, SlotIx};
 use rustix::io::Errno;
 
@@ -37,11 +36,6 @@ mod syncer;
 
 const UNIT_BYTES: u32 = 4096;
 const UNIT_BYTES_POWERSAFE: u32 = 512;
-
-/// CRC-32C by the machine's own instructions, where it has them.
-pub fn checksum() -> Checksum {
-    Checksum(crc32c::crc32c_append)
-}
 
 /// The shape of a medium of files.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

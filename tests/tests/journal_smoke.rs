@@ -5,10 +5,10 @@ use landfall_core::journal::{Config, Journal};
 use landfall_core::media::Media;
 use landfall_core::num::Lane;
 use landfall_core::tables::{Parts, Tables};
-use landfall_tests::journal::{SITE, Tiny, append, config, fresh, heap, read_all};
-use landfall_tests::media::disk::SimDisk;
-use landfall_tests::media::nor::SimNor;
-use landfall_tests::rng::Rng;
+use landfall_simulation::journal::{SITE, Tiny, append, config, fresh, heap, read_all};
+use landfall_simulation::media::disk::SimDisk;
+use landfall_simulation::media::nor::SimNor;
+use landfall_simulation::rng::Rng;
 
 #[test]
 fn memory_keeps_what_is_appended() {

@@ -4,10 +4,10 @@ use std::fs;
 
 use landfall::media::{FileMedia, FileShape};
 use landfall_core::media::{Media, MediaError, Place, SlotIx};
-use landfall_tests::media::contract::{contract, lasts};
-use landfall_tests::media::damage::DamageModel;
-use landfall_tests::media::disk::SimDisk;
-use landfall_tests::media::nor::SimNor;
+use landfall_simulation::media::contract::{contract, lasts};
+use landfall_simulation::media::damage::DamageModel;
+use landfall_simulation::media::disk::SimDisk;
+use landfall_simulation::media::nor::SimNor;
 use landfall_tests::small_disk::SmallDisk;
 
 const SHAPE: FileShape = FileShape { slots: 8, slot_bytes: 65_536, powersafe: false };

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use landfall::media::checksum;
+use landfall::node::checksum;
 use landfall::node::{Direction, Event, LinkId, Node, Now, OpenGate, PeerKey, Settings};
 use landfall_core::frontier::Frontier;
 use landfall_core::journal::{CONTROL_SLOTS, Config, Journal};
@@ -15,9 +15,9 @@ use landfall_core::num::{Partition, Timestamp};
 use landfall_core::tables::{Heap, Parts};
 use landfall_protocol::message::GoodbyeCode;
 use landfall_protocol::time::Instant;
-use landfall_tests::journal;
-use landfall_tests::media::disk::SimDisk;
-use landfall_tests::rng::Rng;
+use landfall_simulation::journal;
+use landfall_simulation::media::disk::SimDisk;
+use landfall_simulation::rng::Rng;
 use landfall_tests::rogue::{Ears, Forged, Heard, Identity};
 
 /// How often the hub commits, and how long bytes are on their way.

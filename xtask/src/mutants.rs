@@ -86,7 +86,7 @@ impl Mutant {
 
 /// Builds the copy and simulates with it: how a seed found something, if one did.
 fn simulate(copy: &Path) -> Result<Option<String>, Failure> {
-    let build = ["build", "--quiet", "--package", "landfall-tests", "--bin", "landfall-sim"];
+    let build = ["build", "--quiet", "--package", "landfall-simulation", "--bin", "landfall-sim"];
     let mut cargo = shell::cargo(&build);
     cargo.current_dir(copy).env("CARGO_TARGET_DIR", copy.join("target"));
     // Nobody looks into these programs with a debugger, and they would take gigabytes.

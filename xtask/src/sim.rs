@@ -21,7 +21,7 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
     let cuts = arguments.iter().any(|argument| argument == "--cuts");
     let driver = if cuts { "landfall-cuts" } else { "landfall-sim" };
     // The profile of the tests: its checks of arithmetic find more, and it is built already.
-    shell::run(&mut shell::cargo(&["build", "--package", "landfall-tests", "--bin", driver]))?;
+    shell::run(&mut shell::cargo(&["build", "--package", "landfall-simulation", "--bin", driver]))?;
     let program = shell::target().join("debug").join(driver);
     shell::run(std::process::Command::new(program).args(arguments))
 }

@@ -16,8 +16,10 @@ use super::machine::now;
 use crate::config::{self, Config, Profile};
 use crate::entropy::{self, NoEntropy};
 use crate::identity::{KeyFileFault, NodeKey};
-use crate::media::{FileMedia, FileShape, OpenError as MediaOpenError, checksum, sync_names};
-use crate::node::{LaneSettings, Node, OnFull, Replicate, Settings, TopicSettings, TrimAt};
+use crate::media::{FileMedia, FileShape, OpenError as MediaOpenError, sync_names};
+use crate::node::{
+    LaneSettings, Node, OnFull, Replicate, Settings, TopicSettings, TrimAt, checksum,
+};
 use crate::whole_file::write_whole;
 
 /// A node that is open for writing.

@@ -19,7 +19,7 @@ use crate::api::{
 };
 use crate::coordinates::{Coordinates, Position, StreamName};
 use crate::event_json::{Header, Record};
-use crate::media::checksum;
+use crate::node::checksum;
 use crate::node::{Gate, Node};
 
 /// Where readers were when their last page ended, so that the next one need not search.

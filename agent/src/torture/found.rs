@@ -13,7 +13,8 @@ use landfall_core::tables::Heap;
 
 use super::shelf::Shelves;
 use crate::daemon::Inspection;
-use crate::media::{Overlay, checksum};
+use crate::media::Overlay;
+use crate::node::checksum;
 
 /// What was found in a journal of one topic of one origin.
 #[derive(Debug, Default)]

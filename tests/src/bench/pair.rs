@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use super::Options;
 use crate::process::{NodeDir, Program, Running};
-use crate::rng::Rng;
 use crate::soak::pair::free_port;
+use landfall_simulation::rng::Rng;
 
 /// The folders of the two nodes; the hub runs.
 pub struct Pair {

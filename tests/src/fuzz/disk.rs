@@ -9,10 +9,10 @@ use landfall_core::tables::Heap;
 
 use super::image::{self, SHAPE, header};
 use super::input::Input;
-use crate::journal::{config, fresh, heap, stage};
-use crate::media::disk::SimDisk;
-use crate::media::image::Image;
-use crate::rng::Rng;
+use landfall_simulation::journal::{config, fresh, heap, stage};
+use landfall_simulation::media::disk::SimDisk;
+use landfall_simulation::media::image::Image;
+use landfall_simulation::rng::Rng;
 
 type Opened = Journal<SimDisk, Heap>;
 
@@ -138,7 +138,7 @@ const STREAMS: usize = 64;
 /// Appends a record, if need be in place of the oldest; none if there is no room for its stream.
 fn append(journal: &mut Opened, lane: Lane) -> Option<Staged> {
     let mut buffer = vec![0; SHAPE.slot_bytes as usize];
-    let stream = crate::journal::stream("ais");
+    let stream = landfall_simulation::journal::stream("ais");
     if journal.frontier_mut().add(stream).is_err() {
         return None;
     }

@@ -15,7 +15,7 @@ use landfall_core::record::{Header, Headers, Record};
 use landfall_core::segment::{SEGMENT_HEADER_BYTES, SegmentHeader};
 
 use super::input::Input;
-use crate::journal::CHECKSUM;
+use landfall_simulation::journal::CHECKSUM;
 
 /// A checksum that any four zeros match, so that what lies behind checksums is reached.
 const NONE: Checksum = Checksum(|_, _| 0);

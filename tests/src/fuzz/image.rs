@@ -17,10 +17,10 @@ use landfall_core::segment::{SEGMENT_HEADER_BYTES, SEGMENT_HEADERS_BYTES, Segmen
 use landfall_core::tables::Heap;
 
 use super::input::Input;
-use crate::journal::{CHECKSUM, append, config, fresh, heap, stage, stream};
-use crate::media::disk::SimDisk;
-use crate::media::image::Image;
-use crate::rng::Rng;
+use landfall_simulation::journal::{CHECKSUM, append, config, fresh, heap, stage, stream};
+use landfall_simulation::media::disk::SimDisk;
+use landfall_simulation::media::image::Image;
+use landfall_simulation::rng::Rng;
 
 /// The disk of these targets.
 pub(super) const SHAPE: Geometry =

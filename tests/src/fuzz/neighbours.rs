@@ -1,7 +1,7 @@
 //! Inputs close to one that is kept: it cut short, and it changed at random.
 
 use super::Cost;
-use crate::rng::Rng;
+use landfall_simulation::rng::Rng;
 
 /// Most prefixes and most random changes of an input.
 const MOST: [(Cost, usize, u64); 2] = [(Cost::Low, 256, 400), (Cost::High, 50, 60)];

@@ -10,7 +10,7 @@ use landfall_core::record::{Header, Headers, Producer, Record};
 use super::image::{ENTRIES_AT, SHAPE, header, journals};
 use super::messages;
 use super::session::framed;
-use crate::journal::CHECKSUM;
+use landfall_simulation::journal::CHECKSUM;
 
 pub(super) fn record() -> Vec<Vec<u8>> {
     let headers = [
@@ -135,12 +135,14 @@ pub(super) fn frames() -> Vec<Vec<u8>> {
 }
 
 pub(super) fn body() -> Vec<Vec<u8>> {
-    let mut packer = landfall::codec::Codec::default();
+    let mut packer = landfall::node::codec::Codec::default();
     let bodies = entries().into_iter().map(|entry| entry.body).filter(|body| body.len() > 100);
     let long = [vec![7; 100_000], vec![0; 256 * 1024]];
     let mut seeds = Vec::new();
     for body in bodies.take(4).chain(long) {
-        for features in [landfall::codec::FEATURES, landfall_protocol::message::Features::NONE] {
+        for features in
+            [landfall::node::codec::FEATURES, landfall_protocol::message::Features::NONE]
+        {
             let (codec, packed) = packer.pack(&body, features);
             let [a, b, c, ..] = body.len().to_le_bytes();
             if packed.len() < 4096 {

@@ -1,6 +1,6 @@
 //! What a peer sends: messages, the frames and chunks that they come in, and compressed bodies.
 
-use landfall::codec::{Codec, FEATURES};
+use landfall::node::codec::{Codec, FEATURES};
 use landfall_core::batch::batches;
 use landfall_core::entry::hops;
 use landfall_core::limits::{ENTRY_BYTES_MAX, HOPS_MAX};
@@ -12,7 +12,7 @@ use landfall_protocol::mux::{MuxError, MuxReader};
 
 use super::format::check_batch;
 use super::input::Input;
-use crate::journal::CHECKSUM;
+use landfall_simulation::journal::CHECKSUM;
 
 /// A frame on the control channel.
 pub(super) fn control(frame: &[u8]) {

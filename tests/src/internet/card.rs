@@ -12,7 +12,7 @@ use super::datagrams::Socket;
 use super::freezer::{Freezer, Task};
 use super::streams::{self, Port};
 use super::{HostIx, Internet};
-use crate::rng::Rng;
+use landfall_simulation::rng::Rng;
 
 /// Gives one process its sockets, and can freeze it.
 #[derive(Clone, Debug)]

@@ -28,8 +28,8 @@ use quinn::{Runtime, TokioRuntime};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::rng::Rng;
 use datagrams::Inbox;
+use landfall_simulation::rng::Rng;
 use streams::{Pipe, PipeIx};
 use way::Traffic;
 

@@ -16,9 +16,9 @@ use landfall_protocol::time::Instant;
 
 use super::station::{Plan, Station};
 use super::{Fates, HostIx, Internet, Way};
-use crate::media::image::Image;
-use crate::rng::Rng;
-use crate::world::Held;
+use landfall_simulation::media::image::Image;
+use landfall_simulation::rng::Rng;
+use landfall_simulation::world::Held;
 
 /// Who is there.
 pub const SHIP: &str = "ship";
@@ -93,7 +93,7 @@ impl Scene {
         scene
     }
 
-    fn start(&mut self, name: &'static str, disk: crate::media::disk::SimDisk) {
+    fn start(&mut self, name: &'static str, disk: landfall_simulation::media::disk::SimDisk) {
         let now = self.clock();
         let station = self.plans[name].start(&self.internet, disk, &mut self.rng, now);
         self.stations.insert(name, station);

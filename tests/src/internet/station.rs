@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use landfall::identity::tls::HubKeys;
 use landfall::identity::{NodeKey, PublicKey};
-use landfall::media::checksum;
+use landfall::node::checksum;
 use landfall::node::{
     Append, AppendOutcome, ClientId, Direction, Event, LinkId, Node, Now, OpenGate, Parting,
     PeerKey, Settings, Ticket,
@@ -27,9 +27,9 @@ use landfall_protocol::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::{Card, HostIx, Internet};
-use crate::journal;
-use crate::media::disk::SimDisk;
-use crate::rng::Rng;
+use landfall_simulation::journal;
+use landfall_simulation::media::disk::SimDisk;
+use landfall_simulation::rng::Rng;
 
 /// A node and what it stands on.
 pub(super) struct Station {
@@ -240,7 +240,6 @@ impl Station {
                 }
             }
             Event::Alarm(alarm) => self.say(now, format!("{:?}: {}", alarm.kind, alarm.text)),
-            _ => {}
         }
     }
 

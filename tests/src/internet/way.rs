@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::rng::Rng;
+use landfall_simulation::rng::Rng;
 
 /// What one direction between two hosts is like.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

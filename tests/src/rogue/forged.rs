@@ -1,7 +1,7 @@
 //! Entries as anybody could make them: true ones, and such that lie in one place.
 
-use landfall::codec::{Codec, FEATURES};
-use landfall::media::checksum;
+use landfall::node::checksum;
+use landfall::node::codec::{Codec, FEATURES};
 use landfall_core::batch::{BatchHead, ClockQuality};
 use landfall_core::codec::Writer;
 use landfall_core::hash::StreamHash;

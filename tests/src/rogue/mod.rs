@@ -11,10 +11,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use landfall::codec;
 use landfall::identity::NodeKey;
 use landfall::identity::tls::HubKeys;
 use landfall::identity::token::Token;
+use landfall::node::codec;
 use landfall::transport::{Channel, Connection, ResetKey, Settings, Transport, TransportEvent};
 use landfall_core::num::{BootId, Epoch, LogId, Timestamp};
 use landfall_protocol::frame::prefix;

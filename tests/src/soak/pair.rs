@@ -9,7 +9,7 @@ use landfall::transport::relay::{Relay, Shape};
 
 use super::tally::Tally;
 use crate::process::{NodeDir, Program, Running, until};
-use crate::rng::Rng;
+use landfall_simulation::rng::Rng;
 
 /// Hub, ship, and what connects them. The processes end with this.
 pub struct Pair {

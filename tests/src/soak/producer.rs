@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use super::ledger::{Acked, Ledger};
 use crate::process::{PATIENCE, pause};
-use crate::rng::Rng;
+use landfall_simulation::rng::Rng;
 
 /// How a producer appends.
 #[derive(Clone, Copy, Debug)]

@@ -11,7 +11,7 @@ use super::pair::{Pair, Side};
 use super::tally::Tally;
 use super::{Options, SoakError};
 use crate::process::pause;
-use crate::rng::Rng;
+use landfall_simulation::rng::Rng;
 
 /// How long a node takes to start, roughly: kills during start-up fall within.
 const STARTUP_MS: u64 = 60;

@@ -1,6 +1,6 @@
 //! What becomes of what was in the cache when the power goes.
 
-use crate::rng::Rng;
+use landfall_simulation::rng::Rng;
 
 /// What a page holds together or not at all.
 const SECTOR: usize = 512;

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::ops::Range;
 
 use super::damage::{Lost, Model};
-use crate::rng::Rng;
+use landfall_simulation::rng::Rng;
 
 /// The number of the outermost directory.
 pub(super) const ROOT: u64 = 1;

@@ -22,9 +22,9 @@ use std::sync::{Arc, Mutex};
 use fuser::{BackgroundSession, Config, MountOption};
 
 use crate::injection::skipped;
-use crate::rng::Rng;
 use calls::{Calls, Machine};
 use files::Files;
+use landfall_simulation::rng::Rng;
 
 /// A mounted disk. It is unmounted, and whoever uses it is refused, when it is dropped.
 pub struct VolatileDisk {

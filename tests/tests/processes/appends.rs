@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use landfall_simulation::rng::Rng;
 use landfall_tests::process::{NodeDir, pause};
-use landfall_tests::rng::Rng;
 
 use crate::fleet::{Fleet, assert_same, lines, values};
 

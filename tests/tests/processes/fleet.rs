@@ -8,8 +8,8 @@ use bytes::Bytes;
 use http_body_util::Full;
 use landfall::api::{AppendDone, Client, LinkState, ReceiptLine, Status};
 use landfall::transport::relay::{Relay, Shape};
+use landfall_simulation::rng::Rng;
 use landfall_tests::process::{NodeDir, PATIENCE, Program, Running};
-use landfall_tests::rng::Rng;
 use landfall_tests::soak::pair::free_port;
 use tempfile::TempDir;
 

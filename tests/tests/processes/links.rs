@@ -96,7 +96,7 @@ async fn a_hub_and_a_ship_that_stand_still_go_on_where_they_were() {
 
 /// Text that does not compress, and differs from line to line.
 fn noise(line: &str) -> String {
-    let digest = |n: u8| landfall::media::checksum().of(&[line.as_bytes(), &[n]].concat());
+    let digest = |n: u8| landfall::node::checksum().of(&[line.as_bytes(), &[n]].concat());
     (0..20).map(|n| format!("{:08x}", digest(n))).collect()
 }
 
@@ -188,7 +188,7 @@ async fn a_rate_cap_holds_up_a_backlog_and_nothing_urgent() {
     let topic = "[[topic]]\nname = \"alarm\"\nlane = \"urgent\"\n";
     ship.configure(&format!("rate_bytes_max = \"50KiB\"\n{topic}")).unwrap();
     // What is random can't be made smaller on its way.
-    let mut rng = landfall_tests::rng::Rng::new(7);
+    let mut rng = landfall_simulation::rng::Rng::new(7);
     let noise =
         |_| format!(r#"{{"x":"{:016x}{:016x}"}}"#, rng.below(u64::MAX), rng.below(u64::MAX));
     let many: Vec<_> = (0..10_000).map(noise).collect();

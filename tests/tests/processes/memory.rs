@@ -18,8 +18,8 @@ async fn a_device_with_little_memory_brings_a_backlog_that_is_larger() {
     let Some(group) = MemoryGroup::make(test, SMALL) else { return };
     let (fleet, hub) = Fleet::running().await.unwrap();
     let ship = fleet.ship("ship-1").await.unwrap();
-    let mut rng = landfall_tests::rng::Rng::new(7);
-    let noise = |rng: &mut landfall_tests::rng::Rng| format!("{:016x}", rng.below(u64::MAX));
+    let mut rng = landfall_simulation::rng::Rng::new(7);
+    let noise = |rng: &mut landfall_simulation::rng::Rng| format!("{:016x}", rng.below(u64::MAX));
     let many: Vec<_> = (0..4_000)
         .map(|n| {
             let x: String = (0..500).map(|_| noise(&mut rng)).collect();

@@ -5,9 +5,9 @@ use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
+use landfall_simulation::rng::Rng;
 use landfall_tests::openapi::Operation;
 use landfall_tests::process::{NodeDir, PATIENCE, Running, until};
-use landfall_tests::rng::Rng;
 use landfall_tests::small_disk::SmallDisk;
 use landfall_tests::soak::pair::free_port;
 use serde_json::{Value, json};

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use landfall::clock;
 use landfall_protocol::message::GoodbyeCode;
+use landfall_simulation::rng::Rng;
 use landfall_tests::process::pause;
-use landfall_tests::rng::Rng;
 use landfall_tests::rogue::{Forged, Heard, Identity, Peer};
 use tokio::sync::Barrier;
 

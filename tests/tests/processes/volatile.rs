@@ -9,8 +9,8 @@ use std::time::Duration;
 use landfall::api::Client;
 use landfall::media::{FileMedia, FileShape};
 use landfall_core::media::{Media, MediaError, Place, SlotIx};
+use landfall_simulation::rng::Rng;
 use landfall_tests::process::{NodeDir, Running, pause, until};
-use landfall_tests::rng::Rng;
 use landfall_tests::volatile::VolatileDisk;
 use tokio::task::JoinHandle;
 

@@ -9,8 +9,8 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use landfall::transport::Carrier;
+use landfall_simulation::rng::Rng;
 use landfall_tests::internet::{HUB, SHIP, Scene, Way};
-use landfall_tests::rng::Rng;
 
 /// A peer that says nothing is given up after 45 s at most, by who was dialed after 55 s.
 const NOTICED: Duration = Duration::from_secs(56);

@@ -51,8 +51,8 @@ mod tests {
         assert!(is_test("agent/tests/cli.rs"));
         assert!(is_test("tests/tests/process.rs"));
         assert!(is_test("no_std-core/src/journal/tests.rs"));
-        assert!(is_test("agent/src/node/tests/resume.rs"));
-        assert!(!is_test("tests/src/world.rs"));
+        assert!(is_test("node/src/tests/resume.rs"));
+        assert!(!is_test("tests/simulation/src/world.rs"));
         assert!(!is_test("agent/src/main.rs"));
     }
 }

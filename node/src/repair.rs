@@ -1,0 +1,304 @@
+//! Repairs: the upstream node wants records again that this node passed on and has forgotten. It
+//! asks below for them, keeps what comes in entries of their own until it has been sent on, and
+//! then goes on with what it still has.
+//!
+//! ```text
+//! wanted from       first that is still here          tip
+//!     │  repair, from below │  stored here             │
+//!     ▼─────────────────────▼──────────────────────────▼
+//! ```
+//!
+//! - A repair moves no frontier and takes no seqs: to this node the records are not new.
+//! - Only its origin says that something is missing for good; a relay passes that on.
+//! - What is wanted is forgotten with the session in which it was. A repair that is lost on the way
+//!   is asked for again.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use landfall_core::batch::{Batch, batches};
+use landfall_core::codec::Malformed;
+use landfall_core::frontier::{Frontier, Point, StreamIx};
+use landfall_core::gap::GapReason;
+use landfall_core::journal::{Cursor, Entry};
+use landfall_core::media::Media;
+use landfall_core::num::{Lane, Offset};
+use landfall_protocol::message::{Gap, StreamPoint};
+
+use super::ingest::Judged;
+use super::late::cut_at;
+use super::link::{LinkState, Say};
+use super::note::Note;
+use super::sender::{Pump, Sender};
+use super::verdict::Verdict;
+use super::{AlarmKind, Core, Direction, Gate, Node};
+use crate::checksum;
+
+/// What the upstream node wants of streams and is not here any more: from where, which moves on as
+/// it comes, and up to where.
+pub(crate) type Wants = BTreeMap<StreamIx, (Point, Point)>;
+
+/// A stream whose repair is sent on.
+#[derive(Debug)]
+pub(crate) struct Repair {
+    /// The lane of its stream.
+    pub(crate) lane: Lane,
+    /// What is from here on was not forgotten here.
+    to: Point,
+    /// Where it was last found that what comes next is not here either.
+    asked: Option<Offset>,
+    missing: VecDeque<Missing>,
+}
+
+/// What is missing for good, says who was asked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Missing {
+    from: Offset,
+    to: Point,
+    reason: GapReason,
+}
+
+/// Statements of one stream that wait to be sent on. Who makes more has more gaps than records.
+const MISSING_MAX: usize = 1_024;
+
+impl Repair {
+    pub(crate) fn new(lane: Lane, to: Point) -> Self {
+        Self { lane, to, asked: None, missing: VecDeque::new() }
+    }
+}
+
+/// What a repair waits for before it goes on.
+enum Next {
+    /// More from below.
+    More,
+    /// This is to be stated.
+    State(Missing, Offset),
+    /// All of it has been sent: on with what is stored from here on.
+    Stored(Offset),
+}
+
+impl Sender {
+    /// What is to be done next for a repair, by how far its stream has been sent.
+    fn next_of_repair(&self, ix: StreamIx) -> Option<Next> {
+        let repair = self.repairs.get(&ix)?;
+        let sent = self.sent.get(&ix).copied().unwrap_or_default();
+        if sent >= repair.to.next {
+            return Some(Next::Stored(sent));
+        }
+        let missing = repair.missing.iter().find(|gap| gap.from <= sent && sent < gap.to.next);
+        Some(missing.map_or(Next::More, |gap| Next::State(*gap, sent)))
+    }
+
+    /// The batches of a repair that go on from what has been sent, and the first stream for which
+    /// something before them is not here.
+    pub(crate) fn wanted_of_repair<'a, M: Media, G: Gate>(
+        &mut self,
+        core: &Core<M, G>,
+        entry: &Entry<'a>,
+    ) -> (Vec<(StreamIx, Batch<'a>)>, Option<Note>) {
+        let mut wanted: Vec<(StreamIx, Batch<'a>)> = Vec::new();
+        let mut note = None;
+        for batch in batches(entry.body, checksum()).map_while(Result::ok) {
+            let Some(ix) = core.journal.frontier().find(batch.head.stream) else { continue };
+            let Some(repair) = self.repairs.get_mut(&ix) else { continue };
+            let before = wanted.iter().rev().find(|(of, _)| *of == ix);
+            let sent = self.sent.get(&ix).copied().unwrap_or_default();
+            let sent = before.map_or(sent, |(_, batch)| batch.head.end());
+            if sent >= batch.head.end() {
+                continue;
+            }
+            if batch.head.base <= sent {
+                wanted.push((ix, batch));
+            } else if repair.asked.replace(sent) != Some(sent) {
+                let at = Point { epoch: batch.head.epoch, next: sent, hash: None };
+                note = Some(Note::Wanted(ix, at, repair.to));
+            }
+        }
+        (wanted, note)
+    }
+}
+
+impl<M: Media, G: Gate> Pump<'_, M, G> {
+    /// Goes on with streams of this lane of which something comes from below again.
+    pub(crate) fn advance_repairs(&mut self) {
+        let of_lane = self.sender.repairs.iter().filter(|(_, repair)| repair.lane == self.lane);
+        let streams: Vec<_> = of_lane.map(|(ix, _)| *ix).collect();
+        for ix in streams {
+            while let Some(next) = self.sender.next_of_repair(ix) {
+                match next {
+                    Next::More => break,
+                    Next::State(missing, from) => {
+                        let Missing { to, reason, .. } = missing;
+                        if !self.say_gap_for(ix, from, to, reason) {
+                            return;
+                        }
+                        self.sender.sent.insert(ix, to.next);
+                    }
+                    Next::Stored(from) => match self.core.place_of(ix, from) {
+                        Err(error) => return self.core.read_failed(error),
+                        Ok(place) => self.go_on_with_stored(ix, from, place),
+                    },
+                }
+            }
+        }
+    }
+
+    /// A repair has come to what was not forgotten. It may have been meanwhile.
+    fn go_on_with_stored(&mut self, ix: StreamIx, from: Offset, place: Option<(Lane, Cursor)>) {
+        let tip = self.core.journal.frontier().tip(ix);
+        match place {
+            Some((lane, cursor)) => {
+                self.sender.let_go(ix);
+                self.sender.rewind(lane, cursor);
+            }
+            None if tip.next > from => {
+                let at = Point { epoch: tip.epoch, next: from, hash: None };
+                self.sender.repairs.insert(ix, Repair::new(self.lane, tip));
+                self.core.notes.push_back(Note::Wanted(ix, at, tip));
+            }
+            None => self.sender.let_go(ix),
+        }
+    }
+}
+
+impl<M: Media, G: Gate> Core<M, G> {
+    /// The upstream node wants a stream again.
+    pub(crate) fn on_need_from(&mut self, state: &mut LinkState, want: &StreamPoint<'_>) {
+        let Some(ix) = self.journal.frontier().find(want.stream) else {
+            return self.ask_for_unknown(want);
+        };
+        let place = match self.place_of(ix, want.next) {
+            Ok(place) => place,
+            Err(error) => return self.put_off(state, error),
+        };
+        let Some(sender) = &mut state.sender else { return };
+        sender.let_go(ix);
+        // Of another branch, more may have been wanted before.
+        for from in [&mut sender.lowered, &mut sender.sent] {
+            let from = from.entry(ix).or_insert(want.next);
+            *from = want.next.min(*from);
+        }
+        sender.resumed.retain(|(of, _)| *of != ix);
+        if let Some((lane, cursor)) = place {
+            sender.rewind(lane, cursor);
+        } else if want.stream.origin == self.settings.site {
+            let lane = self.lane_of_topic(want.stream.topic);
+            let lane = sender.lanes.entry(lane).or_default();
+            lane.gone.push_back((ix, want.next));
+        } else {
+            let lane = self.lane_of_topic(want.stream.topic);
+            let tip = self.journal.frontier().tip(ix);
+            sender.hold_back(ix);
+            sender.repairs.insert(ix, Repair::new(lane, tip));
+            let point = Point { epoch: want.epoch, next: want.next, hash: want.hash };
+            self.notes.push_back(Note::Wanted(ix, point, tip));
+        }
+    }
+
+    /// The upstream node wants a stream that never came by here: whoever roamed to a node below may
+    /// have it. To this node it is new when it comes.
+    fn ask_for_unknown(&mut self, want: &StreamPoint<'_>) {
+        if want.stream.origin == self.settings.site || !self.topics.goes_up(want.stream.topic) {
+            return;
+        }
+        let Ok(ix) = self.journal.frontier_mut().add(want.stream) else { return };
+        let at = Point { epoch: want.epoch, next: want.next, hash: want.hash };
+        self.notes.push_back(Note::Wanted(ix, at, at));
+    }
+
+    /// The parts of a batch, with the verdict on those that were wanted again from below.
+    pub(crate) fn repairs<'a>(
+        &self,
+        ix: StreamIx,
+        batch: &Batch<'a>,
+        before: &[Judged<'_>],
+    ) -> Result<Vec<(Option<Verdict>, Batch<'a>)>, Malformed> {
+        let Some((at, to)) = self.wants.get(&ix) else { return Ok(vec![(None, *batch)]) };
+        let at = before.iter().rev().find_map(|earlier| earlier.repaired(ix)).unwrap_or(*at);
+        if batch.head.end() <= at.next || to.next <= batch.head.base {
+            return Ok(vec![(None, *batch)]);
+        }
+        let parts = cut_at(batch, &[at.next, to.next])?;
+        let judged = parts.into_iter().map(|part| {
+            let head = &part.head;
+            let inside = at.next <= head.base && head.end() <= to.next;
+            let verdict = match inside {
+                true if at.meets(head.base, head.before) => Some(Verdict::Repair),
+                true if head.base > at.next => Some(Verdict::Early(at)),
+                _ => None,
+            };
+            (verdict, part)
+        });
+        Ok(judged.collect())
+    }
+
+    /// A part of what is wanted again has been staged.
+    pub(crate) fn repaired(&mut self, ix: StreamIx, end: Point) {
+        let Some((at, to)) = self.wants.get_mut(&ix) else { return };
+        *at = end;
+        if at.next >= to.next {
+            self.wants.remove(&ix);
+        }
+    }
+
+    /// A peer states a gap: if it lies in what is wanted again from below, it is passed on.
+    pub(crate) fn pass_gap(&mut self, ix: StreamIx, gap: &Gap<'_>) {
+        let Some((at, to)) = self.wants.get(&ix).copied() else { return };
+        if gap.from > at.next || gap.to <= at.next {
+            return;
+        }
+        let end = Point { epoch: gap.epoch, next: gap.to, hash: gap.after };
+        let end = if end.next < to.next { end } else { to };
+        self.notes
+            .push_back(Note::Missing(ix, Missing { from: at.next, to: end, reason: gap.reason }));
+        self.repaired(ix, end);
+    }
+
+    /// Asks a peer from below for what is wanted of streams that it may send.
+    pub(crate) fn ask_for_wants(&self, state: &mut LinkState) {
+        for (ix, (at, to)) in &self.wants {
+            let has_come = at == to && self.journal.frontier().tip(*ix).next > at.next;
+            if !has_come {
+                self.ask_below(state, *ix, *at);
+            }
+        }
+    }
+
+    fn ask_below(&self, state: &mut LinkState, ix: StreamIx, at: Point) {
+        let (Direction::Down, Some(site)) = (state.direction, &state.site) else { return };
+        let origin = self.journal.frontier().name(ix).origin;
+        if origin == site || self.gate.may_carry(site, origin) {
+            state.says.push_back(Say::NeedFrom(ix, at));
+        }
+    }
+}
+
+impl<M: Media, G: Gate> Node<M, G> {
+    /// The upstream node wants records again that came from below and are not here any more:
+    /// whoever may send them is asked.
+    pub(crate) fn pass_wanted(&mut self, ix: StreamIx, at: Point, to: Point) {
+        if at.next < to.next {
+            let text = format!(
+                "the upstream node lacks offsets {} to {} of it, which were passed on and \
+                 forgotten here. Whoever is connected from below is asked for them; until they \
+                 come, the stream waits.",
+                at.next, to.next
+            );
+            self.core.alarm(AlarmKind::Stalled, self.core.stream_name(ix), text);
+        }
+        self.core.wants.insert(ix, (at, to));
+        for link in self.links.values_mut() {
+            self.core.ask_below(&mut link.state, ix, at);
+        }
+    }
+
+    /// Something that the upstream node wants is missing for good, says who was asked.
+    pub(crate) fn pass_missing(&mut self, ix: StreamIx, missing: Missing) {
+        let senders = self.links.values_mut().filter_map(|link| link.state.sender.as_mut());
+        for sender in senders {
+            let repair = sender.repairs.get_mut(&ix);
+            if let Some(repair) = repair.filter(|repair| repair.missing.len() < MISSING_MAX) {
+                repair.missing.push_back(missing);
+            }
+        }
+    }
+}

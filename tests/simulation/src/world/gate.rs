@@ -1,0 +1,68 @@
+//! Who may do what in a world: everybody everything, but for what is forbidden or revoked.
+
+use std::collections::BTreeSet;
+
+use landfall_core::num::Timestamp;
+use landfall_node::{Admission, Gate, OpenGate, PeerKey};
+use landfall_protocol::message::{Enrol, GoodbyeCode};
+
+/// Something that a site may not do at a host.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Rule {
+    /// It may not carry records of an origin.
+    Carry(&'static str, &'static str),
+    /// It may not write a topic.
+    Write(&'static str, &'static str),
+}
+
+/// The rights at a host.
+#[derive(Clone, Debug, Default)]
+pub struct WorldGate {
+    pub(super) rules: Vec<Rule>,
+    /// Sites that are not let in, as the node's own topic says.
+    revoked: BTreeSet<String>,
+}
+
+/// The node's own topic that says who is revoked.
+pub(super) const SITES: &str = "_sites";
+
+impl Gate for WorldGate {
+    fn admit(
+        &self,
+        key: PeerKey,
+        site: &str,
+        enrol: Option<Enrol<'_>>,
+        wall: Timestamp,
+    ) -> Admission {
+        if self.revoked.contains(site) {
+            let (code, text) = (GoodbyeCode::Revoked, "ask the operator".into());
+            return Admission::Refused { code, text };
+        }
+        OpenGate.admit(key, site, enrol, wall)
+    }
+
+    fn is_welcome(&self, _key: PeerKey, site: &str) -> bool {
+        !self.revoked.contains(site)
+    }
+
+    fn may_carry(&self, site: &str, origin: &str) -> bool {
+        let forbids =
+            |rule: &Rule| matches!(rule, Rule::Carry(by, of) if (*by, *of) == (site, origin));
+        !self.rules.iter().any(forbids)
+    }
+
+    fn may_write(&self, site: &str, origin: &str, topic: &str) -> bool {
+        let forbids =
+            |rule: &Rule| matches!(rule, Rule::Write(by, to) if (*by, *to) == (site, topic));
+        OpenGate.may_write(site, origin, topic) && !self.rules.iter().any(forbids)
+    }
+
+    fn apply(&mut self, topic: &str, key: &[u8], value: Option<&[u8]>) {
+        let site = String::from_utf8_lossy(key).into_owned();
+        match value {
+            Some(_) if topic == SITES => drop(self.revoked.insert(site)),
+            None if topic == SITES => drop(self.revoked.remove(&site)),
+            _ => {}
+        }
+    }
+}
