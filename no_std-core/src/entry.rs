@@ -12,7 +12,7 @@
 //! 24  seq       u64  of its first record; of the next record if it has none
 //! 32  records   u32  how many seqs it takes
 //! 36  opening   u32
-//! 40  before    u32  header checksum of the entry before in this segment, or of the segment
+//! 40  before    u32  header checksum of the entry before in this lane; 0 where nobody knew it
 //! 44  crc       u32  CRC-32C of these 44 bytes and the path, seeded with log, segment, position
 //! 48  path           hops in the order they were taken: site, then receive time
 //!     body

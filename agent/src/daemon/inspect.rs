@@ -171,7 +171,14 @@ impl Inspection {
                 format!("the offsets {from} to {} are missing", to.get().saturating_sub(1))
             }
             Fault::Stream => "a batch goes on from nothing that is before it".into(),
-            Fault::Footer => "a segment's footer does not tell what the segment holds".into(),
+            Fault::Footer => {
+                "a segment's footer does not tell what the segment holds, or can't be made out; \
+                 the segment is read instead"
+                    .into()
+            }
+            Fault::Header => {
+                "one of the two headers of a segment is damaged; the other one serves".into()
+            }
             Fault::Trailer => {
                 "the end of a commit is damaged; nothing is missing by that, as later commits stand"
                     .into()

@@ -256,6 +256,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
             }
         }
         for lane in self.all_lanes().filter(|lane| *lane != Lane::CONTROL) {
+            self.begin_torn_again(lane).map_err(OpenError::Media)?;
             if recovery.torn.is_some_and(|torn| torn.lane == lane) {
                 self.cut(lane);
             }
@@ -291,6 +292,25 @@ impl<M: Media, T: Tables> Journal<M, T> {
         if self.commit_staged().is_err() {
             self.abandon();
         }
+    }
+
+    /// A power cut may have torn the header of a segment that had just begun. It begins again, so
+    /// that a header that is found damaged has rotted.
+    fn begin_torn_again(&mut self, lane: Lane) -> Result<(), MediaError> {
+        let Some(active) = self.active(lane) else { return Ok(()) };
+        let slot = self.slot(active);
+        let empty = slot.tail == entries_at(self.shape) && slot.base_seq == self.seqs(lane).1;
+        if !empty || self.has_both_headers(active)? {
+            return Ok(());
+        }
+        let erased = self.media.erase(active).map_err(CommitError::from);
+        if erased.and_then(|()| self.begin_segment(lane, active)).is_err() {
+            self.clear_slot(active);
+            if let Some(state) = self.lane_mut(lane) {
+                state.active = None;
+            }
+        }
+        Ok(())
     }
 
     /// Takes the control lane's slots, so that a full medium can still be opened and drained.

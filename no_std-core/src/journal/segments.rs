@@ -66,6 +66,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
         self.write_header(ix, &header)?;
         // A checkpoint may name the segment before anything is committed to it.
         self.media.sync(ix)?;
+        let before = self.active(lane).map_or(0, |active| self.slot(active).last_crc);
         let begun = Slot {
             state: SlotState::Active,
             lane,
@@ -73,7 +74,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
             base_seq: header.base_seq,
             base_commit: header.base_commit,
             tail: entries_at(self.shape),
-            last_crc: 0,
+            last_crc: before,
             last_at: 0,
             last_seq: header.base_seq,
             footer_bytes: 0,
@@ -141,6 +142,22 @@ impl<M: Media, T: Tables> Journal<M, T> {
         room.fill(0);
         room.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
         self.media.program(place, room)
+    }
+
+    /// Whether both copies of a slot's header are whole and say the same.
+    ///
+    /// # Errors
+    /// The medium refused to read.
+    pub(crate) fn has_both_headers(&self, ix: SlotIx) -> Result<bool, MediaError> {
+        let mut bytes = [0; SEGMENT_HEADERS_BYTES];
+        match self.media.read(Place { slot: ix, at: 0 }, &mut bytes) {
+            Ok(()) => {}
+            Err(MediaError::Unreadable) => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        let (first, second) = bytes.split_at(SEGMENT_HEADER_BYTES);
+        let header = SegmentHeader::decode(first, self.shape, self.config.checksum);
+        Ok(first == second && header.is_ok())
     }
 
     /// Reads the header of a slot. One that a power cut may have torn is none.

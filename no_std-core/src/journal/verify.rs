@@ -1,8 +1,8 @@
 //! A check of all that a journal holds, from the first entry of each lane to the last: checksums,
 //! dense seqs, stream hashes recomputed from the records, streams that go on from batch to batch,
 //! and footers that tell what their segments hold. What is there twice, or can be told from the
-//! rest, is checked too: trailers of commits, and checkpoints. Of the two headers of a segment a
-//! power cut may have torn one; the other one serves.
+//! rest, is checked too: headers of segments that hold something, trailers of commits, footers and
+//! checkpoints.
 //!
 //! What the losses name already is found too, and marked as told.
 
@@ -14,10 +14,10 @@ use crate::codec::Malformed;
 use crate::control::{BranchBody, GapBody};
 use crate::entry::Kind;
 use crate::frontier::{BranchIx, BranchKind, Change, Frontier, Point, StreamIx};
-use crate::media::{Media, MediaError, Place};
+use crate::media::{Media, MediaError, Place, SlotIx};
 use crate::num::{Lane, Offset, SegmentNo, Seq};
 use crate::segment::entries_at;
-use crate::tables::{Loss, Tables};
+use crate::tables::{Loss, SlotState, Tables};
 
 /// Something that is not as it should be, and where.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -48,8 +48,10 @@ pub enum Fault {
     Gap(Offset, Offset, bool),
     /// A batch goes on from nothing that stands before it.
     Stream,
-    /// A footer does not tell what its segment holds.
+    /// A footer does not tell what its segment holds, or is no longer found.
     Footer,
+    /// One of the two headers of a segment is damaged; the other one serves.
+    Header,
     /// The trailer of a commit is damaged. It counts only for the last commit of all.
     Trailer,
     /// Where an entry should begin, there is none, and no record is missing: it told what can be
@@ -70,6 +72,8 @@ struct Check<'a, 'b, F> {
     next: Seq,
     /// Whether something was found in this segment, so that its footer can't agree.
     spoilt: bool,
+    /// The checksum of the last header that was found in the lane, and where.
+    last: Option<(u32, Finding)>,
 }
 
 impl<M: Media, T: Tables> Journal<M, T> {
@@ -88,11 +92,11 @@ impl<M: Media, T: Tables> Journal<M, T> {
         for lane in (0..self.config.lanes).map(Lane::new) {
             let place = Finding { lane, segment, at, fault };
             let next = self.seqs(lane).0;
-            let mut check = Check { tips, tell, place, next, spoilt: false };
+            let mut check = Check { tips, tell, place, next, spoilt: false, last: None };
             self.verify_lane(&mut check, buffer)?;
         }
         let place = Finding { lane: Lane::CONTROL, segment, at, fault };
-        let mut check = Check { tips, tell, place, next: Seq::ZERO, spoilt: false };
+        let mut check = Check { tips, tell, place, next: Seq::ZERO, spoilt: false, last: None };
         self.verify_lane(&mut check, buffer)?;
         for ix in (0..tips.streams()).map(StreamIx) {
             if !self.ends_as_it_says(tips, ix) {
@@ -119,6 +123,9 @@ impl<M: Media, T: Tables> Journal<M, T> {
             let mut expected = Some(entries_at(self.shape)).filter(|_| self.shape.overwrites);
             let mut cursor = Cursor { segment: held.number, newest, ..Cursor::default() };
             while let Some(found) = self.next_entry(ix, held.tail, &cursor, buffer)? {
+                if cursor.at == 0 {
+                    self.verify_beginning(check, ix, &found)?;
+                }
                 cursor.at = found.next;
                 cursor.newest = (found.header.opening, found.header.commit);
                 if found.header.seq <= check.next && expected.is_some_and(|at| at < found.at) {
@@ -127,6 +134,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
                 }
                 expected = self.expected_behind(&found);
                 check.place.at = found.at;
+                check.last = Some((found.crc, check.place));
                 if found.header.last && found.trailer.is_none() {
                     check.tell_of(Fault::Trailer);
                 }
@@ -149,10 +157,32 @@ impl<M: Media, T: Tables> Journal<M, T> {
                 check.next = found.header.end_seq();
                 self.verify_entry(check, &found, body);
             }
+            if held.state == SlotState::Active && cursor.at == 0 {
+                check.goes_on_from(held.last_crc);
+            }
             newest = cursor.newest;
             slot = self.next_slot(lane, held.number.plus(1));
         }
         self.verify_seqs(check, self.seqs(lane).1);
+        Ok(())
+    }
+
+    /// Looks at the headers of a segment that holds something, and whether its first entry was
+    /// written behind the last one that is found in the lane before it. In a segment without
+    /// entries a power cut or a failed sync may have torn a header.
+    fn verify_beginning(
+        &self,
+        check: &mut Check<'_, '_, T::Frontier>,
+        ix: SlotIx,
+        first: &Found,
+    ) -> Result<(), MediaError> {
+        if !self.has_both_headers(ix)? {
+            check.tell_of(Fault::Header);
+        }
+        // If records are missing, that is told.
+        if first.header.seq <= check.next {
+            check.goes_on_from(first.header.before);
+        }
         Ok(())
     }
 
@@ -282,6 +312,15 @@ impl<F: Frontier> Check<'_, '_, F> {
     /// The same of what no footer tells of.
     fn tell_of(&mut self, fault: Fault) {
         (self.tell)(Finding { fault, ..self.place });
+    }
+
+    /// The segment that begins here was begun behind an entry with this checksum, if that is known.
+    /// Of those that take no seq, a footer stands last.
+    fn goes_on_from(&mut self, before: u32) {
+        let last = self.last.filter(|(crc, _)| before != 0 && *crc != before);
+        if let Some((_, place)) = last {
+            (self.tell)(Finding { fault: Fault::Footer, ..place });
+        }
     }
 
     fn gap(&mut self, body: &[u8]) {

@@ -2,8 +2,8 @@
 //!
 //! - A bit of an entry: a reader finds it, misses the seqs of that entry and no others, and goes
 //!   on with the next one.
-//! - A bit of a segment's header or of a trailer: its checksum finds it, `verify` names the
-//!   trailer, and nothing is missing.
+//! - A bit of a segment's header or of a trailer: its checksum finds it, `verify` names it, and
+//!   nothing is missing.
 //! - A bit of padding: nothing is missing.
 //!
 //! A flip can be looked at where it is, by a reader of the open journal, or by opening the journal
@@ -164,12 +164,13 @@ impl Rot {
         let names = |fault| found.iter().any(|finding| finding.fault == fault);
         match self.part(bit) {
             Part::Trailer(_) => assert!(names(Fault::Trailer), "bit {bit}: {found:?}"),
-            // A power cut may have torn it, and the other one serves.
-            Part::Header | Part::Padding => assert_eq!(found, [], "bit {bit}"),
+            Part::Header => assert!(names(Fault::Header), "bit {bit}: {found:?}"),
+            Part::Padding => assert_eq!(found, [], "bit {bit}"),
             Part::Entry(ix) => {
                 let Stored { at, header, .. } = self.entries[ix];
                 let told = place(bit).1 < at + header.body_at() as u32;
-                assert!(told || names(Fault::Body), "bit {bit} of {ix}: {found:?}");
+                let named = if told { !found.is_empty() } else { names(Fault::Body) };
+                assert!(named, "bit {bit} of {header:?}: {found:?}");
             }
             // An opening that finds no checkpoint has written another one since.
             Part::Control => {}
