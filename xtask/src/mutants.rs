@@ -1,12 +1,14 @@
 //! `cargo xtask sim --mutants`: breaks one line of a copy of the project at a time, and expects the
-//! simulation to find it. A check that finds nothing proves nothing, and one that finds something
-//! where nothing is broken neither, so that is simulated first.
+//! simulation to find it: first by power cuts in traces, then by fleets. A check that finds nothing
+//! proves nothing, and one that finds something where nothing is broken neither, so that is
+//! simulated first.
 
 mod list;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use crate::shell::{self, Failure};
 use crate::stopwatch::Stopwatch;
@@ -25,7 +27,9 @@ struct Mutant {
 }
 
 /// How long the simulation may look for each.
-const SECONDS: &str = "60";
+const ENOUGH: Duration = Duration::from_secs(60);
+/// Power cuts that come first: some seconds' worth.
+const CUTS: &str = "2500";
 
 /// Runs all mutants, or those whose name has a word in it.
 pub(crate) fn run(only: Option<&str>) -> Result<(), Failure> {
@@ -86,25 +90,35 @@ impl Mutant {
 
 /// Builds the copy and simulates with it: how a seed found something, if one did.
 fn simulate(copy: &Path) -> Result<Option<String>, Failure> {
-    let build = ["build", "--quiet", "--package", "landfall-simulation", "--bin", "landfall-sim"];
-    let mut cargo = shell::cargo(&build);
+    let mut cargo =
+        shell::cargo(&["build", "--quiet", "--package", "landfall-simulation", "--bins"]);
     cargo.current_dir(copy).env("CARGO_TARGET_DIR", copy.join("target"));
     // Nobody looks into these programs with a debugger, and they would take gigabytes.
     cargo.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_INCREMENTAL", "0");
     // What is broken leaves names unused.
     shell::run(cargo.env("RUSTFLAGS", "--allow warnings"))?;
-    let watch = Stopwatch::start();
-    let mut sim = Command::new(copy.join("target/debug/landfall-sim"));
-    sim.args(["--seed", "1", "--seconds", SECONDS, "--no-shrink"]);
-    let output = sim.stdout(Stdio::null()).output();
-    let output = output.map_err(|error| shell::cannot_start(&sim, &error))?;
+    let (watch, programs) = (Stopwatch::start(), copy.join("target/debug"));
+    let mut cuts = Command::new(programs.join("landfall-cuts"));
+    cuts.args(["--seed", "1", "--cuts", CUTS]);
+    let mut found = finding(&mut cuts)?.map(|said| format!("by a power cut: {said}"));
+    if found.is_none() {
+        let left = ENOUGH.saturating_sub(watch.elapsed()).as_secs().to_string();
+        let mut fleets = Command::new(programs.join("landfall-sim"));
+        fleets.args(["--seed", "1", "--seconds", &left, "--no-shrink"]);
+        found = finding(&mut fleets)?.map(|said| format!("by a fleet: {said}"));
+    }
+    Ok(found.map(|found| format!("found in {} {found}", watch.text())))
+}
+
+/// Runs a program of the simulation: the line that tells what broke a rule, if anything did.
+fn finding(program: &mut Command) -> Result<Option<String>, Failure> {
+    let output = program.stdout(Stdio::null()).output();
+    let output = output.map_err(|error| shell::cannot_start(program, &error))?;
     let said = String::from_utf8_lossy(&output.stderr);
-    let seed = said.lines().find(|line| line.starts_with("seed "));
-    match (output.status.code(), seed) {
-        (Some(1), Some(seed)) => {
-            Ok(Some(format!("found in {:.1} s by {seed}", watch.elapsed().as_secs_f64())))
-        }
-        // Without a seed, no fleet broke a rule: too few were met for the counts, at most.
+    let told = said.lines().find(|line| line.starts_with("seed ") || line.contains(".rs:"));
+    match (output.status.code(), told) {
+        (Some(1), Some(told)) => Ok(Some(told.to_owned())),
+        // Without a place, nothing broke a rule: too few fleets were met for the counts, at most.
         (Some(0 | 1), None) => Ok(None),
         _ => Err(Failure::Check(format!("the simulation ended badly: {}: {said}", output.status))),
     }

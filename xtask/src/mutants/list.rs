@@ -11,9 +11,9 @@ pub(super) const MUTANTS: [Mutant; 19] = [
     },
     Mutant {
         name: "hashes are not compared",
-        file: "no_std-core/src/frontier/mod.rs",
-        find: "self.next == base && self.hash.is_none_or(|hash| hash == before)",
-        put: "self.next == base",
+        file: "node/src/verdict.rs",
+        find: "at == next && known == hash)",
+        put: "at == next)",
     },
     Mutant {
         name: "an append is acknowledged before the sync",

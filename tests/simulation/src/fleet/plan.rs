@@ -66,18 +66,32 @@ const WEIGHTS: [(&str, u64); 36] = [
     ("forbid", 1),
 ];
 
+/// What much of is done in some fleets, so that it comes together: nothing, backlogs behind links
+/// that are down, or histories that part.
+const THEMES: [&[&str]; 3] =
+    [&[], &["bulk", "part", "heal"], &["back-up", "restore", "clone", "roam"]];
+
+/// How much more often.
+const THEME_WEIGHT: u64 = 4;
+
 impl Plan {
     /// The plan of a seed. It uses only some kinds of faults, so that rare ones meet each other
     /// undisturbed (Groce and others, "Swarm testing", ISSTA 2012).
     pub fn draw(seed: u64) -> Self {
         let mut rng = Rng::new(seed);
         let shape = Shape::draw(&mut rng);
-        let share = 1 + rng.below(4);
+        let (share, theme) = (1 + rng.below(4), *rng.pick(&THEMES));
         let always = ["wait", "append", "produce", "heal"];
-        let in_use: Vec<_> = WEIGHTS
-            .into_iter()
-            .filter(|(verb, _)| rng.chance(share, 4) || always.contains(verb))
-            .collect();
+        let is_in_use = |verb: &str, rng: &mut Rng| {
+            rng.chance(share, 4) || always.contains(&verb) || theme.contains(&verb)
+        };
+        let mut in_use = Vec::new();
+        for (verb, weight) in WEIGHTS {
+            if is_in_use(verb, &mut rng) {
+                let times = if theme.contains(&verb) { THEME_WEIGHT } else { 1 };
+                in_use.push((verb, times * weight));
+            }
+        }
         let count = 10 + rng.below(90);
         let mut draw = Draw { rng: &mut rng, shape: &shape };
         let operations = (0..count).map(|_| draw.operation(&in_use)).collect();

@@ -71,6 +71,13 @@ impl Truth {
         self.gone.extend(before.filter(|at| !here.contains(at)).map(|at| (name.into(), at)));
     }
 
+    /// A copy has lost what its original had.
+    pub(super) fn note_copied(&mut self, name: &str, of: &str) {
+        let lost = self.gone.iter().filter(|(host, _)| host == of);
+        let lost: Vec<_> = lost.map(|(_, at)| (name.to_owned(), at.clone())).collect();
+        self.gone.extend(lost);
+    }
+
     /// Whether a host is known to have lost a record.
     fn is_gone(&self, name: &str, at: &Coordinates) -> bool {
         self.gone.contains(&(name.into(), at.clone()))

@@ -266,17 +266,22 @@ impl World {
         if self.is_up(name) {
             let held = self.held(name);
             let other = self.node(name).journal().log() != log;
-            let roots = self.hosts.values().filter(|host| host.upstream.is_none()).count();
-            if self.host(name).upstream.is_none() && (other || roots > 1) {
-                // It is another root now, and nobody tells it of what the one before had; or who
-                // has that may dial a root that never promised it.
-                self.truth.note_gone(name, &before, &held);
-            }
+            self.note_went_back(name, &before, other);
             // What only this medium had is lost, and nobody can know of it.
             let here: Expected = held.records.iter().map(HeldRecord::coordinates).collect();
             let mut expected = core::mem::take(&mut self.host_mut(name).expected);
             expected.retain(|at| here.contains(at));
             self.host_mut(name).expected = expected;
+        }
+    }
+
+    /// A root may be another one now, to which nobody tells what the one before had; or who has
+    /// that has since dialed another root, and remembers the promise of that one only.
+    fn note_went_back(&mut self, name: &str, before: &Held, other: bool) {
+        let roots = self.hosts.values().filter(|host| host.upstream.is_none()).count();
+        if self.host(name).upstream.is_none() && (other || roots > 1) {
+            let held = self.held(name);
+            self.truth.note_gone(name, before, &held);
         }
     }
 
@@ -339,6 +344,7 @@ impl World {
     /// Puts an old copy onto a host's disk and starts its node from that.
     pub fn restore(&mut self, name: &str, backup: &Backup) {
         self.check();
+        let before = self.is_up(name).then(|| self.held(name));
         self.kill(name);
         let site = self.host(name).settings.site.clone();
         self.truth.note_rewound(&site);
@@ -347,6 +353,9 @@ impl World {
         host.disk.restore(&backup.image);
         host.expected = backup.expected.clone();
         self.boot(name);
+        if let Some(before) = before.filter(|_| self.is_up(name)) {
+            self.note_went_back(name, &before, false);
+        }
     }
 
     /// A new host that runs a copy of another one's disk as the same site.
@@ -357,6 +366,7 @@ impl World {
         let shape = original.shape;
         let seed = self.rng.u64();
         self.truth.note_rewound(&settings.site);
+        self.truth.note_copied(name, of);
         let host = Host::new(settings, upstream.as_deref(), shape, seed);
         self.hosts.insert(name.into(), host);
         let host = self.host_mut(name);
