@@ -119,6 +119,8 @@ pub struct Heard {
     pub epoch: Epoch,
     /// Its last commit.
     pub commit: CommitNo,
+    /// Whether other nodes have promised what the root does not have yet.
+    pub mixed: bool,
 }
 
 /// An opening of the journal for writing.

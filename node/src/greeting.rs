@@ -161,8 +161,8 @@ impl<M: Media, G: Gate> Core<M, G> {
             self.alarm(AlarmKind::Peer, state.peer_name(), text.clone());
             state.goodbye = Some((GoodbyeCode::Loop, text));
         }
-        let other = self.promise.is_none_or(|promise| promise.log != log);
-        if let Some(sender) = state.sender.as_mut().filter(|_| other) {
+        let promised = self.was_promised_by(log);
+        if let Some(sender) = state.sender.as_mut().filter(|_| !promised) {
             sender.begin_at_root(self);
         }
     }

@@ -152,6 +152,8 @@ pub(crate) struct Core<M: Media, G> {
     pub(crate) rooted_at: root::RootedAt,
     /// The last promise that was heard from the upstream node.
     pub(crate) promise: Option<Promise>,
+    /// Whether other nodes have promised what the root does not have yet.
+    pub(crate) mixed: bool,
     /// The last promise that was heard from the root.
     pub(crate) root_promise: Option<Promise>,
     /// How far each lane is durable at the next node.
@@ -205,7 +207,7 @@ impl<M: Media, G: Gate> Node<M, G> {
     ) -> Self {
         let dialer = settings.upstream.then(|| Dialer::new(settings.backoff, now.instant));
         let topics = Topics::new(&settings);
-        let promise = journal.heard().and_then(promise::heard);
+        let heard = journal.heard();
         let mut core = Core {
             journal,
             topics,
@@ -219,7 +221,8 @@ impl<M: Media, G: Gate> Node<M, G> {
             boot,
             root_log: None,
             rooted_at: root::RootedAt::default(),
-            promise,
+            promise: heard.map(promise::heard),
+            mixed: heard.is_some_and(|heard| heard.mixed),
             root_promise: None,
             durable: BTreeMap::new(),
             gaps: late::Gaps::default(),

@@ -42,13 +42,11 @@ pub(crate) fn add_tip(points: &mut Points, ix: StreamIx, branch: Option<BranchIx
 
 /// The epoch of a point that is known by a statement: no record that ends there is promised.
 pub(crate) const STATED: Epoch = Epoch::new(0);
-/// Stands for promises of several nodes.
-const SEVERAL: Heard = Heard { log: LogId::new(0), epoch: Epoch::new(0), commit: CommitNo::ZERO };
 
-/// The last promise that was heard, as far as it was of one node.
-pub(crate) fn heard(heard: Heard) -> Option<Promise> {
-    let Heard { log, epoch, commit } = heard;
-    Some(Promise { log, epoch, commit }).filter(|_| heard != SEVERAL)
+/// The last promise that was heard.
+pub(crate) fn heard(heard: Heard) -> Promise {
+    let Heard { log, epoch, commit, .. } = heard;
+    Promise { log, epoch, commit }
 }
 
 impl<M: Media, G: Gate> Node<M, G> {
@@ -227,19 +225,24 @@ impl<M: Media, G: Gate> Core<M, G> {
         }
     }
 
-    /// Keeps the last promise, by which the next session begins behind what this node has. Where
-    /// other nodes have promised what the root does not have yet, it begins behind the root
-    /// wherever it leads: which of them has what is not kept.
+    /// Keeps the last promise, by which the next session begins behind what this node has, and that
+    /// node finds out if it went back. Where other nodes have promised what the root does not have
+    /// yet, it begins behind the root wherever it leads: which of them has what is not kept.
     fn hear(&mut self, promise: Promise) {
         let frontier = self.journal.frontier();
         let streams = (0..frontier.streams()).map(StreamIx).filter(|ix| self.goes_on(*ix));
         let mut branches = streams.flat_map(|ix| frontier.branches(ix));
-        let other = self.promise.is_none_or(|known| known.log != promise.log);
-        let mixed = other && branches.any(|(_, branch)| branch.hop > branch.root);
+        let others = self.mixed || self.promise.is_none_or(|known| known.log != promise.log);
+        let mixed = others && branches.any(|(_, branch)| branch.hop > branch.root);
         drop(branches);
-        self.promise = Some(promise).filter(|_| !mixed);
-        let heard = Heard { log: promise.log, epoch: promise.epoch, commit: promise.commit };
-        self.journal.note_heard(if mixed { SEVERAL } else { heard });
+        (self.promise, self.mixed) = (Some(promise), mixed);
+        let Promise { log, epoch, commit } = promise;
+        self.journal.note_heard(Heard { log, epoch, commit, mixed });
+    }
+
+    /// Whether what is durable at the next node is known to be so at the one with this journal.
+    pub(crate) fn was_promised_by(&self, log: LogId) -> bool {
+        !self.mixed && self.promise.is_some_and(|promise| promise.log == log)
     }
 
     /// Notes a promise on the branch that it is about, if it fits. Where a gap ends, it is also

@@ -65,7 +65,7 @@ pub(crate) struct LaneSender {
 
 impl Sender {
     pub(crate) fn new<M: Media, G: Gate>(core: &mut Core<M, G>) -> Self {
-        let from_hop = core.promise.is_some();
+        let from_hop = core.promise.is_some() && !core.mixed;
         let mut lanes = BTreeMap::new();
         for lane in (0..core.journal.lanes()).map(Lane::new) {
             let first = core.journal.first(lane);

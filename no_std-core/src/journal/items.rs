@@ -15,7 +15,7 @@
 //! 7 loss      lane u8 · first u64 · end u64 · reason u8 · from u64 · to u64 · after
 //!             · known u8 · stream · branch u16
 //! 8 end
-//! 9 heard     log u64 · epoch u64 · commit u64        the last promise of the next node
+//! 9 heard     log u64 · epoch u64 · commit u64 · mixed u8    the last promise of the next node
 //! 10 durable  segment u64 · open_time u64            since when all of it is durable elsewhere
 //! ```
 //!
@@ -233,7 +233,8 @@ impl<M: Media, T: Tables> Journal<M, T> {
         writer.u8(9)?;
         writer.u64(heard.log.get())?;
         writer.u64(heard.epoch.get())?;
-        writer.u64(heard.commit.get())
+        writer.u64(heard.commit.get())?;
+        writer.u8(u8::from(heard.mixed))
     }
 
     fn opening_item(&self, at: usize, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
@@ -369,6 +370,7 @@ impl<'a> Item<'a> {
                 log: LogId::new(reader.u64()?),
                 epoch: Epoch::new(reader.u64()?),
                 commit: CommitNo::new(reader.counter()?),
+                mixed: reader.u8()? != 0,
             })),
             10 => Ok(Self::Durable(SegmentNo::new(reader.u64()?), open_time(&mut reader)?)),
             _ => Err(Malformed::Unknown),
