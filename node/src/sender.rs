@@ -116,10 +116,14 @@ impl Sender {
     /// Goes back to a place of a lane, if it lies before the one where it is.
     pub(crate) fn rewind(&mut self, lane: Lane, cursor: Cursor) {
         let lane = self.lanes.entry(lane).or_default();
-        if (cursor.segment, cursor.at) < (lane.cursor.segment, lane.cursor.at) {
+        let place = |cursor: &Cursor| (cursor.segment, cursor.at);
+        if place(&cursor) < place(&lane.cursor) {
             lane.cursor = cursor;
             lane.needs = 0;
-            lane.flights.clear();
+            // What was sent from before it is not sent again, and still waits for its promise.
+            let before = |flight: &&Flight| place(&flight.after) < place(&cursor);
+            let passed = lane.flights.iter().take_while(before).count();
+            lane.flights.truncate(passed + 1);
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::Journal;
 use super::scan::{Found, Frame, find};
 use super::window::{Loaded, Window};
-use crate::entry::{ENTRY_ALIGN, ENTRY_HEADER_BYTES, EntryHeader};
+use crate::entry::{ENTRY_HEADER_BYTES, EntryHeader};
 use crate::media::{Media, MediaError, SlotIx};
 use crate::num::{CommitNo, Lane, Opening, SegmentNo, Seq};
 use crate::segment::entries_at;
@@ -256,7 +256,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
                 return Err(MediaError::Failed);
             }
             let Ok(found) = found else {
-                at += ENTRY_ALIGN as u32;
+                at = window.next_place(at);
                 continue;
             };
             let known = (found.header.opening, found.header.commit);
@@ -292,7 +292,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
                     return next.header.opening > found.header.opening
                         && next.header.commit <= found.header.commit;
                 }
-                Err(_) => at += ENTRY_ALIGN as u32,
+                Err(_) => at = window.next_place(at),
             }
         }
         false

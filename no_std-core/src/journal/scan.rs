@@ -12,7 +12,7 @@
 use super::window::Window;
 use crate::checksum::Checksum;
 use crate::codec::Malformed;
-use crate::entry::{ENTRY_ALIGN, ENTRY_HEADER_BYTES, EntryHeader, Standing, Trailer};
+use crate::entry::{ENTRY_HEADER_BYTES, EntryHeader, Standing, Trailer};
 use crate::limits::COMMIT_BYTES_MAX;
 use crate::media::{Geometry, Media};
 use crate::num::{CommitNo, LogId, Opening, SegmentNo};
@@ -158,7 +158,7 @@ impl<M: Media> Scan<'_, M> {
             if let Ok(found) = find(&mut self.window, &self.frame, at) {
                 return Some(found);
             }
-            at += ENTRY_ALIGN as u32;
+            at = self.window.next_place(at);
         }
         None
     }

@@ -4,7 +4,6 @@ use super::Journal;
 use super::replay::Replay;
 use super::scan::{Found, Scan, ScanPlace, Span, find};
 use super::window::Window;
-use crate::entry::ENTRY_ALIGN;
 use crate::media::{Media, SlotIx};
 use crate::num::{CommitNo, Lane, Opening, SegmentNo};
 use crate::segment::entries_at;
@@ -96,7 +95,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
         let mut at = from;
         while at < to {
             let Ok(found) = find(&mut window, &frame, at) else {
-                at += ENTRY_ALIGN as u32;
+                at = window.next_place(at);
                 continue;
             };
             let body_at = at + found.header.body_at() as u32;

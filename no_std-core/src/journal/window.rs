@@ -1,6 +1,7 @@
 //! Reading a slot through a buffer: large reads while all is well, exact ones around bytes that
 //! the medium can't give.
 
+use crate::entry::{ENTRY_ALIGN, ENTRY_MAGIC};
 use crate::media::{Media, MediaError, Place, SlotIx};
 
 /// A part of a slot, loaded as it is needed.
@@ -115,6 +116,19 @@ impl<'a, M: Media> Window<'a, M> {
         }
         let from = (at - self.loaded.at) as usize;
         self.buffer.get(from..from + len).ok_or(MediaError::Unreadable)
+    }
+
+    /// The next place behind `at` where an entry may begin. What is loaded is looked through for
+    /// the bytes that each begins with.
+    pub(crate) fn next_place(&self, at: u32) -> u32 {
+        const STEP: usize = ENTRY_ALIGN;
+        let next = at.saturating_add(STEP as u32);
+        let from = next.wrapping_sub(self.loaded.at) as usize;
+        let loaded = self.buffer.get(..self.loaded.len).and_then(|held| held.get(from..));
+        let mut places = loaded.unwrap_or_default().chunks_exact(STEP);
+        let begins = |place: &&[u8]| matches!(place, [a, b, ..] if [*a, *b] == ENTRY_MAGIC);
+        let passed = places.by_ref().take_while(|place| !begins(place)).count();
+        next.saturating_add((passed * STEP) as u32)
     }
 
     fn holds(&self, at: u32, len: usize) -> bool {
