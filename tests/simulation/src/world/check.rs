@@ -37,6 +37,8 @@ pub(super) struct Truth {
     rewound: BTreeSet<String>,
     /// What a host held until its disk rotted, or a root until it began a new journal.
     gone: BTreeSet<(String, Coordinates)>,
+    /// What roots had, and lost when they went back.
+    lost_at_root: BTreeSet<Coordinates>,
 }
 
 impl Truth {
@@ -69,6 +71,12 @@ impl Truth {
         let here: BTreeSet<_> = after.records.iter().map(super::HeldRecord::coordinates).collect();
         let before = before.records.iter().map(super::HeldRecord::coordinates);
         self.gone.extend(before.filter(|at| !here.contains(at)).map(|at| (name.into(), at)));
+    }
+
+    pub(super) fn note_lost_at_root(&mut self, before: &Held, after: &Held) {
+        let here: BTreeSet<_> = after.records.iter().map(super::HeldRecord::coordinates).collect();
+        let before = before.records.iter().map(super::HeldRecord::coordinates);
+        self.lost_at_root.extend(before.filter(|at| !here.contains(at)));
     }
 
     /// A copy has lost what its original had.
@@ -247,10 +255,21 @@ impl World {
         for at in wanted.iter().filter(|at| counts(&at.0)) {
             // What rotted at a root is told to whoever reads it.
             let gone = || roots.iter().any(|root| self.truth.is_gone(root, at));
-            let known =
-                here.contains(at) || is_gap(at) || gone() || self.has_made_room(roots, &held, at);
+            let known = here.contains(at)
+                || is_gap(at)
+                || gone()
+                || self.has_made_room(roots, &held, at)
+                || self.truth.lost_at_root.contains(at) && !self.is_held_next_to(roots, at);
             assert!(known, "{at:?} never came to {roots:?}\n{}", self.describe());
         }
+    }
+
+    /// Whether someone who dials a root has a record. A root that went back hears from them what it
+    /// lost, and not from those who have since roamed to somebody below it.
+    fn is_held_next_to(&self, roots: &[&str], at: &Coordinates) -> bool {
+        let dials = |host: &&Host| host.upstream.as_deref().is_some_and(|to| roots.contains(&to));
+        let held = self.hosts.values().filter(dials).filter_map(Host::held);
+        held.into_iter().any(|held| held.records.iter().any(|record| record.is_at(at)))
     }
 
     /// Whether a record was at a root, and has gone with all before it in its stream when one of

@@ -278,11 +278,15 @@ impl World {
     /// A root may be another one now, to which nobody tells what the one before had; or who has
     /// that has since dialed another root, and remembers the promise of that one only.
     fn note_went_back(&mut self, name: &str, before: &Held, other: bool) {
+        if self.host(name).upstream.is_some() {
+            return;
+        }
+        let held = self.held(name);
         let roots = self.hosts.values().filter(|host| host.upstream.is_none()).count();
-        if self.host(name).upstream.is_none() && (other || roots > 1) {
-            let held = self.held(name);
+        if other || roots > 1 {
             self.truth.note_gone(name, before, &held);
         }
+        self.truth.note_lost_at_root(before, &held);
     }
 
     /// Stops a node at once, as a kill does. Its disk keeps what it was given.
