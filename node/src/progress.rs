@@ -41,7 +41,8 @@ impl<M: Media, G: Gate> Core<M, G> {
                     break;
                 }
                 let rooted = flight.ends.iter().all(|end| self.has_reached(end, |held| held.root));
-                if moves && rooted && place.root == place.hop {
+                let at_once = place.root == place.hop && !flying.passed_unrooted;
+                if moves && rooted && at_once {
                     place.root = flight.after;
                 }
                 if moves {
@@ -52,7 +53,7 @@ impl<M: Media, G: Gate> Core<M, G> {
                 flying.flights.pop_front();
             }
             if flying.flights.is_empty() && flying.ready.is_empty() && moves {
-                if place.root == place.hop {
+                if place.root == place.hop && !flying.passed_unrooted {
                     place.root = flying.cursor;
                 }
                 place.hop = flying.cursor;

@@ -57,6 +57,8 @@ pub(crate) struct LaneSender {
     pub(crate) gone: VecDeque<(StreamIx, Offset)>,
     /// The last seqs that could not be read.
     missing: (Seq, Seq),
+    /// Whether something was passed over that the next node has, and the root may not have.
+    pub(crate) passed_unrooted: bool,
     /// Whether it was looked at the lane's end what is missing there.
     ends_known: bool,
     /// Bytes of room that the next entry takes, if it was looked at and had to wait.
@@ -96,6 +98,7 @@ impl Sender {
             let root = core.durable.get(lane).map(|place| place.root).unwrap_or_default();
             sender.cursor = later(root, core.journal.first(*lane));
             sender.needs = 0;
+            sender.passed_unrooted = false;
             sender.flights.clear();
         }
     }
@@ -293,14 +296,18 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
     }
 
     /// The batches of an entry that are to be sent.
-    fn wanted<'e>(&self, entry: &Entry<'e>) -> Vec<(StreamIx, Batch<'e>)> {
+    fn wanted<'e>(&mut self, entry: &Entry<'e>) -> Vec<(StreamIx, Batch<'e>)> {
         let mut wanted = Vec::new();
         for batch in batches(entry.body, checksum()).map_while(Result::ok) {
             let Some(ix) = self.core.journal.frontier().find(batch.head.stream) else { continue };
             let (epoch, next) = (batch.head.epoch, batch.head.end());
             let end = Point { epoch, next, hash: Some(batch.head.after) };
-            if self.is_wanted(ix, batch.head.stream.topic, batch.head.base, end) {
+            let (topic, base) = (batch.head.stream.topic, batch.head.base);
+            if self.is_wanted(ix, topic, base, end) {
                 wanted.push((ix, batch));
+            } else if self.core.topics.goes_up(topic) {
+                let rooted = self.promised(ix, base, end, |branch| branch.root);
+                self.lane().passed_unrooted |= end.next > rooted;
             }
         }
         wanted
@@ -346,18 +353,28 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
         if !self.core.topics.goes_up(topic) || self.sender.held_back.contains(&ix) {
             return false;
         }
-        let promised = |branch: Branch| match self.sender.from_hop {
+        let promised = self.promised(ix, base, end, |branch| match self.sender.from_hop {
             true => branch.hop,
             false => branch.root,
-        };
-        let frontier = self.core.journal.frontier();
-        let branch = self.core.branch_of(ix, base, end).and_then(|at| frontier.branch(ix, at));
-        // What is known for all branches is known for the one that the batch is of.
-        let all = frontier.branches(ix).map(|(_, branch)| promised(branch)).min();
-        let promised = branch.map(promised).or(all).unwrap_or_default();
+        });
         // From where it is wanted again says nothing of a branch that has not come there.
         let lowered = self.sender.lowered.get(&ix).copied();
         end.next > lowered.map_or(promised, |from| from.min(promised))
+    }
+
+    /// How far the branch of a batch is promised. What is known for all branches is known for the
+    /// one that the batch is of.
+    fn promised(
+        &self,
+        ix: StreamIx,
+        base: Offset,
+        end: Point,
+        of: impl Fn(Branch) -> Offset,
+    ) -> Offset {
+        let frontier = self.core.journal.frontier();
+        let branch = self.core.branch_of(ix, base, end).and_then(|at| frontier.branch(ix, at));
+        let all = || frontier.branches(ix).map(|(_, branch)| of(branch)).min();
+        branch.map(&of).or_else(all).unwrap_or_default()
     }
 
     /// Whether a batch does not go on from what was sent of its stream.

@@ -281,6 +281,7 @@ impl Fleet {
         self.without_what_is_forbidden();
         self.world.run(CALM_MS);
         self.take_back_who_is_waited_for();
+        self.begin_new_sessions();
         self.world.sync();
         let roots = &HUBS[..self.shape.hubs];
         self.world.check_delivered_to(roots, |_| true);
@@ -327,6 +328,19 @@ impl Fleet {
                 self.world.count("sites that were taken back to where a stream waits for them");
                 self.roam(site, host);
                 self.world.run(CALM_MS);
+            }
+        }
+    }
+
+    /// A stream that was given up waits for the next session, as links end all the time. Here the
+    /// network has no faults any more, so somebody has to end them.
+    fn begin_new_sessions(&mut self) {
+        for host in self.hosts() {
+            if !self.world.stalled(host).is_empty() {
+                self.world.count("sessions that were ended for a stream that waits");
+                self.world.offline(host);
+                self.world.run(1_000);
+                self.world.online(host);
             }
         }
     }

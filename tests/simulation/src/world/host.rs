@@ -24,6 +24,8 @@ pub(super) struct Host {
     pub(super) rules: WorldGate,
     /// The host that its node dials.
     pub(super) upstream: Option<String>,
+    /// Whether it ever dialed another one.
+    pub(super) roamed: bool,
     pub(super) disk: SimDisk,
     pub(super) node: Option<Node<SimDisk, WorldGate>>,
     /// Whether its network works.
@@ -100,6 +102,7 @@ impl Host {
             settings,
             rules: WorldGate::default(),
             upstream: upstream.map(Into::into),
+            roamed: false,
             disk: SimDisk::new(shape.slots(), shape.slot_bytes, 512, seed),
             node: None,
             online: true,
@@ -281,7 +284,8 @@ impl World {
         if self.host(name).upstream.is_some() {
             return;
         }
-        let held = self.held(name);
+        // What a disk does not let it read may be lost.
+        let held = if self.is_up(name) { self.held(name) } else { Held::default() };
         let roots = self.hosts.values().filter(|host| host.upstream.is_none()).count();
         if other || roots > 1 {
             self.truth.note_gone(name, before, &held);
@@ -357,7 +361,7 @@ impl World {
         host.disk.restore(&backup.image);
         host.expected = backup.expected.clone();
         self.boot(name);
-        if let Some(before) = before.filter(|_| self.is_up(name)) {
+        if let Some(before) = before {
             self.note_went_back(name, &before, false);
         }
     }
