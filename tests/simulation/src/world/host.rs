@@ -351,6 +351,11 @@ impl World {
 
     /// Puts an old copy onto a host's disk and starts its node from that.
     pub fn restore(&mut self, name: &str, backup: &Backup) {
+        if self.host(name).upstream.is_none() && !self.is_up(name) {
+            // What it had promised is seen once more.
+            self.host(name).disk.restart();
+            self.boot(name);
+        }
         self.check();
         let before = self.is_up(name).then(|| self.held(name));
         self.kill(name);
