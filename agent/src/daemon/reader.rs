@@ -102,24 +102,24 @@ impl Readers {
         let journal = node.journal();
         let (log_id, epoch) = (journal.log().get(), journal.epoch().get());
         let first = Cursor { log_id, epoch, commit: 0, index: 0 };
-        let places = || {
+        let places = |from: u64| {
             let lanes = (0..node.settings().lanes.len() as u8).map(Lane::new);
-            let lanes = lanes.map(|lane| (lane, journal.first(lane))).collect();
-            Places { lanes, index: 0 }
+            let near = |lane| (lane, journal.near_commit(lane, CommitNo::new(from)));
+            Places { lanes: lanes.map(near).collect(), index: 0 }
         };
         match &query.from {
             ReadFrom::Position(Position::Latest) => {
                 let commit = journal.last_commit().get();
-                Ok((Cursor { commit, index: u32::MAX, ..first }, places()))
+                Ok((Cursor { commit, index: u32::MAX, ..first }, places(commit)))
             }
-            ReadFrom::Position(_) => Ok((first, places())),
+            ReadFrom::Position(_) => Ok((first, places(0))),
             ReadFrom::After(cursor) => {
                 check(node, cursor)?;
                 // It holds in this opening too, and later ones ask how far this one has come.
                 let cursor = Cursor { epoch, ..*cursor };
                 let held = self.places.iter().position(|(held, _)| *held == cursor);
                 let held = held.and_then(|at| self.places.remove(at));
-                Ok((cursor, held.map_or_else(places, |(_, places)| places)))
+                Ok((cursor, held.map_or_else(|| places(cursor.commit), |(_, places)| places)))
             }
         }
     }

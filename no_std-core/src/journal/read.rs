@@ -106,6 +106,20 @@ impl<M: Media, T: Tables> Journal<M, T> {
         })
     }
 
+    /// Before the segment of a lane that a commit lies in, if it lies in the lane, or before the
+    /// first segment behind it. Reading on from there comes past the commit.
+    pub fn near_commit(&self, lane: Lane, commit: CommitNo) -> Cursor {
+        let slots = self.parts.slots.as_ref().iter();
+        let before = slots.filter(|slot| {
+            slot.state != SlotState::Free && slot.lane == lane && slot.base_commit <= commit
+        });
+        before.max_by_key(|slot| slot.number).map_or(self.first(lane), |slot| Cursor {
+            segment: slot.number,
+            seq: slot.base_seq,
+            ..Cursor::default()
+        })
+    }
+
     /// Reads the entry behind `cursor` into `buffer`, which must hold the largest entry and its
     /// path, and moves the cursor behind it. Only what is synced is read.
     pub fn read<'b>(&self, lane: Lane, cursor: &mut Cursor, buffer: &'b mut [u8]) -> ReadStep<'b> {
