@@ -45,19 +45,7 @@ async fn obey(command: Command) -> Result<Exit, Failure> {
         Command::Init(options) => cli::init::run(&options, &mut out),
         Command::Run(options) => cli::run::run(&options).await,
         Command::Verify(options) => cli::verify::run(&options, &mut out),
-        #[cfg(feature = "demo")]
-        Command::Demo => match std::env::current_exe() {
-            Ok(program) => {
-                landfall::demo::run(&landfall::demo::Plan::standard(program), &mut out).await
-            }
-            Err(error) => {
-                Err(Failure::refused(format!("landfall demo: cannot find this program: {error}")))
-            }
-        },
-        #[cfg(not(feature = "demo"))]
-        Command::Demo => {
-            Err(Failure::refused("landfall demo: this build for devices has no demonstration"))
-        }
+        Command::Demo => demo(&mut out).await,
         #[cfg(feature = "torture")]
         Command::Torture(options) => landfall::torture::run(&options, &mut out).await,
         Command::Doctor(options) => cli::doctor::run(&options, &mut out).await,
@@ -77,6 +65,11 @@ async fn obey(command: Command) -> Result<Exit, Failure> {
                 false => Reached::find(&options.node).await?,
             };
             let outcome = cli::read::run(&options, &node.client, &mut out).await;
+            node.end(outcome).await
+        }
+        Command::Consumer(options) => {
+            let node = Reached::find(&options.node).await?;
+            let outcome = cli::consumer::run(&options, &node.client, &mut out).await;
             node.end(outcome).await
         }
         #[cfg(feature = "views")]
@@ -102,6 +95,19 @@ async fn obey(command: Command) -> Result<Exit, Failure> {
             node.end(outcome).await
         }
     }
+}
+
+#[cfg(feature = "demo")]
+async fn demo(out: &mut impl Write) -> Result<Exit, Failure> {
+    let program = std::env::current_exe().map_err(|error| {
+        Failure::refused(format!("landfall demo: cannot find this program: {error}"))
+    })?;
+    landfall::demo::run(&landfall::demo::Plan::standard(program), out).await
+}
+
+#[cfg(not(feature = "demo"))]
+async fn demo(_: &mut impl Write) -> Result<Exit, Failure> {
+    Err(Failure::refused("landfall demo: this build for devices has no demonstration"))
 }
 
 /// Compares a view with the log, by the node that runs or in the directory opened here.

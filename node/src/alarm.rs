@@ -33,6 +33,8 @@ pub enum AlarmKind {
     Journal,
     /// The medium refuses to read.
     Unreadable,
+    /// A consumer can't go on, or was given less than there was.
+    Consumer,
     /// Retries of forgotten producers can't be recognised any more.
     ProducersForgotten,
 }

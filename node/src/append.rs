@@ -15,6 +15,8 @@ use landfall_core::name::{StreamId, topic_is_internal, topic_is_valid};
 use landfall_core::num::{Epoch, Lane, Offset, Partition, Seq};
 use landfall_core::record::Record;
 
+use super::consumer::ConsumerFault;
+use super::cursors::{self, Changed};
 use super::group::{Part, Request, Written};
 use super::refused::RefusedClients;
 use super::{AlarmKind, Core, Event, Gate, Node, Now, OnFull};
@@ -112,6 +114,13 @@ pub enum Refusal {
     Behind,
     /// Too much waits already.
     Busy,
+    /// A consumer can't be changed so.
+    Consumer {
+        /// Which change, from 0.
+        at: u32,
+        /// Why.
+        why: ConsumerFault,
+    },
 }
 
 /// Bytes of appends that may wait.
@@ -134,6 +143,8 @@ struct StagedAppend {
     client: ClientId,
     attempt: u32,
     parts: Vec<(StreamIx, Written)>,
+    /// Where the cursors are that it moves.
+    cursors: Option<StreamIx>,
     seq: Option<Seq>,
     written: u32,
     duplicates: u32,
@@ -189,12 +200,13 @@ impl<M: Media, G: Gate> Node<M, G> {
 
     fn write(&mut self, now: Now) {
         self.core.commit_staged();
-        for lane in self.core.lanes_by_priority() {
+        for lane in self.core.lanes_to_write() {
             while let Some(append) = self.core.appends.take(lane) {
                 self.core.stage_append(lane, &append);
             }
             self.core.commit_staged();
         }
+        self.core.tend_cursors();
         self.settle_promises();
         self.core.trim_lanes(now);
         self.say_standing(now);
@@ -214,10 +226,21 @@ impl<M: Media, G: Gate> Core<M, G> {
         lanes.into_iter().map(|(_, at)| Lane::new(at)).collect()
     }
 
+    /// The lanes that are written to, in the order in which they are served.
+    fn lanes_to_write(&self) -> Vec<Lane> {
+        let mut lanes = self.lanes_by_priority();
+        lanes.push(self.settings.internal_lane());
+        lanes
+    }
+
     fn lane_for(&self, append: &Request) -> Result<Lane, Refusal> {
         let mut lanes = append.records.iter().map(|part| self.lane_to_write(&part.topic));
-        // A request without records is for no lane in particular.
-        let lane = lanes.next().unwrap_or(Ok(self.settings.default_lane))?;
+        // Cursors that are moved alone find room when the lanes of data are full.
+        let alone = match append.changes.is_empty() {
+            true => self.settings.default_lane,
+            false => self.settings.internal_lane(),
+        };
+        let lane = lanes.next().unwrap_or(Ok(alone))?;
         for other in lanes {
             if other? != lane {
                 return Err(Refusal::SeveralLanes);
@@ -263,18 +286,28 @@ impl<M: Media, G: Gate> Core<M, G> {
         if !repeated && let Err(why) = self.check_conditions(&append.conditions) {
             return self.refuse(append, why);
         }
+        let changed = if repeated { Ok(Vec::new()) } else { self.check_changes(lane, append) };
+        let changed = match changed {
+            Ok(changed) => changed,
+            Err(why) => return self.refuse(append, why),
+        };
+        let cursors = if changed.is_empty() { None } else { self.cursors_in(lane) };
+        if cursors.is_none() && !changed.is_empty() {
+            return self.refuse(append, Refusal::TooLarge);
+        }
         self.appends.current = Some(StagedAppend {
             ticket: append.ticket,
             client: append.client,
             attempt: append.attempt,
             parts,
+            cursors,
             seq: None,
             written: 0,
             duplicates: 0,
             durable: 0,
             refused: None,
         });
-        let outcome = self.stage_records(lane, append, repeated);
+        let outcome = self.stage_records(lane, append, repeated, changed);
         let Some(mut staged) = self.appends.current.take() else { return };
         if let Err(why) = outcome {
             staged.refused = staged.refused.or(Some(why));
@@ -294,6 +327,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         lane: Lane,
         append: &Request,
         repeated: bool,
+        changed: Vec<Changed>,
     ) -> Result<(), Refusal> {
         if append.group {
             self.check_group(append)?;
@@ -303,13 +337,14 @@ impl<M: Media, G: Gate> Core<M, G> {
                 }
                 return Ok(());
             }
-            let heads =
-                append.bytes() + append.records.len() * landfall_core::batch::HEAD_BYTES_MAX;
-            self.until_staged(lane, |core| core.journal.begin_group(lane, heads))?;
+            let heads = (append.records.len() + 1) * landfall_core::batch::HEAD_BYTES_MAX;
+            let bytes = append.bytes() + heads + cursors::bytes(&changed);
+            self.until_staged(lane, |core| core.journal.begin_group(lane, bytes))?;
         }
         let mut parts = append.records.iter().enumerate();
         let outcome =
             parts.try_for_each(|(at, part)| self.stage_each(lane, at, part, append.clock));
+        let outcome = outcome.and_then(|()| self.stage_cursors(lane, changed));
         if append.group {
             self.journal.end_group();
         }
@@ -363,7 +398,7 @@ impl<M: Media, G: Gate> Core<M, G> {
 
     /// Stages something, committing and making room as often as it takes. None if it had been
     /// written before.
-    fn until_staged<T>(
+    pub(crate) fn until_staged<T>(
         &mut self,
         lane: Lane,
         mut stage: impl FnMut(&mut Self) -> Result<T, StageError>,
@@ -403,8 +438,9 @@ impl<M: Media, G: Gate> Core<M, G> {
             false => self.journal.commit(),
         };
         match committed {
-            Ok(_) => {}
+            Ok(_) => self.cursors.settle(true),
             Err(error) => {
+                self.cursors.settle(false);
                 let text = format!("a commit was given up: {error}. Check the disk.");
                 self.alarm(AlarmKind::Journal, "journal".into(), text);
                 let Appends { staged, current, refused, .. } = &mut self.appends;
@@ -424,9 +460,10 @@ impl<M: Media, G: Gate> Core<M, G> {
 
     fn answer_staged(&mut self) {
         for append in core::mem::take(&mut self.appends.staged) {
-            for (ix, _) in &append.parts {
-                if !self.goes_on(*ix) {
-                    self.is_root_for(*ix);
+            let parts = append.parts.iter().map(|(ix, _)| *ix).chain(append.cursors);
+            for ix in parts {
+                if !self.goes_on(ix) {
+                    self.is_root_for(ix);
                 }
             }
             let parts: Vec<_> = append.parts.iter().map(|(_, written)| *written).collect();
@@ -445,36 +482,11 @@ impl<M: Media, G: Gate> Core<M, G> {
         }
     }
 
-    /// All that goes nowhere else is synced, since it has been read back.
-    pub(crate) fn promise_own(&mut self) {
-        for ix in (0..self.journal.frontier().streams()).map(StreamIx) {
-            if !self.goes_on(ix) {
-                self.is_root_for(ix);
-            }
-        }
-    }
-
-    /// Whether a stream is sent to an upstream node.
-    pub(crate) fn goes_on(&self, ix: StreamIx) -> bool {
-        self.settings.upstream && self.topics.goes_up(self.journal.frontier().name(ix).topic)
-    }
-
-    /// The lane of a topic; the default one if the topic may not be made here.
-    pub(crate) fn lane_of_topic(&self, topic: &str) -> Lane {
-        self.topics.of(topic).map_or(self.settings.default_lane, |topic| topic.lane)
-    }
-
-    /// Synced here is durable at the root, for streams that go nowhere else.
-    pub(crate) fn is_root_for(&mut self, ix: StreamIx) {
-        let branches: Vec<_> = self.journal.frontier().branches(ix).collect();
-        for (at, branch) in branches {
-            let next = branch.tip.next;
-            self.journal.frontier_mut().promise(ix, at, next, next);
-        }
-    }
-
     /// Makes room in a lane that is full, as it is configured.
     fn make_room(&mut self, lane: Lane) -> bool {
+        if lane == self.settings.internal_lane() {
+            return self.compact_own();
+        }
         if self.trim(lane) {
             return true;
         }

@@ -1,11 +1,7 @@
 //! Greeting: what two nodes say of themselves, and whether they deal with each other.
 
-use landfall_core::batch::ClockQuality;
-use landfall_core::frontier::Frontier;
 use landfall_core::media::Media;
-use landfall_core::name::StreamId;
-use landfall_core::num::{LogId, Partition};
-use landfall_core::record::Record;
+use landfall_core::num::LogId;
 use landfall_protocol::limits::{FRAME_BYTES_CAP, FRAME_PREFIX_BYTES};
 use landfall_protocol::message::{
     Enrol, Goodbye, GoodbyeCode, Hello, Introduction, LaneOffer, Lanes, List, Opened, Promise,
@@ -17,10 +13,7 @@ use super::dial::Phase;
 use super::link::{Link, LinkState, PeerHello, Say};
 use super::note::Note;
 use super::sender::Sender;
-use super::{
-    Admission, AlarmKind, Core, Direction, Gate, InternalRecord, LinkId, Node, Now, Offence,
-    PeerKey,
-};
+use super::{Admission, AlarmKind, Core, Direction, Gate, LinkId, Node, Now, Offence, PeerKey};
 use crate::codec;
 
 /// Who is told to come again because too many connect at once, does so after a second and a random
@@ -223,25 +216,6 @@ impl<M: Media, G: Gate> Core<M, G> {
             }
             Admission::Refused { code, text } => Err((code, text)),
         }
-    }
-
-    /// Appends a record to one of the node's own topics and waits until it is durable. Returns
-    /// whether it is.
-    pub(crate) fn record(&mut self, record: &InternalRecord, now: Now) -> bool {
-        self.commit_staged();
-        let site = self.settings.site.clone();
-        let partition = Partition::new(0);
-        let stream = StreamId { origin: &site, topic: record.topic, partition };
-        let Ok(ix) = self.journal.frontier_mut().add(stream) else { return false };
-        let told = Record::new(now.wall, Some(&record.key), record.value.as_deref());
-        let lane = self.settings.internal_lane();
-        let staged = self.journal.stage_record(lane, ix, &told, ClockQuality::Unknown);
-        if staged.is_err() || self.journal.commit().is_err() {
-            return false;
-        }
-        self.is_root_for(ix);
-        self.gate.apply(record.topic, &record.key, record.value.as_deref());
-        true
     }
 
     pub(crate) fn link_opened(&mut self, state: &mut LinkState, now: Now) {

@@ -9,6 +9,7 @@ use landfall_core::name::StreamId;
 use landfall_core::num::{Offset, Partition};
 use landfall_core::record::Record;
 
+use super::consumer::Change;
 use super::{Append, ClientId, Core, Gate, Refusal, Ticket};
 
 /// An append as it waits: of one partition, or a group of several, and on which conditions.
@@ -26,6 +27,8 @@ pub struct Request {
     pub group: bool,
     /// What must hold.
     pub conditions: Vec<Condition>,
+    /// What becomes of consumers with the records. Together with records they are moved only.
+    pub changes: Vec<Change>,
     /// How far the clock that gave the timestamps could be trusted.
     pub clock: ClockQuality,
 }
@@ -34,7 +37,8 @@ impl From<Append> for Request {
     fn from(append: Append) -> Self {
         let Append { ticket, client, attempt, topic, partition, records, group, clock } = append;
         let records = vec![Part { topic, partition, records }];
-        Self { ticket, client, attempt, records, group, conditions: Vec::new(), clock }
+        let (conditions, changes) = (Vec::new(), Vec::new());
+        Self { ticket, client, attempt, records, group, conditions, changes, clock }
     }
 }
 

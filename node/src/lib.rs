@@ -21,6 +21,8 @@ mod branch;
 mod checksum;
 mod closer;
 pub mod codec;
+pub mod consumer;
+mod cursors;
 mod dial;
 mod feed;
 mod gate;
@@ -35,6 +37,7 @@ mod link;
 mod lookup;
 mod note;
 mod offence;
+mod own;
 mod pace;
 mod packing;
 mod progress;
@@ -190,6 +193,8 @@ pub(crate) struct Core<M: Media, G> {
     pub(crate) codec: Codec,
     /// Whether all that is stored of the node's own topics has been read.
     pub(crate) knows_internal: bool,
+    pub(crate) cursors: cursors::Cursors,
+    pub(crate) newest: own::Newest,
     /// When what the medium refused to read is tried again.
     pub(crate) read_again: Option<Instant>,
     random: u64,
@@ -242,6 +247,8 @@ impl<M: Media, G: Gate> Node<M, G> {
             looked: Cell::new(None),
             codec: Codec::default(),
             knows_internal: false,
+            cursors: cursors::Cursors::default(),
+            newest: own::Newest::default(),
             read_again: None,
             random: seed,
             settings,
@@ -345,6 +352,8 @@ impl<M: Media, G: Gate> Node<M, G> {
     /// The medium failed; the next opening will find out how far it came.
     pub fn close(mut self, now: Now) -> Result<M, landfall_core::journal::CheckpointFault> {
         self.commit(now);
+        // What is not gathered is looked for at the next start.
+        self.core.gather_cursors();
         self.core.journal.close()
     }
 }

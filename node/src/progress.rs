@@ -67,6 +67,34 @@ impl<M: Media, G: Gate> Core<M, G> {
         }
     }
 
+    /// All that goes nowhere else is synced, since it has been read back.
+    pub(crate) fn promise_own(&mut self) {
+        for ix in (0..self.journal.frontier().streams()).map(StreamIx) {
+            if !self.goes_on(ix) {
+                self.is_root_for(ix);
+            }
+        }
+    }
+
+    /// Whether a stream is sent to an upstream node.
+    pub(crate) fn goes_on(&self, ix: StreamIx) -> bool {
+        self.settings.upstream && self.topics.goes_up(self.journal.frontier().name(ix).topic)
+    }
+
+    /// The lane of a topic; the default one if the topic may not be made here.
+    pub(crate) fn lane_of_topic(&self, topic: &str) -> Lane {
+        self.topics.of(topic).map_or(self.settings.default_lane, |topic| topic.lane)
+    }
+
+    /// Synced here is durable at the root, for streams that go nowhere else.
+    pub(crate) fn is_root_for(&mut self, ix: StreamIx) {
+        let branches: Vec<_> = self.journal.frontier().branches(ix).collect();
+        for (at, branch) in branches {
+            let next = branch.tip.next;
+            self.journal.frontier_mut().promise(ix, at, next, next);
+        }
+    }
+
     /// How many records of a lane no promise covers. Promises are kept with the streams, so this is
     /// known before a session has shown where in the lane they end.
     pub(crate) fn not_promised(&self, lane: Lane, promised: impl Fn(&Branch) -> Offset) -> u64 {

@@ -12,7 +12,7 @@ use landfall_core::media::{Media, MediaError};
 use landfall_core::name::topic_is_internal;
 use landfall_core::num::Lane;
 
-use super::{Core, Gate, Now, TrimAt};
+use super::{AlarmKind, Core, Gate, Now, TrimAt, consumer};
 use crate::checksum;
 
 /// Milliseconds between two looks at what is old.
@@ -58,6 +58,10 @@ impl<M: Media, G: Gate> Core<M, G> {
     fn oldest_is_kept_ms(&self, lane: Lane, buffer: &mut [u8]) -> Option<u64> {
         let (mut goes_on, mut ends_here) = (false, false);
         let told = self.journal.tell_oldest(lane, buffer, &mut |span| {
+            // Cursors that were moved with records are kept elsewhere before the segment goes.
+            if topic_is_internal(span.stream.topic) {
+                return;
+            }
             let known = self.journal.frontier().find(span.stream);
             let goes = known.is_some_and(|ix| self.goes_on(ix));
             (goes_on, ends_here) = (goes_on || goes, ends_here || !goes);
@@ -74,6 +78,9 @@ impl<M: Media, G: Gate> Core<M, G> {
 
     /// Drops the oldest segment of a lane if it is durable. Returns whether it did.
     pub(crate) fn trim(&mut self, lane: Lane) -> bool {
+        if !self.gather_cursors() {
+            return false;
+        }
         let hop = self.settings.trim_at == TrimAt::Hop;
         let mut buffer = core::mem::take(&mut self.scratch);
         let durable = self.journal.oldest(lane).is_some()
@@ -85,6 +92,9 @@ impl<M: Media, G: Gate> Core<M, G> {
 
     /// Drops the oldest segment of a lane although its records are nowhere else.
     pub(crate) fn drop_undurable(&mut self, lane: Lane) -> bool {
+        if !self.gather_cursors() {
+            return false;
+        }
         let mut buffer = core::mem::take(&mut self.scratch);
         let dropped = self.journal.drop_oldest(lane, Some(GapReason::Dropped), &mut buffer);
         self.scratch = buffer;
@@ -106,9 +116,19 @@ impl<M: Media, G: Gate> Core<M, G> {
         let mut buffer = core::mem::take(&mut self.scratch);
         let read = self.read_internal(&mut buffer);
         self.scratch = buffer;
+        let read = read.and_then(|()| self.load_cursors());
         self.knows_internal = read.is_ok();
         if let Err(error) = read {
             self.read_failed(error);
+        }
+    }
+
+    fn apply_internal(&mut self, topic: &str, key: &[u8], value: Option<&[u8]>) {
+        if topic != consumer::TOPIC {
+            self.gate.apply(topic, key, value);
+        } else if !self.cursors.apply(key, value) {
+            let text = "a cursor can't be read; the consumer is as it was before.";
+            self.alarm(AlarmKind::Consumer, topic.into(), text.into());
         }
     }
 
@@ -127,13 +147,15 @@ impl<M: Media, G: Gate> Core<M, G> {
                 continue;
             }
             for batch in batches(entry.body, checksum()).map_while(Result::ok) {
-                let topic = batch.head.stream.topic;
+                let (topic, partition) = (batch.head.stream.topic, batch.head.stream.partition);
                 let own = batch.head.stream.origin == self.settings.site;
                 for placed in batch.records().map_while(Result::ok) {
                     let (key, value) = (placed.record.key, placed.record.value);
                     if let (Some(key), true) = (key, own && topic_is_internal(topic)) {
+                        let stream = (topic, partition);
+                        self.newest.apply(stream, key, value.is_some(), placed.offset);
                         self.rooted_at.apply(topic, value);
-                        self.gate.apply(topic, key, value);
+                        self.apply_internal(topic, key, value);
                     }
                 }
             }

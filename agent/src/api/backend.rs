@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::consumers::{ConsumerChange, ConsumerCommit};
 use super::cursor::{Cursor, Seen};
 use super::error::{ApiError, ErrorCode};
 use super::status::{SiteStatus, Status, TokenGrant};
@@ -32,6 +33,15 @@ pub trait Backend: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<AppendReceipt, ApiError>> + Send {
         let error = ApiError::new(ErrorCode::NotFound, "this node takes no groups");
         std::future::ready(Err(error))
+    }
+
+    /// Makes, moves or forgets a consumer.
+    fn change_consumer(
+        &self,
+        change: ConsumerChange,
+    ) -> impl Future<Output = Result<(), ApiError>> + Send {
+        let text = format!("this node keeps no consumers, so no {}", change.consumer);
+        std::future::ready(Err(ApiError::new(ErrorCode::NotFound, text)))
     }
 
     /// The next page of what is durable here; never waits for records to come.
@@ -137,6 +147,8 @@ pub struct GroupRequest {
     pub records: Vec<GroupRecord>,
     /// What must hold of what this node has written; else none is.
     pub conditions: Vec<GroupCondition>,
+    /// What consumers have taken in with it.
+    pub commits: Vec<ConsumerCommit>,
     /// Names the group, so that it is written once however often it is sent.
     pub idempotency_key: Option<String>,
 }

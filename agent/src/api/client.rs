@@ -18,6 +18,7 @@ use tokio::io::DuplexStream;
 use tokio::net::{TcpStream, UnixStream};
 
 use super::backend::{AdminReply, QueryReply, QueryRequest};
+use super::consumers::{ConsumerStatus, Consumers};
 use super::error::{ApiError, ErrorCode, ErrorLine};
 use super::group::GroupDone;
 use super::status::Status;
@@ -120,6 +121,22 @@ impl Client {
     /// When nothing answers.
     pub async fn status(&self) -> Result<Status, ClientError> {
         self.json(Method::GET, "/v1/status", nothing()).await
+    }
+
+    /// How far consumers are.
+    ///
+    /// # Errors
+    /// When nothing answers.
+    pub async fn consumers(&self) -> Result<Consumers, ClientError> {
+        self.json(Method::GET, "/v1/consumers", nothing()).await
+    }
+
+    /// How far a consumer is.
+    ///
+    /// # Errors
+    /// There is none, or nothing answers.
+    pub async fn consumer(&self, name: &str) -> Result<ConsumerStatus, ClientError> {
+        self.json(Method::GET, &format!("/v1/consumers/{}", encoded(name)), nothing()).await
     }
 
     /// Asks the views.

@@ -6,6 +6,7 @@ use serde_json::value::RawValue;
 
 use super::append::SpanText;
 use super::backend::{AppendReceipt, GroupCondition, GroupRecord, GroupRequest};
+use super::consumers::{GroupCommitBody, group_commits};
 use super::error::{ApiError, ErrorCode};
 use super::limits::{GROUP_CONDITIONS_MAX, GROUP_RECORDS_MAX};
 use crate::coordinates::check_topic;
@@ -37,6 +38,8 @@ struct GroupBody<'b> {
     records: Vec<RecordBody<'b>>,
     #[serde(default)]
     if_last: Vec<ConditionBody>,
+    #[serde(default)]
+    commits: Vec<GroupCommitBody>,
 }
 
 #[derive(Deserialize)]
@@ -87,7 +90,9 @@ pub(super) fn group(
     let conditions = (1..).zip(read.if_last).map(|(number, read)| {
         condition(read).map_err(|wrong| bad(format!("condition {number}: {wrong}")))
     });
-    Ok(GroupRequest { records, conditions: conditions.collect::<Result<_, _>>()?, idempotency_key })
+    let conditions = conditions.collect::<Result<_, _>>()?;
+    let commits = group_commits(read.commits)?;
+    Ok(GroupRequest { records, conditions, commits, idempotency_key })
 }
 
 fn record(read: RecordBody<'_>) -> Result<GroupRecord, String> {

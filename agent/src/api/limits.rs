@@ -16,6 +16,10 @@ pub const GROUP_BODY_BYTES_MAX: usize = 1 << 20;
 pub const GROUP_RECORDS_MAX: usize = 1_024;
 /// Conditions of a group.
 pub const GROUP_CONDITIONS_MAX: usize = 16;
+/// Commits of consumers in a group.
+pub const GROUP_COMMITS_MAX: usize = 16;
+/// Topics of a consumer.
+pub const CONSUMER_TOPICS_MAX: usize = crate::node::consumer::TOPICS_MAX;
 /// Letters of an idempotency key.
 pub const IDEMPOTENCY_KEY_MAX: usize = 255;
 /// Bytes of the value of a query parameter.

@@ -37,6 +37,7 @@ pub(super) fn metrics(status: &Status) -> String {
         text.sample(name, &[("kind", kind)], count);
     }
     views(&mut text, status);
+    consumers(&mut text, status);
     text.0
 }
 
@@ -81,6 +82,26 @@ fn views(text: &mut Text, status: &Status) {
         text.family(name, "gauge", help);
         for view in &status.views {
             text.sample(name, &[("view", &view.view)], value(view));
+        }
+    }
+}
+
+fn consumers(text: &mut Text, status: &Status) {
+    let families: [Family<super::ConsumerStatus>; 3] = [
+        ("landfall_consumer_behind_records", "Records not taken in.", |consumer| {
+            consumer.behind_records
+        }),
+        ("landfall_consumer_behind_commits", "Commits not seen.", |consumer| {
+            consumer.behind_commits
+        }),
+        ("landfall_consumer_lost", "Whether its place was lost and it must seek.", |consumer| {
+            u64::from(consumer.cursor.is_none())
+        }),
+    ];
+    for (name, help, value) in families {
+        text.family(name, "gauge", help);
+        for consumer in &status.consumers {
+            text.sample(name, &[("consumer", &consumer.consumer)], value(consumer));
         }
     }
 }

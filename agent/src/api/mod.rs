@@ -15,6 +15,7 @@ mod application;
 mod backend;
 mod body;
 mod client;
+mod consumers;
 mod cursor;
 mod error;
 mod group;
@@ -38,7 +39,10 @@ pub use backend::{
     ReadPage, ReadQuery, Span, Ticket, TokenWanted,
 };
 pub use client::{Client, ClientError, Event as FollowEvent, Follow, Lines, Target, encoded};
-pub use cursor::{Cursor, NotCursor, Seen};
+pub use consumers::{
+    ConsumerAction, ConsumerChange, ConsumerCommit, ConsumerStatus, Consumers, ShareStatus,
+};
+pub use cursor::{Cursor, NotCursor, Seen, ShareCursor};
 pub use error::{ApiError, ErrorCode};
 pub use group::GroupDone;
 pub use read::ReadEnd;

@@ -24,6 +24,7 @@ use super::metrics::{METRICS_TYPE, metrics};
 use crate::coordinates::{check_site, check_topic};
 use crate::event_json::LineShape;
 
+mod consumer;
 mod group;
 mod parameters;
 mod query;
@@ -83,6 +84,7 @@ impl<N: Backend> Router<N> {
                 self.read(topic, &request).await
             }
             ["v1", "groups"] if method == Method::POST => self.group(request, caller).await,
+            ["v1", "consumers", path @ ..] => self.consumers(path, request).await,
             ["v1", "status"] if method == Method::GET => {
                 Ok(json(StatusCode::OK, &self.backend.status().await?))
             }

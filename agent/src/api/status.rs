@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::consumers::ConsumerStatus;
+
 /// A node at one moment.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Status {
@@ -36,6 +38,9 @@ pub struct Status {
     /// Its views, by name.
     #[serde(default)]
     pub views: Vec<ViewStatus>,
+    /// Its consumers, by name.
+    #[serde(default)]
+    pub consumers: Vec<ConsumerStatus>,
 }
 
 /// A view.

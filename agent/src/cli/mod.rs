@@ -6,6 +6,7 @@
 pub mod append;
 mod arguments;
 pub mod connect;
+pub mod consumer;
 pub mod doctor;
 mod failure;
 pub mod group;
@@ -53,6 +54,8 @@ pub enum Command {
     Group(group::GroupOptions),
     /// To read them.
     Read(read::ReadOptions),
+    /// To know or change how far consumers are.
+    Consumer(consumer::ConsumerOptions),
     /// To know how the node is.
     Status(status::StatusOptions),
     /// To ask the views.
@@ -86,6 +89,7 @@ Usage: landfall COMMAND [OPTION…]
   append    Append events, one JSON value a line
   group     Append records of several topics together or not at all
   read      Read a topic, one JSON object a record
+  consumer  Show how far consumers are, and say where they go on
   query     Ask the views in SQL
   view      Show how the views are
   status    Show how the node is and what to do about it
@@ -104,9 +108,9 @@ others.
 Exit codes: 0 done, 1 a check failed, 2 wrong usage, 3 refused or unreachable.
 ";
 
-const COMMANDS: [&str; 14] = [
-    "demo", "init", "run", "append", "group", "read", "query", "view", "status", "verify", "token",
-    "sites", "doctor", "torture",
+const COMMANDS: [&str; 15] = [
+    "demo", "init", "run", "append", "group", "read", "consumer", "query", "view", "status",
+    "verify", "token", "sites", "doctor", "torture",
 ];
 
 const DEMO_HELP: &str = "\
@@ -141,6 +145,7 @@ pub fn parse(
         "append" => arguments.read("append", append::HELP, append::AppendOptions::parse),
         "group" => arguments.read("group", group::HELP, group::GroupOptions::parse),
         "read" => arguments.read("read", read::HELP, read::ReadOptions::parse),
+        "consumer" => arguments.read("consumer", consumer::HELP, consumer::ConsumerOptions::parse),
         #[cfg(feature = "views")]
         "query" => arguments.read("query", query::HELP, query::QueryOptions::parse),
         #[cfg(feature = "views")]

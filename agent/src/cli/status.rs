@@ -116,6 +116,10 @@ pub fn status_text(status: &Status) -> String {
         text.push('\n');
         text.push_str(&super::view::views_table(&status.views));
     }
+    if !status.consumers.is_empty() {
+        text.push('\n');
+        text.push_str(&super::consumer::consumers_table(&status.consumers));
+    }
     if !status.sites.is_empty() {
         text.push('\n');
         text.push_str(&sites_table(&status.sites, status.now_ms));

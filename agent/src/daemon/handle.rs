@@ -11,17 +11,21 @@ use landfall_core::num::{Partition, ProducerId, Timestamp};
 use landfall_core::record::{self, Record};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
-use super::group;
+use super::consumers;
+use super::group::{self, Encoded};
 use super::input::Input;
 use super::producer::Producer;
 #[cfg(feature = "views")]
 use crate::api::ViewVerdict;
 use crate::api::{
-    AdminCommand, AdminReply, ApiError, AppendReceipt, AppendRequest, Backend, ErrorCode,
-    GroupRequest, Place, QueryReply, QueryRequest, ReadPage, ReadQuery, Status, Ticket,
+    self, AdminCommand, AdminReply, ApiError, AppendReceipt, AppendRequest, Backend,
+    ConsumerAction, ConsumerChange, ConsumerCommit, Cursor, ErrorCode, GroupRequest, QueryReply,
+    QueryRequest, ReadFrom, ReadItem, ReadPage, ReadQuery, Status, Ticket,
 };
 use crate::clock;
+use crate::coordinates::Position;
 use crate::event_json::Event;
+use crate::node::consumer::{Action, Change, Place, Share, Slots};
 use crate::node::{Append, ClientId, Part, Request, Ticket as NodeTicket};
 
 /// Bytes of appends that may wait for the node.
@@ -38,6 +42,7 @@ pub struct Handle {
     room: Arc<Semaphore>,
     next: Arc<AtomicU64>,
     partitions: Arc<BTreeMap<String, u32>>,
+    log_id: u64,
     clock: ClockQuality,
     #[cfg(feature = "views")]
     pub(super) views: Option<crate::views::Views>,
@@ -49,6 +54,8 @@ pub(super) struct Waiting {
     pub(super) answer: oneshot::Sender<Result<AppendReceipt, ApiError>>,
     /// The topic and the partition of each part.
     pub(super) streams: Vec<(String, u32)>,
+    /// The consumers that it changes.
+    pub(super) consumers: Vec<String>,
     pub(super) _room: OwnedSemaphorePermit,
 }
 
@@ -57,6 +64,7 @@ impl Handle {
         inputs: mpsc::Sender<Input>,
         commits: watch::Receiver<u64>,
         partitions: BTreeMap<String, u32>,
+        log_id: u64,
     ) -> Self {
         let clock = match clock::wall().quality() {
             clock::ClockQuality::Set => ClockQuality::Local,
@@ -68,6 +76,7 @@ impl Handle {
             room: Arc::new(Semaphore::new(APPEND_BYTES_MAX)),
             next: Arc::new(AtomicU64::new(1)),
             partitions: Arc::new(partitions),
+            log_id,
             clock,
             #[cfg(feature = "views")]
             views: None,
@@ -125,6 +134,99 @@ impl Handle {
         Ok(parts)
     }
 
+    /// What a consumer's commit is to the node.
+    fn commit(&self, commit: &ConsumerCommit) -> Result<Change, ApiError> {
+        let ConsumerCommit { consumer, cursor } = commit;
+        self.of_this_log(&cursor.cursor)?;
+        let share = Share { slots: Slots(cursor.slots), at: consumers::place(cursor.cursor) };
+        Ok(Change { consumer: consumer.clone(), action: Action::Commit { share } })
+    }
+
+    fn of_this_log(&self, cursor: &Cursor) -> Result<(), ApiError> {
+        if cursor.log_id == self.log_id {
+            return Ok(());
+        }
+        let text = format!("the cursor {cursor} is of another log");
+        let hint = "this node may have been made anew; seek to where it is to go on";
+        Err(ApiError::new(ErrorCode::Gone, text).with_hint(hint))
+    }
+
+    /// The place where a reader of topics begins.
+    async fn place(&self, topics: Vec<String>, from: ReadFrom) -> Result<Place, ApiError> {
+        let not_before = match &from {
+            ReadFrom::Position(position) => Some(position.clone()),
+            ReadFrom::After(cursor) => {
+                self.of_this_log(cursor)?;
+                return Ok(consumers::place(*cursor));
+            }
+        };
+        let searched = !matches!(&not_before, Some(Position::Earliest | Position::Latest));
+        let mut query = ReadQuery {
+            topics,
+            from,
+            not_before,
+            seen: None,
+            origin: None,
+            partition: None,
+            records_max: 1,
+            bytes_max: 1,
+        };
+        if query.not_before == Some(Position::Earliest) {
+            query.topics.clear();
+            query.from = ReadFrom::Position(Position::Latest);
+            let latest = self.read(query).await?.cursor;
+            return Ok(consumers::place(Cursor { commit: 0, index: 0, ..latest }));
+        }
+        loop {
+            let page = self.read(query.clone()).await?;
+            let found = page.items.iter().find_map(|item| match item {
+                ReadItem::Record(_, behind) if searched => Some(*behind),
+                _ => None,
+            });
+            if let Some(behind) = found {
+                let before = Cursor { index: behind.index.saturating_sub(1), ..behind };
+                return Ok(consumers::place(before));
+            }
+            if page.end || !searched {
+                return Ok(consumers::place(page.cursor));
+            }
+            query.from = ReadFrom::After(page.cursor);
+        }
+    }
+
+    /// Has records written together, with what becomes of consumers.
+    async fn write_group(
+        &self,
+        group: Encoded,
+        changes: Vec<Change>,
+    ) -> Result<AppendReceipt, ApiError> {
+        let bytes = group.parts.iter().map(|part| part.records.len()).sum::<usize>();
+        let room = self.room.clone().acquire_many_owned(bytes.clamp(1, APPEND_BYTES_MAX) as u32);
+        let room = room.await.map_err(|_| stopping())?;
+        let (answer, answered) = oneshot::channel();
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let stream = |part: &Part| (part.topic.clone(), part.partition.get());
+        let streams = group.parts.iter().map(stream).collect();
+        let consumers = changes.iter().map(|change| change.consumer.clone()).collect();
+        let request = Request {
+            ticket: NodeTicket(number),
+            // Each group stands for itself: none is refused because another one was.
+            client: ClientId(number | GROUP_CLIENTS),
+            attempt: 0,
+            records: group.parts,
+            group: true,
+            conditions: group.conditions,
+            changes,
+            clock: self.clock,
+        };
+        let waiting = Waiting { answer, streams, consumers, _room: room };
+        self.inputs
+            .send(Input::Append(Box::new(request), waiting))
+            .await
+            .map_err(|_| stopping())?;
+        answered.await.unwrap_or_else(|_| Err(stopping()))
+    }
+
     async fn ask<T>(&self, input: impl FnOnce(oneshot::Sender<T>) -> Input) -> Result<T, ApiError> {
         let (answer, answered) = oneshot::channel();
         self.inputs.send(input(answer)).await.map_err(|_| stopping())?;
@@ -152,7 +254,7 @@ impl Backend for Handle {
                 clock: self.clock,
             };
             let streams = vec![(request.topic.clone(), partition)];
-            let waiting = Waiting { answer, streams, _room: room };
+            let waiting = Waiting { answer, streams, consumers: Vec::new(), _room: room };
             let input = Input::Append(Box::new(append.into()), waiting);
             self.inputs.send(input).await.map_err(|_| stopping())?;
             answers.push(answered);
@@ -174,30 +276,29 @@ impl Backend for Handle {
     }
 
     async fn append_group(&self, request: GroupRequest) -> Result<AppendReceipt, ApiError> {
-        let group = group::encoded(&request, &self.partitions)?;
-        let bytes = group.parts.iter().map(|part| part.records.len()).sum::<usize>();
-        let room = self.room.clone().acquire_many_owned(bytes.clamp(1, APPEND_BYTES_MAX) as u32);
-        let room = room.await.map_err(|_| stopping())?;
-        let (answer, answered) = oneshot::channel();
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let stream = |part: &Part| (part.topic.clone(), part.partition.get());
-        let streams = group.parts.iter().map(stream).collect();
-        let request = Request {
-            ticket: NodeTicket(number),
-            // Each group stands for itself: none is refused because another one was.
-            client: ClientId(number | GROUP_CLIENTS),
-            attempt: 0,
-            records: group.parts,
-            group: true,
-            conditions: group.conditions,
-            clock: self.clock,
+        let commits = request.commits.iter().map(|commit| self.commit(commit));
+        let changes = commits.collect::<Result<_, _>>()?;
+        self.write_group(group::encoded(&request, &self.partitions)?, changes).await
+    }
+
+    async fn change_consumer(&self, change: ConsumerChange) -> Result<(), ApiError> {
+        let ConsumerChange { consumer, action } = change;
+        let action = match action {
+            ConsumerAction::Create { topics, from } => {
+                let at = self.place(topics.clone(), from).await?;
+                Action::Create { topics, at }
+            }
+            ConsumerAction::Commit(commit) => self.commit(&commit)?.action,
+            ConsumerAction::Seek(to) => {
+                let known = self.status().await?.consumers;
+                let known = known.into_iter().find(|known| known.consumer == consumer);
+                let topics = known.map(|known| known.topics).unwrap_or_default();
+                Action::Seek { at: self.place(topics, to).await? }
+            }
+            ConsumerAction::Drop => Action::Drop,
         };
-        let waiting = Waiting { answer, streams, _room: room };
-        self.inputs
-            .send(Input::Append(Box::new(request), waiting))
-            .await
-            .map_err(|_| stopping())?;
-        answered.await.unwrap_or_else(|_| Err(stopping()))
+        let nothing = Encoded { parts: Vec::new(), conditions: Vec::new() };
+        self.write_group(nothing, vec![Change { consumer, action }]).await.map(drop)
     }
 
     async fn read(&self, query: ReadQuery) -> Result<ReadPage, ApiError> {
@@ -246,7 +347,7 @@ impl Backend for Handle {
         }
     }
 
-    async fn reach(&self, place: Place) -> Result<u64, ApiError> {
+    async fn reach(&self, place: api::Place) -> Result<u64, ApiError> {
         let mut commits = self.commits.clone();
         loop {
             let seen = *commits.borrow_and_update();

@@ -12,6 +12,7 @@ use landfall_core::num::Timestamp;
 use landfall_protocol::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
+use super::consumers::Lags;
 use super::gate::SiteGate;
 use super::handle::Waiting;
 use super::input::Input;
@@ -60,6 +61,7 @@ pub(super) struct Machine {
     pub(super) uplink: Uplink,
     pub(super) links: BTreeMap<LinkId, Peer>,
     pub(super) readers: Readers,
+    pub(super) lags: Lags,
     pub(super) advertise: Vec<String>,
     pub(super) key: crate::identity::PublicKey,
     pub(super) data: PathBuf,
@@ -113,6 +115,7 @@ impl Machine {
             uplink,
             links: BTreeMap::new(),
             readers: Readers::default(),
+            lags: Lags::default(),
             advertise,
             key: opened.key.public(),
             data: opened.data,
@@ -367,7 +370,7 @@ impl Machine {
             }
             AppendOutcome::Refused { why, .. } => {
                 let topic = waiting.streams.first().map_or("", |(topic, _)| topic);
-                Err(super::refusal::refusal(why, topic))
+                Err(super::refusal::refusal(why, topic, &waiting.consumers))
             }
         };
         let _ = waiting.answer.send(answer);
@@ -379,7 +382,7 @@ impl Machine {
                 taken.answer(first.map(|first| first.get()), u64::from(written), None);
             }
             AppendOutcome::Refused { written, why } => {
-                let refused = super::refusal::refusal(why, taken.topic());
+                let refused = super::refusal::refusal(why, taken.topic(), &[]);
                 taken.answer(None, u64::from(written), Some(refused));
             }
         }

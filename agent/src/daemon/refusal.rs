@@ -2,9 +2,10 @@
 
 use crate::api::{ApiError, ErrorCode};
 use crate::node::Refusal;
+use crate::node::consumer::{CONSUMERS_MAX, ConsumerFault};
 
 /// What a program is told whose append was refused.
-pub(super) fn refusal(why: Refusal, topic: &str) -> ApiError {
+pub(super) fn refusal(why: Refusal, topic: &str, consumers: &[String]) -> ApiError {
     let (code, text, hint) = match why {
         Refusal::TopicName => (ErrorCode::BadRequest, "the topic's name is not valid", ""),
         Refusal::InternalTopic => (
@@ -54,8 +55,40 @@ pub(super) fn refusal(why: Refusal, topic: &str) -> ApiError {
         Refusal::Behind => {
             (ErrorCode::Conflict, "something in front of it was refused", "send it again")
         }
+        Refusal::Consumer { at, why } => {
+            let name = consumers.get(at as usize).map_or("", String::as_str);
+            return consumer_refusal(name, why);
+        }
         Refusal::Busy => (ErrorCode::Busy, "too much waits already", "send it again"),
     };
     let error = ApiError::new(code, format!("{topic}: {text}"));
     if hint.is_empty() { error } else { error.with_hint(hint) }
+}
+
+fn consumer_refusal(name: &str, why: ConsumerFault) -> ApiError {
+    let (code, text, hint) = match why {
+        ConsumerFault::Unknown => {
+            (ErrorCode::NotFound, "there is no such consumer", "make it by `POST /v1/consumers`")
+        }
+        ConsumerFault::OtherTopics => (
+            ErrorCode::Conflict,
+            "it is there with other topics",
+            "drop it first, or choose another name",
+        ),
+        ConsumerFault::Backwards => (
+            ErrorCode::Conflict,
+            "it has come further already",
+            "read on from its cursor, or seek to go back",
+        ),
+        ConsumerFault::TooMany => {
+            let text = format!("{name}: a node keeps {CONSUMERS_MAX} consumers");
+            return ApiError::new(ErrorCode::Conflict, text).with_hint("drop one that is not used");
+        }
+        ConsumerFault::Gone => (
+            ErrorCode::Gone,
+            "the cursor is of another log, or beyond what this node has",
+            "this node may have been restored; seek to where it is to go on",
+        ),
+    };
+    ApiError::new(code, format!("{name}: {text}")).with_hint(hint)
 }

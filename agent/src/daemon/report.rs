@@ -18,7 +18,8 @@ use crate::node::{AlarmKind, Direction, OnFull, Phase};
 const LISTED_MAX: usize = 100;
 
 impl Machine {
-    pub(super) fn status(&self) -> Status {
+    pub(super) fn status(&mut self) -> Status {
+        let consumers = self.consumers();
         let journal = self.node.journal();
         Status {
             site: self.node.settings().site.clone(),
@@ -35,6 +36,7 @@ impl Machine {
             sites: self.sites(),
             offences: self.offences(),
             views: Vec::new(),
+            consumers,
         }
     }
 
@@ -228,6 +230,7 @@ pub(super) fn kind(kind: AlarmKind) -> &'static str {
         AlarmKind::Stalled => "stalled",
         AlarmKind::Journal => "journal",
         AlarmKind::Unreadable => "unreadable",
+        AlarmKind::Consumer => "consumer",
         AlarmKind::ProducersForgotten => "producers forgotten",
     }
 }

@@ -84,10 +84,11 @@ impl Daemon {
             config.topics.iter().map(|topic| (topic.name.clone(), topic.partitions)).collect();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         let runtime = runtime.map_err(|error| StartError::File(data.clone(), error))?;
+        let log_id = opened.node.journal().log().get();
         let machine = Machine::new(opened, transport, uplink, advertise, commits, synced);
         let stopped =
             tokio::task::spawn_blocking(move || Some(runtime.block_on(machine.run(taken))));
-        let handle = Handle::new(inputs, committed, partitions);
+        let handle = Handle::new(inputs, committed, partitions, log_id);
         Ok(Self {
             handle,
             listening,

@@ -1,5 +1,6 @@
 //! The node's thread and its handle.
 
+mod consumers;
 mod groups;
 #[cfg(feature = "views")]
 mod live;

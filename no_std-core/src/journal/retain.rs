@@ -90,6 +90,26 @@ impl<M: Media, T: Tables> Journal<M, T> {
         })
     }
 
+    /// The same for the first segment of a lane whose number is not below `from`. Returns its
+    /// number; none if there is none.
+    ///
+    /// # Errors
+    /// The medium refused to read; not all was told.
+    pub fn tell_segment(
+        &self,
+        lane: Lane,
+        from: SegmentNo,
+        buffer: &mut [u8],
+        tell: &mut dyn FnMut(StreamSpan<'_>),
+    ) -> Result<Option<SegmentNo>, MediaError> {
+        let Some(ix) = self.next_slot(lane, from) else { return Ok(None) };
+        self.tell(ix, buffer, &mut |span| {
+            tell(span);
+            ControlFlow::Continue(())
+        })?;
+        Ok(Some(self.slot(ix).number))
+    }
+
     /// Tells what a slot's segment holds of each stream, until `tell` has heard enough.
     fn tell(
         &self,

@@ -17,6 +17,7 @@ use tokio::net::UnixStream;
 use crate::fleet::Fleet;
 
 mod asked;
+mod consumers;
 
 use asked::{Answer, Asked, Way};
 
@@ -55,6 +56,7 @@ async fn what_the_document_says_of_the_api_is_what_the_node_does() {
     appends(&mut asked, &way).await;
     groups(&mut asked, &way).await;
     reads(&mut asked, &way).await;
+    consumers::all(&mut asked, &way).await;
     node(&mut asked, &way).await;
     views(&mut asked, &way, &fleet.hub.path).await;
     operators(&mut asked, &way, &fleet).await;

@@ -208,6 +208,7 @@ impl Backend for Memory {
             sites: Vec::new(),
             offences: std::collections::BTreeMap::new(),
             views: Vec::new(),
+            consumers: Vec::new(),
         })
     }
 

@@ -1,0 +1,165 @@
+//! Consumers as the API speaks of them: places to cursors and back, and how far they are behind.
+
+use std::collections::BTreeMap;
+
+use landfall_core::batch::batches;
+use landfall_core::entry::Kind;
+use landfall_core::frontier::{Frontier, StreamIx};
+use landfall_core::journal::ReadStep;
+use landfall_core::media::{Media, MediaError};
+use landfall_core::num::{CommitNo, Epoch, Lane};
+
+use super::machine::Machine;
+use crate::api::{ConsumerStatus, Cursor, ShareStatus};
+use crate::node::consumer::{Consumer, Place};
+use crate::node::{Gate, Node, checksum};
+
+/// How far consumers were behind when that was counted last.
+#[derive(Debug, Default)]
+pub(super) struct Lags(BTreeMap<String, Lag>);
+
+#[derive(Clone, Copy, Debug)]
+struct Lag {
+    at: Place,
+    behind: u64,
+    /// Records that the topics had then, over all streams.
+    had: u64,
+}
+
+/// The place of a cursor.
+pub(super) fn place(cursor: Cursor) -> Place {
+    let Cursor { epoch, commit, index, .. } = cursor;
+    Place { epoch: Epoch::new(epoch), commit: CommitNo::new(commit), index }
+}
+
+/// The cursor of a place.
+pub(super) fn cursor(log_id: u64, place: Place) -> Cursor {
+    let Place { epoch, commit, index } = place;
+    Cursor { log_id, epoch: epoch.get(), commit: commit.get(), index }
+}
+
+impl Machine {
+    /// The consumers and how far they are. What the disk refuses to read is not counted.
+    pub(super) fn consumers(&mut self) -> Vec<ConsumerStatus> {
+        let mut counted = BTreeMap::new();
+        let mut told = Vec::new();
+        for (name, consumer) in self.node.consumers() {
+            let lag = self.lags.0.get(name).copied();
+            let lag = count(&self.node, consumer, lag).unwrap_or_else(|error| {
+                tracing::warn!(consumer = name, %error, "how far it is behind can't be read");
+                Lag { at: consumer.at(), behind: 0, had: 0 }
+            });
+            counted.insert(name.to_owned(), lag);
+            told.push(self.consumer(name, consumer, lag.behind));
+        }
+        self.lags.0 = counted;
+        told
+    }
+
+    fn consumer(&self, name: &str, consumer: &Consumer, behind_records: u64) -> ConsumerStatus {
+        let log = self.node.journal().log().get();
+        let text =
+            |place: Place| self.node.has_place(&place).then(|| cursor(log, place).to_string());
+        let shares = consumer.shares.iter();
+        let shares = shares
+            .map(|share| ShareStatus { cursor: text(share.at), slots: share.slots.count() })
+            .collect();
+        ConsumerStatus {
+            consumer: name.into(),
+            topics: consumer.topics.clone(),
+            cursor: text(consumer.at()),
+            behind_records,
+            behind_commits: self.node.journal().last_commit().since(consumer.at().commit),
+            shares,
+        }
+    }
+}
+
+/// How far a consumer is behind; `last` saves reading if it has not moved.
+fn count<M: Media, G: Gate>(
+    node: &Node<M, G>,
+    consumer: &Consumer,
+    last: Option<Lag>,
+) -> Result<Lag, MediaError> {
+    let frontier = node.journal().frontier();
+    let streams = (0..frontier.streams()).map(StreamIx);
+    let named = streams.filter(|ix| consumer.names(frontier.name(*ix).topic));
+    let had = named.map(|ix| frontier.tip(ix).next.get()).sum::<u64>();
+    let at = consumer.at();
+    if let Some(last) = last.filter(|last| last.at == at) {
+        return Ok(Lag { at, behind: last.behind + had.saturating_sub(last.had), had });
+    }
+    let behind = records_behind(node, consumer, at)?;
+    Ok(Lag { at, behind, had })
+}
+
+/// Records of a consumer's topics behind a place: in whole segments as their footers say, in the
+/// others one by one.
+fn records_behind<M: Media, G: Gate>(
+    node: &Node<M, G>,
+    consumer: &Consumer,
+    at: Place,
+) -> Result<u64, MediaError> {
+    let journal = node.journal();
+    let mut buffer = vec![0; ENTRY_ROOM];
+    let mut behind = 0;
+    for lane in (0..node.settings().lanes.len() as u8).map(Lane::new) {
+        let first = journal.near_commit(lane, at.commit).segment;
+        behind += behind_in(node, consumer, at, lane, &mut buffer)?;
+        let mut next = first.plus(1);
+        while let Some(segment) = journal.tell_segment(lane, next, &mut buffer, &mut |span| {
+            if consumer.names(span.stream.topic) {
+                behind += span.to.next.since(span.from);
+            }
+        })? {
+            next = segment.plus(1);
+        }
+    }
+    Ok(behind)
+}
+
+/// The same in the segment of a lane that the place lies in.
+fn behind_in<M: Media, G: Gate>(
+    node: &Node<M, G>,
+    consumer: &Consumer,
+    at: Place,
+    lane: Lane,
+    buffer: &mut [u8],
+) -> Result<u64, MediaError> {
+    let journal = node.journal();
+    let mut cursor = journal.near_commit(lane, at.commit);
+    let segment = cursor.segment;
+    let (mut behind, mut index) = (0, 0);
+    loop {
+        let entry = match journal.read(lane, &mut cursor, buffer) {
+            _ if cursor.segment != segment => return Ok(behind),
+            ReadStep::Entry(entry) => entry,
+            ReadStep::Missing(..) => continue,
+            ReadStep::End | ReadStep::TooLong(_) => return Ok(behind),
+            ReadStep::Failed(error) => return Err(error),
+        };
+        let commit = entry.header.commit;
+        if commit < at.commit {
+            continue;
+        }
+        if entry.header.kind == Kind::Gap {
+            index += u32::from(commit == at.commit);
+        }
+        if entry.header.kind != Kind::Data {
+            continue;
+        }
+        for batch in batches(entry.body, checksum()).map_while(Result::ok) {
+            let (records, mut left) = (batch.head.records, batch.head.records);
+            if commit == at.commit {
+                left = (index + records).saturating_sub(at.index.max(index));
+                index += records;
+            }
+            if consumer.names(batch.head.stream.topic) {
+                behind += u64::from(left);
+            }
+        }
+    }
+}
+
+/// The largest entry with its header and path.
+const ENTRY_ROOM: usize = 260 * 1024;
