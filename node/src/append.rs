@@ -199,6 +199,7 @@ impl<M: Media, G: Gate> Node<M, G> {
     }
 
     fn write(&mut self, now: Now) {
+        self.core.arrived_at = now;
         self.core.commit_staged();
         for lane in self.core.lanes_to_write() {
             while let Some(append) = self.core.appends.take(lane) {

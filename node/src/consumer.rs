@@ -126,6 +126,12 @@ impl Consumer {
         self.shares.first().map(|share| share.at).unwrap_or_default()
     }
 
+    /// Whether a place of it was lost.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.shares.iter().any(|share| share.at.epoch == super::cursors::LOST)
+    }
+
     /// Whether it takes a topic in.
     #[must_use]
     pub fn names(&self, topic: &str) -> bool {
@@ -236,6 +242,8 @@ pub enum Action {
     Commit {
         /// How far, and which of its slots.
         share: Share,
+        /// The member that was given it, if the consumer is shared.
+        member: Option<String>,
     },
     /// It goes on at a place, before or behind.
     Seek {
@@ -250,7 +258,7 @@ impl Action {
     pub(crate) fn place_mut(&mut self) -> Option<&mut Place> {
         match self {
             Self::Create { at, .. } | Self::Seek { at } => Some(at),
-            Self::Commit { share } => Some(&mut share.at),
+            Self::Commit { share, .. } => Some(&mut share.at),
             Self::Drop => None,
         }
     }
@@ -269,6 +277,14 @@ pub enum ConsumerFault {
     TooMany,
     /// The place is not one of this log, or what is before it was lost.
     Gone,
+    /// Its place was lost: it must seek.
+    Lost,
+    /// It has members, and one of them must commit.
+    Shared,
+    /// The member was not given this, or its lease is over.
+    NotYours,
+    /// It has as many members as it can have.
+    TooManyMembers,
 }
 
 /// Whether `name` may name a consumer or a member of one: as for a site.

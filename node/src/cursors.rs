@@ -19,14 +19,14 @@ use landfall_core::record::Record;
 use landfall_protocol::message::Promise;
 
 use super::consumer::{
-    Action, CONSUMERS_MAX, Change, Consumer, ConsumerFault, Place, TOPIC, name_is_valid,
+    Action, CONSUMERS_MAX, Change, Consumer, ConsumerFault, Place, Slots, TOPIC, name_is_valid,
 };
 use super::{AlarmKind, Core, Gate, InternalRecord, Node, Refusal, Request};
 
 /// Bytes that consumers take at most as records of a batch.
 pub(crate) fn bytes(changed: &[Changed]) -> usize {
     let value = |after: &Option<Consumer>| after.as_ref().map_or(0, |after| after.encoded().len());
-    changed.iter().map(|(name, after)| name.len() + value(after) + RECORD_BYTES).sum()
+    changed.iter().map(|(name, after, _)| name.len() + value(after) + RECORD_BYTES).sum()
 }
 
 /// Bytes of a record besides its key and its value, rounded up.
@@ -46,8 +46,8 @@ pub(crate) struct Cursors {
     undo: Vec<(String, Option<Consumer>)>,
 }
 
-/// A consumer as it is to be; none forgets it.
-pub(crate) type Changed = (String, Option<Consumer>);
+/// A consumer as it is to be, and whether its members begin again; none forgets it.
+pub(crate) type Changed = (String, Option<Consumer>, bool);
 
 impl Cursors {
     pub(crate) fn all(&self) -> impl Iterator<Item = (&str, &Consumer)> {
@@ -63,21 +63,32 @@ impl Cursors {
         let mut changed: Vec<Changed> = Vec::new();
         for (at, change) in (0..).zip(changes) {
             let name = &change.consumer;
-            let before = changed.iter().rfind(|(of, _)| of == name);
-            let before = before.map_or_else(|| self.get(name), |(_, after)| after.as_ref());
+            let before = changed.iter().rfind(|(of, ..)| of == name);
+            let before = before.map_or_else(|| self.get(name), |(_, after, _)| after.as_ref());
             let after = after(before, &change.action);
             let after = after.and_then(|after| {
                 let more = before.is_none() && after.is_some();
                 let full = more && self.known.len() + changed.len() >= CONSUMERS_MAX;
                 if full { Err(ConsumerFault::TooMany) } else { Ok(after) }
             });
-            changed.push((name.clone(), after.map_err(|why| Refusal::Consumer { at, why })?));
+            let after = after.map_err(|why| Refusal::Consumer { at, why })?;
+            let begins_anew = matches!(change.action, Action::Seek { .. } | Action::Drop);
+            changed.push((name.clone(), after, begins_anew));
         }
         Ok(changed)
     }
 
+    /// Nothing of some slots lies before a place. It is not written: at the next start, it is found
+    /// again.
+    pub(crate) fn pass(&mut self, name: &str, slots: Slots, to: Place) {
+        let known = self.known.get_mut(name).filter(|known| !known.is_beyond(slots, to));
+        if let Some(known) = known.filter(|_| slots != Slots::NONE) {
+            known.set(slots, to);
+        }
+    }
+
     /// Takes in a change that is staged.
-    fn stage(&mut self, (name, after): Changed) {
+    fn stage(&mut self, name: String, after: Option<Consumer>) {
         let before = match after {
             Some(after) => self.known.insert(name.clone(), after),
             None => self.known.remove(&name),
@@ -149,11 +160,11 @@ fn after(before: Option<&Consumer>, action: &Action) -> Result<Option<Consumer>,
             return Err(ConsumerFault::OtherTopics);
         }
         Action::Create { .. } => return Ok(Some(before.clone())),
-        Action::Commit { share } if before.is_beyond(share.slots, share.at) => {
+        Action::Commit { share, .. } if before.is_beyond(share.slots, share.at) => {
             return Err(ConsumerFault::Backwards);
         }
-        Action::Commit { share } => after.set(share.slots, share.at),
-        Action::Seek { at } => after.set(super::consumer::Slots::ALL, *at),
+        Action::Commit { share, .. } => after.set(share.slots, share.at),
+        Action::Seek { at } => after.set(Slots::ALL, *at),
         Action::Drop => return Ok(None),
     }
     Ok(Some(after))
@@ -215,6 +226,10 @@ impl<M: Media, G: Gate> Core<M, G> {
                 return Err(Refusal::Consumer { at, why: ConsumerFault::Gone });
             }
             place.epoch = self.journal.epoch();
+            if let Action::Commit { share, member } = &change.action {
+                self.may_commit(&change.consumer, member.as_deref(), share)
+                    .map_err(|why| Refusal::Consumer { at, why })?;
+            }
         }
         self.cursors.changed(&changes)
     }
@@ -225,7 +240,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         lane: Lane,
         changed: Vec<Changed>,
     ) -> Result<(), Refusal> {
-        for (name, after) in changed {
+        for (name, after, begins_anew) in changed {
             let Some(ix) = self.cursors_in(lane) else { return Err(Refusal::TooLarge) };
             let value = after.as_ref().map(Consumer::encoded);
             let wall = self.arrived_at.wall;
@@ -237,7 +252,10 @@ impl<M: Media, G: Gate> Core<M, G> {
                 let stream = (TOPIC, Partition::new(u32::from(lane.get())));
                 self.newest.apply(stream, name.as_bytes(), after.is_some(), staged.offset);
             }
-            self.note_changed(lane, (name, after));
+            if begins_anew {
+                self.groups.remove(&name);
+            }
+            self.note_changed(lane, name, after);
         }
         Ok(())
     }
@@ -250,15 +268,15 @@ impl<M: Media, G: Gate> Core<M, G> {
     }
 
     /// Notes a consumer as it was staged in a lane.
-    fn note_changed(&mut self, lane: Lane, changed: Changed) {
+    fn note_changed(&mut self, lane: Lane, name: String, after: Option<Consumer>) {
         if lane == self.settings.internal_lane() {
-            self.cursors.outside.remove(&changed.0);
+            self.cursors.outside.remove(&name);
         } else {
-            self.cursors.outside.insert(changed.0.clone());
+            self.cursors.outside.insert(name.clone());
             let segment = self.journal.near(lane, self.journal.seqs(lane).1).segment;
             self.cursors.first_outside.entry(lane).or_insert(segment);
         }
-        self.cursors.stage(changed);
+        self.cursors.stage(name, after);
     }
 
     /// After a turn: cursors are gathered before a start would look for them for long, and what
@@ -386,4 +404,4 @@ impl<M: Media, G: Gate> Core<M, G> {
 }
 
 /// The epoch of a place whose commit was lost.
-const LOST: Epoch = Epoch::new(0);
+pub(crate) const LOST: Epoch = Epoch::new(0);

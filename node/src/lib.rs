@@ -35,6 +35,7 @@ mod joiner;
 mod late;
 mod link;
 mod lookup;
+pub mod members;
 mod note;
 mod offence;
 mod own;
@@ -194,6 +195,8 @@ pub(crate) struct Core<M: Media, G> {
     /// Whether all that is stored of the node's own topics has been read.
     pub(crate) knows_internal: bool,
     pub(crate) cursors: cursors::Cursors,
+    /// Who shares the work of consumers.
+    pub(crate) groups: members::Groups,
     pub(crate) newest: own::Newest,
     /// When what the medium refused to read is tried again.
     pub(crate) read_again: Option<Instant>,
@@ -248,6 +251,7 @@ impl<M: Media, G: Gate> Node<M, G> {
             codec: Codec::default(),
             knows_internal: false,
             cursors: cursors::Cursors::default(),
+            groups: members::Groups::new(),
             newest: own::Newest::default(),
             read_again: None,
             random: seed,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use super::consumers::{ConsumerChange, ConsumerCommit};
+use super::consumers::{ConsumerChange, ConsumerCommit, FetchPage, FetchRequest};
 use super::cursor::{Cursor, Seen};
 use super::error::{ApiError, ErrorCode};
 use super::status::{SiteStatus, Status, TokenGrant};
@@ -42,6 +42,24 @@ pub trait Backend: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), ApiError>> + Send {
         let text = format!("this node keeps no consumers, so no {}", change.consumer);
         std::future::ready(Err(ApiError::new(ErrorCode::NotFound, text)))
+    }
+
+    /// What a member of a consumer is given next; never waits for records to come.
+    fn fetch(
+        &self,
+        request: FetchRequest,
+    ) -> impl Future<Output = Result<FetchPage, ApiError>> + Send {
+        let text = format!("this node keeps no consumers, so no {}", request.consumer);
+        std::future::ready(Err(ApiError::new(ErrorCode::NotFound, text)))
+    }
+
+    /// A member of a consumer wants no more: what it did not commit is given to others.
+    fn leave(
+        &self,
+        _consumer: String,
+        _member: String,
+    ) -> impl Future<Output = Result<(), ApiError>> + Send {
+        std::future::ready(Ok(()))
     }
 
     /// The next page of what is durable here; never waits for records to come.

@@ -1,13 +1,16 @@
 //! Consumers in JSON: what they are, what a program asks of them, and what it is told.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
-use super::backend::ReadFrom;
+use super::backend::{ReadFrom, ReadItem};
 use super::cursor::ShareCursor;
 use super::error::{ApiError, ErrorCode};
-use super::limits::{CONSUMER_TOPICS_MAX, GROUP_COMMITS_MAX};
+use super::limits::{CONSUMER_TOPICS_MAX, GROUP_COMMITS_MAX, PAGE_RECORDS_MAX, WAIT_MAX};
 use crate::coordinates::{Position, check_topic};
 use crate::node::consumer::{NAME_BYTES_MAX, name_is_valid};
+use crate::node::members::{LEASE_MAX, LEASE_MIN};
 
 /// What becomes of a consumer.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -41,8 +44,49 @@ pub enum ConsumerAction {
 pub struct ConsumerCommit {
     /// Its name.
     pub consumer: String,
+    /// The member that was given it, if the consumer is shared.
+    pub member: Option<String>,
     /// The place behind what it has taken in.
     pub cursor: ShareCursor,
+}
+
+/// What a member of a consumer wants.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct FetchRequest {
+    /// The consumer.
+    pub consumer: String,
+    /// The member; it joins by asking.
+    pub member: String,
+    /// How long it counts as alive from now on.
+    pub lease_ms: u64,
+    /// Whether it is given again what it was given and has not committed.
+    pub anew: bool,
+    /// Records at most, at least one.
+    pub records_max: usize,
+}
+
+/// What a member of a consumer is given.
+#[derive(Clone, Debug)]
+pub struct FetchPage {
+    /// Records and gaps.
+    pub items: Vec<ReadItem>,
+    /// What to commit once they are taken in; none if it has no keys now.
+    pub cursor: Option<ShareCursor>,
+    /// Nothing more comes before a commit behind this one.
+    pub through: u64,
+    /// How many of the 64 slots they are of.
+    pub slots: u32,
+}
+
+/// The last line of what a member is given.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct FetchEnd {
+    /// What to commit once the records are taken in; none if there are none.
+    pub cursor: Option<String>,
+    /// Records in the answer.
+    pub records: u64,
+    /// How many of the 64 slots that keys fall into they are of.
+    pub slots: u32,
 }
 
 /// A consumer at one moment.
@@ -60,6 +104,19 @@ pub struct ConsumerStatus {
     pub behind_commits: u64,
     /// How far its shares have come, the one that is furthest behind first.
     pub shares: Vec<ShareStatus>,
+    /// Who shares its work now.
+    pub members: Vec<MemberStatus>,
+}
+
+/// A member of a consumer.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct MemberStatus {
+    /// Its name.
+    pub member: String,
+    /// How many of the 64 slots that keys fall into it has.
+    pub slots: u32,
+    /// Milliseconds until it counts as dead, unless it is heard of.
+    pub lease_ms: u64,
 }
 
 /// A share of a consumer's keys.
@@ -109,12 +166,15 @@ impl CreateBody {
 #[serde(deny_unknown_fields)]
 pub(super) struct CommitBody {
     cursor: String,
+    member: Option<String>,
 }
 
 impl CommitBody {
     pub(super) fn change(self, consumer: &str) -> Result<ConsumerChange, ApiError> {
         checked(consumer)?;
-        let commit = ConsumerCommit { consumer: consumer.into(), cursor: cursor(&self.cursor)? };
+        let Self { cursor: told, member } = self;
+        member.as_deref().map_or(Ok(()), checked)?;
+        let commit = ConsumerCommit { consumer: consumer.into(), member, cursor: cursor(&told)? };
         Ok(ConsumerChange { consumer: consumer.into(), action: ConsumerAction::Commit(commit) })
     }
 }
@@ -134,11 +194,61 @@ impl SeekBody {
     }
 }
 
+/// The body of `POST /v1/consumers/{consumer}/fetch`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FetchBody {
+    member: String,
+    max: Option<usize>,
+    wait_max_ms: Option<u64>,
+    lease_ms: Option<u64>,
+    #[serde(default)]
+    anew: bool,
+}
+
+impl FetchBody {
+    /// What is wanted, and how long it is waited for.
+    pub(super) fn wanted(self, consumer: &str) -> Result<(FetchRequest, Duration), ApiError> {
+        let Self { member, max, wait_max_ms, lease_ms, anew } = self;
+        checked(consumer)?;
+        checked(&member)?;
+        let records_max = max.unwrap_or(FETCH_RECORDS_USUAL);
+        if !(1..=PAGE_RECORDS_MAX).contains(&records_max) {
+            return Err(bad(format!("`max` must be from 1 to {PAGE_RECORDS_MAX}")));
+        }
+        let wait = Duration::from_millis(wait_max_ms.unwrap_or_default());
+        if wait > WAIT_MAX {
+            return Err(bad(format!("`wait_max_ms` must be at most {}", WAIT_MAX.as_millis())));
+        }
+        let lease_ms = lease_ms.unwrap_or(LEASE_USUAL_MS);
+        let (least, most) = (LEASE_MIN.millis(), LEASE_MAX.millis());
+        if !(least..=most).contains(&lease_ms) {
+            return Err(bad(format!("`lease_ms` must be from {least} to {most}")));
+        }
+        let consumer = consumer.to_owned();
+        Ok((FetchRequest { consumer, member, lease_ms, anew, records_max }, wait))
+    }
+}
+
+/// The body of `POST /v1/consumers/{consumer}/leave`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LeaveBody {
+    pub(super) member: String,
+}
+
+/// Records that a member is given if it does not say how many.
+const FETCH_RECORDS_USUAL: usize = 100;
+/// How long a member counts as alive if it does not say how long: a dead one's share is taken over
+/// in less than ten seconds.
+const LEASE_USUAL_MS: u64 = 5_000;
+
 /// An item of `commits` of a group.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct GroupCommitBody {
     consumer: String,
+    member: Option<String>,
     cursor: String,
 }
 
@@ -147,9 +257,10 @@ pub(super) fn group_commits(bodies: Vec<GroupCommitBody>) -> Result<Vec<Consumer
     if bodies.len() > GROUP_COMMITS_MAX {
         return Err(bad(format!("a group has up to {GROUP_COMMITS_MAX} commits")));
     }
-    let commits = bodies.into_iter().map(|GroupCommitBody { consumer, cursor: told }| {
+    let commits = bodies.into_iter().map(|GroupCommitBody { consumer, member, cursor: told }| {
         checked(&consumer)?;
-        Ok(ConsumerCommit { cursor: cursor(&told)?, consumer })
+        member.as_deref().map_or(Ok(()), checked)?;
+        Ok(ConsumerCommit { consumer, member, cursor: cursor(&told)? })
     });
     commits.collect()
 }

@@ -45,6 +45,8 @@ pub const QUERY_BYTES_MAX: usize = 8 << 20;
 pub const QUERY_TIME_MAX: Duration = Duration::from_secs(300);
 /// How long a reader may wait for a position.
 pub const WAIT_MAX: Duration = Duration::from_secs(60);
+/// How long a member of a consumer waits before it is looked whether it has more keys.
+pub const FETCH_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// How long a live query rests at least before it is asked again.
 pub const LIVE_REST_MIN: Duration = Duration::from_millis(20);
 /// How many times as long as its answer took it rests, so that it takes a share of a processor.

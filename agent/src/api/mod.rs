@@ -40,7 +40,8 @@ pub use backend::{
 };
 pub use client::{Client, ClientError, Event as FollowEvent, Follow, Lines, Target, encoded};
 pub use consumers::{
-    ConsumerAction, ConsumerChange, ConsumerCommit, ConsumerStatus, Consumers, ShareStatus,
+    ConsumerAction, ConsumerChange, ConsumerCommit, ConsumerStatus, Consumers, FetchEnd, FetchPage,
+    FetchRequest, MemberStatus, ShareStatus,
 };
 pub use cursor::{Cursor, NotCursor, Seen, ShareCursor};
 pub use error::{ApiError, ErrorCode};

@@ -67,7 +67,7 @@ pub(super) fn page_records(left: u64) -> usize {
 }
 
 /// Appends an item as a line; returns the number of records in it.
-fn write_item(text: &mut String, item: &ReadItem) -> u64 {
+pub(super) fn write_item(text: &mut String, item: &ReadItem) -> u64 {
     let records = match item {
         ReadItem::Record(record, _) => {
             write_record(text, record);

@@ -1,6 +1,7 @@
 //! `landfall consumer`: how far consumers are, and where they go on.
 
 use std::io::Write;
+use std::time::Duration;
 
 use hyper::Method;
 use serde_json::json;
@@ -10,7 +11,7 @@ use super::status::print_text;
 use super::terminal::Table;
 use super::{Command, DataOptions, Exit, Failure};
 use crate::api::{AdminReply, Client, ConsumerStatus, encoded};
-use crate::quantity::count_text;
+use crate::quantity::{count_text, duration_text};
 
 pub(super) const HELP: &str = "\
 Show how far consumers are, and say where they go on
@@ -164,6 +165,15 @@ pub fn consumers_table(consumers: &[ConsumerStatus]) -> String {
 
 fn consumer_text(one: &ConsumerStatus) -> String {
     let mut text = consumers_table(core::slice::from_ref(one));
+    if !one.members.is_empty() {
+        text.push('\n');
+        let mut table = Table::new(&["member", ">slots", ">lease"]);
+        for member in &one.members {
+            let lease = duration_text(Duration::from_millis(member.lease_ms));
+            table.row([member.member.clone(), member.slots.to_string(), lease]);
+        }
+        text.push_str(&table.text());
+    }
     if one.shares.len() > 1 {
         text.push('\n');
         let mut table = Table::new(&[">slots", "cursor"]);

@@ -8,11 +8,20 @@ use landfall_core::frontier::{Frontier, StreamIx};
 use landfall_core::journal::ReadStep;
 use landfall_core::media::{Media, MediaError};
 use landfall_core::num::{CommitNo, Epoch, Lane};
+use landfall_protocol::time::Duration;
 
-use super::machine::Machine;
-use crate::api::{ConsumerStatus, Cursor, ShareStatus};
+use super::machine::{Machine, now};
+use super::refusal::consumer_refusal;
+use crate::api::limits::PAGE_BYTES_MAX;
+use crate::api::{
+    ApiError, ConsumerStatus, Cursor, FetchPage, FetchRequest, MemberStatus, ReadFrom, ReadQuery,
+    ShareCursor, ShareStatus,
+};
 use crate::node::consumer::{Consumer, Place};
 use crate::node::{Gate, Node, checksum};
+
+/// How long is counted for one status. What is not counted in that time is told as it was.
+const COUNT_MAX: Duration = Duration::from_millis(200);
 
 /// How far consumers were behind when that was counted last.
 #[derive(Debug, Default)]
@@ -39,13 +48,55 @@ pub(super) fn cursor(log_id: u64, place: Place) -> Cursor {
 }
 
 impl Machine {
+    /// What a member of a consumer is given next.
+    pub(super) fn fetch(&mut self, wanted: &FetchRequest) -> Result<FetchPage, ApiError> {
+        let FetchRequest { consumer, member, .. } = wanted;
+        let lease = Duration::from_millis(wanted.lease_ms);
+        let mut anew = wanted.anew;
+        loop {
+            let portion = self.node.take_share(consumer, member, lease, anew, now());
+            let portion = portion.map_err(|why| consumer_refusal(consumer, why))?;
+            anew = false;
+            let Some(portion) = portion else {
+                let through = self.node.journal().last_commit().get();
+                return Ok(FetchPage { items: Vec::new(), cursor: None, through, slots: 0 });
+            };
+            let known = self.node.consumer(consumer).map(|known| known.topics.clone());
+            let log = self.node.journal().log().get();
+            let query = ReadQuery {
+                topics: known.unwrap_or_default(),
+                from: ReadFrom::After(cursor(log, portion.from)),
+                not_before: None,
+                seen: None,
+                origin: None,
+                partition: None,
+                records_max: wanted.records_max,
+                bytes_max: PAGE_BYTES_MAX,
+            };
+            let page = self.readers.page(&self.node, &query, Some(&portion))?;
+            let end = portion.to.filter(|_| page.end).unwrap_or_else(|| place(page.cursor));
+            let is_empty = page.items.is_empty();
+            self.node.note_given(consumer, member, (&portion, end), is_empty);
+            if !is_empty || page.end && portion.to.is_none() {
+                let cursor = ShareCursor { cursor: cursor(log, end), slots: portion.slots.0 };
+                let slots = portion.slots.count();
+                let (items, through) = (page.items, page.through);
+                return Ok(FetchPage { items, cursor: Some(cursor), through, slots });
+            }
+        }
+    }
+
     /// The consumers and how far they are. What the disk refuses to read is not counted.
     pub(super) fn consumers(&mut self) -> Vec<ConsumerStatus> {
         let mut counted = BTreeMap::new();
         let mut told = Vec::new();
+        let began = now().instant;
         for (name, consumer) in self.node.consumers() {
-            let lag = self.lags.0.get(name).copied();
-            let lag = count(&self.node, consumer, lag).unwrap_or_else(|error| {
+            let last = self.lags.0.get(name).copied();
+            let is_late = now().instant.since(began) >= COUNT_MAX;
+            let known = last.filter(|_| is_late).map(Ok);
+            let lag = known.unwrap_or_else(|| count(&self.node, consumer, last));
+            let lag = lag.unwrap_or_else(|error| {
                 tracing::warn!(consumer = name, %error, "how far it is behind can't be read");
                 Lag { at: consumer.at(), behind: 0, had: 0 }
             });
@@ -64,13 +115,21 @@ impl Machine {
         let shares = shares
             .map(|share| ShareStatus { cursor: text(share.at), slots: share.slots.count() })
             .collect();
+        let commits = self.node.journal().last_commit().since(consumer.at().commit);
+        let now = now();
+        let members = self.node.members(name, now).map(|member| MemberStatus {
+            member: member.name.to_owned(),
+            slots: member.slots.count(),
+            lease_ms: member.ends.since(now.instant).millis(),
+        });
         ConsumerStatus {
             consumer: name.into(),
             topics: consumer.topics.clone(),
             cursor: text(consumer.at()),
             behind_records,
-            behind_commits: self.node.journal().last_commit().since(consumer.at().commit),
+            behind_commits: if behind_records == 0 { 0 } else { commits },
             shares,
+            members: members.collect(),
         }
     }
 }

@@ -19,8 +19,9 @@ use super::producer::Producer;
 use crate::api::ViewVerdict;
 use crate::api::{
     self, AdminCommand, AdminReply, ApiError, AppendReceipt, AppendRequest, Backend,
-    ConsumerAction, ConsumerChange, ConsumerCommit, Cursor, ErrorCode, GroupRequest, QueryReply,
-    QueryRequest, ReadFrom, ReadItem, ReadPage, ReadQuery, Status, Ticket,
+    ConsumerAction, ConsumerChange, ConsumerCommit, Cursor, ErrorCode, FetchPage, FetchRequest,
+    GroupRequest, QueryReply, QueryRequest, ReadFrom, ReadItem, ReadPage, ReadQuery, Status,
+    Ticket,
 };
 use crate::clock;
 use crate::coordinates::Position;
@@ -136,10 +137,11 @@ impl Handle {
 
     /// What a consumer's commit is to the node.
     fn commit(&self, commit: &ConsumerCommit) -> Result<Change, ApiError> {
-        let ConsumerCommit { consumer, cursor } = commit;
+        let ConsumerCommit { consumer, member, cursor } = commit;
         self.of_this_log(&cursor.cursor)?;
         let share = Share { slots: Slots(cursor.slots), at: consumers::place(cursor.cursor) };
-        Ok(Change { consumer: consumer.clone(), action: Action::Commit { share } })
+        let action = Action::Commit { share, member: member.clone() };
+        Ok(Change { consumer: consumer.clone(), action })
     }
 
     fn of_this_log(&self, cursor: &Cursor) -> Result<(), ApiError> {
@@ -299,6 +301,14 @@ impl Backend for Handle {
         };
         let nothing = Encoded { parts: Vec::new(), conditions: Vec::new() };
         self.write_group(nothing, vec![Change { consumer, action }]).await.map(drop)
+    }
+
+    async fn fetch(&self, request: FetchRequest) -> Result<FetchPage, ApiError> {
+        self.ask(|answer| Input::Fetch(Box::new(request), answer)).await?
+    }
+
+    async fn leave(&self, consumer: String, member: String) -> Result<(), ApiError> {
+        self.inputs.send(Input::Leave { consumer, member }).await.map_err(|_| stopping())
     }
 
     async fn read(&self, query: ReadQuery) -> Result<ReadPage, ApiError> {

@@ -6,7 +6,9 @@ use tokio::sync::oneshot;
 
 use super::handle::Waiting;
 use super::producer::Queue;
-use crate::api::{AdminCommand, AdminReply, ApiError, Place, ReadPage, ReadQuery, Status};
+use crate::api::{
+    AdminCommand, AdminReply, ApiError, FetchPage, FetchRequest, Place, ReadPage, ReadQuery, Status,
+};
 use crate::node::Request;
 use crate::transport::TransportEvent;
 
@@ -19,6 +21,15 @@ pub(super) enum Input {
     Produced(Arc<Queue>),
     /// Somebody reads.
     Read(Box<ReadQuery>, oneshot::Sender<Result<ReadPage, ApiError>>),
+    /// A member of a consumer wants records.
+    Fetch(Box<FetchRequest>, oneshot::Sender<Result<FetchPage, ApiError>>),
+    /// A member of a consumer wants no more.
+    Leave {
+        /// The consumer.
+        consumer: String,
+        /// The member.
+        member: String,
+    },
     /// Somebody waits for a place.
     Reached(Place, oneshot::Sender<Result<Option<u64>, ApiError>>),
     /// Somebody wants to know.
@@ -34,6 +45,13 @@ pub(super) enum Input {
 impl Input {
     /// Whether somebody is shown what is stored.
     pub(super) fn shows(&self) -> bool {
-        matches!(self, Self::Read(..) | Self::Reached(..) | Self::Status(_) | Self::Admin(..))
+        matches!(
+            self,
+            Self::Read(..)
+                | Self::Fetch(..)
+                | Self::Reached(..)
+                | Self::Status(_)
+                | Self::Admin(..)
+        )
     }
 }

@@ -237,10 +237,14 @@ impl Machine {
                 self.node.handle_append(append);
             }
             Input::Read(query, answer) => {
-                let page = self.readers.page(&self.node, &query);
+                let page = self.readers.page(&self.node, &query, None);
                 // Whoever asked may have gone.
                 let _ = answer.send(page);
             }
+            Input::Fetch(wanted, answer) => {
+                let _ = answer.send(self.fetch(&wanted));
+            }
+            Input::Leave { consumer, member } => self.node.leave(&consumer, &member),
             Input::Reached(place, answer) => {
                 let _ = answer.send(reached(&self.node, &place));
             }

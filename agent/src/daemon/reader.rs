@@ -20,6 +20,8 @@ use crate::api::{
 use crate::coordinates::{Coordinates, Position, StreamName};
 use crate::event_json::{Header, Record};
 use crate::node::checksum;
+use crate::node::consumer::slot_of;
+use crate::node::members::Portion;
 use crate::node::{Gate, Node};
 
 /// Where readers were when their last page ended, so that the next one need not search.
@@ -44,6 +46,7 @@ const ENTRY_ROOM: usize = 260 * 1024;
 /// A page that fills.
 struct Filling<'q> {
     query: &'q ReadQuery,
+    portion: Option<&'q Portion>,
     items: Vec<ReadItem>,
     records: usize,
     bytes: usize,
@@ -63,10 +66,12 @@ impl Readers {
         &mut self,
         node: &Node<M, G>,
         query: &ReadQuery,
+        portion: Option<&Portion>,
     ) -> Result<ReadPage, ApiError> {
         let (start, mut places) = self.start(node, query)?;
         let mut filling = Filling {
             query,
+            portion,
             items: Vec::new(),
             records: 0,
             bytes: 0,
@@ -244,6 +249,9 @@ fn fill<M: Media, G: Gate>(
             if commit != page.commit {
                 (page.commit, page.index) = (commit, 0);
             }
+            if page.is_over() {
+                return Ok(false);
+            }
             places.index = page.index;
             let skip = if commit == start.0 { start.1 } else { 0 };
             let name = node.settings().lanes.get(usize::from(lane.get()));
@@ -304,6 +312,12 @@ fn next_commit<M: Media, G: Gate>(
 }
 
 impl Filling<'_> {
+    /// Whether the portion that is to be read has ended.
+    fn is_over(&self) -> bool {
+        let here = (self.commit, self.index);
+        self.portion.and_then(|portion| portion.to).is_some_and(|to| here >= (to.commit, to.index))
+    }
+
     fn is_full(&self) -> bool {
         self.records >= self.query.records_max || self.bytes >= self.query.bytes_max
     }
@@ -318,6 +332,10 @@ impl Filling<'_> {
 
     fn take_gap(&mut self, body: &[u8], skip: u32) {
         let Ok(gap) = GapBody::decode(body) else { return };
+        if self.is_over() {
+            self.overran = true;
+            return;
+        }
         self.index += 1;
         if self.index <= skip || !self.query.names(gap.stream.topic) {
             return;
@@ -343,7 +361,7 @@ impl Filling<'_> {
                 self.take_loss(&batch.head);
             }
             for placed in batch.records().map_while(Result::ok) {
-                if self.is_full() {
+                if self.is_full() || self.is_over() {
                     self.overran = true;
                     return;
                 }
@@ -365,6 +383,10 @@ impl Filling<'_> {
     fn wants(&self, batch: &Batch<'_>, placed: &PlacedRecord<'_>, seq: Seq) -> bool {
         let stream = batch.head.stream;
         let query = self.query;
+        let slot = slot_of(placed.record.key, placed.offset.get());
+        if self.portion.is_some_and(|portion| !portion.slots.has(slot)) {
+            return false;
+        }
         let position = match &query.not_before {
             Some(Position::Offset(offset)) => placed.offset.get() >= *offset,
             Some(Position::Time(ms)) => placed.record.timestamp.get() >= *ms,

@@ -3,6 +3,7 @@
 use crate::api::{ApiError, ErrorCode};
 use crate::node::Refusal;
 use crate::node::consumer::{CONSUMERS_MAX, ConsumerFault};
+use crate::node::members::MEMBERS_MAX;
 
 /// What a program is told whose append was refused.
 pub(super) fn refusal(why: Refusal, topic: &str, consumers: &[String]) -> ApiError {
@@ -65,7 +66,8 @@ pub(super) fn refusal(why: Refusal, topic: &str, consumers: &[String]) -> ApiErr
     if hint.is_empty() { error } else { error.with_hint(hint) }
 }
 
-fn consumer_refusal(name: &str, why: ConsumerFault) -> ApiError {
+/// What a program is told that may not change a consumer so.
+pub(super) fn consumer_refusal(name: &str, why: ConsumerFault) -> ApiError {
     let (code, text, hint) = match why {
         ConsumerFault::Unknown => {
             (ErrorCode::NotFound, "there is no such consumer", "make it by `POST /v1/consumers`")
@@ -83,6 +85,26 @@ fn consumer_refusal(name: &str, why: ConsumerFault) -> ApiError {
         ConsumerFault::TooMany => {
             let text = format!("{name}: a node keeps {CONSUMERS_MAX} consumers");
             return ApiError::new(ErrorCode::Conflict, text).with_hint("drop one that is not used");
+        }
+        ConsumerFault::Lost => (
+            ErrorCode::Conflict,
+            "what is before its cursor was lost: this node was restored, or its disk lost writes",
+            "say where it goes on by `landfall consumer seek`",
+        ),
+        ConsumerFault::Shared => (
+            ErrorCode::Conflict,
+            "it has members, and only they commit",
+            "commit as a member what was fetched as it, or wait until the members' leases are over",
+        ),
+        ConsumerFault::NotYours => (
+            ErrorCode::Conflict,
+            "the member was not given this, or its lease is over",
+            "fetch again; what was not committed is given to whoever has its keys",
+        ),
+        ConsumerFault::TooManyMembers => {
+            let text = format!("{name}: a consumer has up to {MEMBERS_MAX} members");
+            let hint = "stop one, or wait until its lease is over";
+            return ApiError::new(ErrorCode::Conflict, text).with_hint(hint);
         }
         ConsumerFault::Gone => (
             ErrorCode::Gone,

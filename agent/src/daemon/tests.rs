@@ -4,6 +4,7 @@ mod consumers;
 mod groups;
 #[cfg(feature = "views")]
 mod live;
+mod members;
 
 use std::time::Duration;
 

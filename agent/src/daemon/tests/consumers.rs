@@ -23,7 +23,7 @@ async fn create(daemon: &Daemon, consumer: &str, from: Position) -> Result<(), A
 
 fn commit_of(consumer: &str, cursor: Cursor) -> ConsumerCommit {
     let cursor = ShareCursor { cursor, slots: u64::MAX };
-    ConsumerCommit { consumer: consumer.to_owned(), cursor }
+    ConsumerCommit { consumer: consumer.to_owned(), member: None, cursor }
 }
 
 async fn commit(daemon: &Daemon, consumer: &str, cursor: Cursor) -> Result<(), ApiError> {

@@ -39,6 +39,7 @@ pub(super) async fn all(asked: &mut Asked, way: &Way) {
         asked.ask(way, line, &" ".repeat(70_000), 413).await;
         asked.ask(way, &line.replace("/c/", "/d/"), &body.replace("8-1-1-1", cursor), 404).await;
     }
+    members(asked, way).await;
     let group = |consumer: &str, cursor: &str| {
         let commit = json!({"consumer": consumer, "cursor": cursor});
         json!({"records": [{"topic": "ais", "value": 1}], "commits": [commit]}).to_string()
@@ -48,4 +49,37 @@ pub(super) async fn all(asked: &mut Asked, way: &Way) {
     asked.ask(way, &format!("DELETE {ALL}/c"), "", 200).await;
     asked.ask(way, &format!("DELETE {ALL}/c"), "", 404).await;
     asked.ask(way, &format!("DELETE {ALL}/-"), "", 400).await;
+}
+
+async fn members(asked: &mut Asked, way: &Way) {
+    let fetches = format!("POST {ALL}/c/fetch");
+    let fetch = |member: &str| {
+        json!({"member": member, "max": 2, "wait_max_ms": 1, "lease_ms": 60_000, "anew": true})
+            .to_string()
+    };
+    let seek = json!({"to": "earliest"}).to_string();
+    asked.ask(way, &format!("POST {ALL}/c/seek"), &seek, 200).await;
+    let given = asked.ask(way, &fetches, &fetch("m"), 200).await;
+    let last: serde_json::Value = serde_json::from_str(given.body.lines().last().unwrap()).unwrap();
+    assert_eq!((&last["end"]["records"], &last["end"]["slots"]), (&2.into(), &64.into()));
+    let cursor = &last["end"]["cursor"];
+    let commits = format!("POST {ALL}/c/commit");
+    asked.ask(way, &commits, &json!({"cursor": cursor}).to_string(), 409).await;
+    let commit = json!({"cursor": cursor, "member": "m"}).to_string();
+    asked.ask(way, &commits, &commit, 200).await;
+    asked.ask(way, &fetches, "{}", 400).await;
+    asked.ask(way, &fetches, &" ".repeat(70_000), 413).await;
+    asked.ask(way, &format!("POST {ALL}/d/fetch"), &fetch("m"), 404).await;
+    for member in 1..64 {
+        asked.ask(way, &fetches, &fetch(&format!("m{member}")), 200).await;
+    }
+    let shared = asked.ask(way, &format!("GET {ALL}/c"), "", 200).await;
+    assert!(shared.body.contains("{\"member\":\"m63\",\"slots\":"), "{shared:?}");
+    asked.ask(way, &fetches, &fetch("m64"), 409).await;
+    let leaves = format!("POST {ALL}/c/leave");
+    asked.ask(way, &leaves, &json!({"member": "m"}).to_string(), 200).await;
+    asked.ask(way, &leaves, "{}", 400).await;
+    asked.ask(way, &leaves, &" ".repeat(70_000), 413).await;
+    let seek = json!({"to": cursor}).to_string();
+    asked.ask(way, &format!("POST {ALL}/c/seek"), &seek, 200).await;
 }
