@@ -5,9 +5,9 @@
 //! record in `_cursors` whose key is its name; of several the one with the highest version holds.
 
 use landfall_core::codec::{Malformed, NoRoom, Reader, Writer};
-use landfall_core::limits::{COUNTER_MAX, TOPIC_BYTES_MAX};
+use landfall_core::limits::{COUNTER_MAX, SITE_BYTES_MAX, TOPIC_BYTES_MAX};
 use landfall_core::name::topic_is_valid;
-use landfall_core::num::{CommitNo, Epoch};
+use landfall_core::num::{CommitNo, Epoch, Offset};
 
 /// The topic of their cursors. Each lane has a partition of it, by the lane's number, so that a
 /// cursor can be moved in the same commit in which records are written.
@@ -18,6 +18,8 @@ pub const SLOTS_MAX: u32 = 64;
 pub const CONSUMERS_MAX: usize = 1_024;
 /// Topics of a consumer.
 pub const TOPICS_MAX: usize = 64;
+/// Gaps that a consumer is told one by one.
+pub const GAPS_MAX: usize = 64;
 /// The longest name of a consumer or of a member.
 pub const NAME_BYTES_MAX: usize = 63;
 
@@ -111,13 +113,29 @@ pub struct Consumer {
     pub topics: Vec<String>,
     /// How far, the one that is furthest behind first. Each slot is in one of them.
     pub shares: Vec<Share>,
+    /// Records that were forgotten before it took them in.
+    pub lacking: u64,
+    /// Those since its last commit, by stream: the latest [`GAPS_MAX`].
+    pub gaps: Vec<Missed>,
+}
+
+/// Offsets of a stream that were forgotten before a consumer took them in.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Missed {
+    /// The stream, as `ship-17/ais/0`.
+    pub stream: String,
+    /// The first.
+    pub from: Offset,
+    /// The first that is there again.
+    pub to: Offset,
 }
 
 impl Consumer {
     /// A consumer that begins at one place with all of its slots.
     #[must_use]
     pub fn new(topics: Vec<String>, at: Place) -> Self {
-        Self { version: 1, topics, shares: vec![Share { slots: Slots::ALL, at }] }
+        let shares = vec![Share { slots: Slots::ALL, at }];
+        Self { version: 1, topics, shares, ..Self::default() }
     }
 
     /// The place of the share that is furthest behind.
@@ -156,10 +174,13 @@ impl Consumer {
     }
 
     /// Writes `format u8 = 1 · version · topics: count, strings · shares: count, each slots u64 ·
-    /// epoch u64 · commit · index`; numbers without a width are varints.
+    /// epoch u64 · commit · index · lacking · gaps: count, each stream, from, to`; numbers without
+    /// a width are varints.
     pub(crate) fn encoded(&self) -> Vec<u8> {
         let topics: usize = self.topics.iter().map(|topic| topic.len() + 2).sum();
-        let mut bytes = vec![0; 32 + topics + self.shares.len() * SHARE_BYTES_MAX];
+        let gaps: usize = self.gaps.iter().map(|gap| gap.stream.len() + GAP_BYTES_MAX).sum();
+        let shares = self.shares.len() * SHARE_BYTES_MAX;
+        let mut bytes = vec![0; HEAD_BYTES_MAX + topics + shares + gaps];
         let mut writer = Writer::new(&mut bytes);
         let written = self.encode(&mut writer);
         assert!(written.is_ok(), "room was left for all parts");
@@ -179,6 +200,13 @@ impl Consumer {
             writer.u64(at.epoch.get())?;
             writer.varint(at.commit.get())?;
             writer.varint(u64::from(at.index))
+        })?;
+        writer.varint(self.lacking)?;
+        writer.varint(self.gaps.len() as u64)?;
+        self.gaps.iter().try_for_each(|Missed { stream, from, to }| {
+            writer.string(stream.as_bytes())?;
+            writer.varint(from.get())?;
+            writer.varint(to.get())
         })
     }
 
@@ -207,15 +235,30 @@ impl Consumer {
             seen = seen.with(slots);
             shares.push(Share { slots, at: Place { epoch, commit, index } });
         }
+        let lacking = reader.varint_to(COUNTER_MAX)?;
+        let mut gaps = Vec::new();
+        for _ in 0..reader.varint_to(GAPS_MAX as u64)? {
+            let stream = core::str::from_utf8(reader.string(STREAM_BYTES_MAX)?);
+            let stream = stream.map_err(|_| Malformed::Text)?.to_owned();
+            let from = Offset::new(reader.varint_to(COUNTER_MAX)?);
+            let to = Offset::new(reader.varint_to(COUNTER_MAX)?);
+            gaps.push(Missed { stream, from, to });
+        }
         if seen != Slots::ALL || !reader.is_empty() {
             return Err(Malformed::Contradiction);
         }
-        Ok(Self { version, topics, shares })
+        Ok(Self { version, topics, shares, lacking, gaps })
     }
 }
 
 /// The first byte of a value.
 const FORMAT: u8 = 1;
+/// Bytes of a value besides its lists.
+const HEAD_BYTES_MAX: usize = 64;
+/// Bytes of an encoded gap besides its stream.
+const GAP_BYTES_MAX: usize = 2 + 10 + 10;
+/// Bytes of a stream as it is printed.
+const STREAM_BYTES_MAX: usize = SITE_BYTES_MAX + TOPIC_BYTES_MAX + 12;
 /// Bytes of an encoded share.
 const SHARE_BYTES_MAX: usize = 8 + 8 + 10 + 5;
 
@@ -305,6 +348,9 @@ mod tests {
     fn a_consumer_is_read_as_it_was_written_and_anything_else_is_refused() {
         let mut consumer = Consumer::new(vec!["ais".into(), "log".into()], place(3, 1));
         consumer.set(Slots(0xff), place(1 << 40, u32::MAX));
+        let (from, to) = (Offset::new(7), Offset::new(1 << 40));
+        consumer.gaps.push(Missed { stream: "ship/ais/0".into(), from, to });
+        consumer.lacking = 1 << 41;
         let bytes = consumer.encoded();
         assert_eq!(Consumer::decode(&bytes), Ok(consumer.clone()));
         for len in 0..bytes.len() {

@@ -87,6 +87,11 @@ impl Cursors {
         }
     }
 
+    /// Takes in a consumer as it was written.
+    pub(crate) fn replace(&mut self, name: String, consumer: Consumer) {
+        self.known.insert(name, consumer);
+    }
+
     /// Takes in a change that is staged.
     fn stage(&mut self, name: String, after: Option<Consumer>) {
         let before = match after {
@@ -163,8 +168,14 @@ fn after(before: Option<&Consumer>, action: &Action) -> Result<Option<Consumer>,
         Action::Commit { share, .. } if before.is_beyond(share.slots, share.at) => {
             return Err(ConsumerFault::Backwards);
         }
-        Action::Commit { share, .. } => after.set(share.slots, share.at),
-        Action::Seek { at } => after.set(Slots::ALL, *at),
+        Action::Commit { share, .. } => {
+            after.gaps.clear();
+            after.set(share.slots, share.at);
+        }
+        Action::Seek { at } => {
+            after.gaps.clear();
+            after.set(Slots::ALL, *at);
+        }
         Action::Drop => return Ok(None),
     }
     Ok(Some(after))
@@ -179,6 +190,12 @@ impl<M: Media, G: Gate> Node<M, G> {
     /// A consumer.
     pub fn consumer(&self, name: &str) -> Option<&Consumer> {
         self.core.cursors.get(name)
+    }
+
+    /// Whether all that is stored of the node's own topics could be read since it was opened; until
+    /// then, nobody knows of consumers.
+    pub fn knows_own_topics(&self) -> bool {
+        self.core.knows_internal
     }
 
     /// Whether all that is before a place was not lost since.

@@ -17,6 +17,7 @@
 
 mod alarm;
 mod append;
+mod behind;
 mod branch;
 mod checksum;
 mod closer;
@@ -30,6 +31,7 @@ mod giveback;
 mod greeting;
 mod group;
 mod held;
+mod hold;
 mod ingest;
 mod joiner;
 mod late;

@@ -32,7 +32,7 @@ impl<M: Media, G: Gate> Core<M, G> {
             let mut buffer = core::mem::take(&mut self.scratch);
             self.journal.date_durable(lane, self.settings.trim_at == TrimAt::Hop, &mut buffer);
             self.scratch = buffer;
-            while self.oldest_is_old(lane, least) && self.trim(lane) {}
+            while self.oldest_is_old(lane, least) && !self.is_held(lane) && self.trim(lane) {}
         }
     }
 
@@ -85,14 +85,19 @@ impl<M: Media, G: Gate> Core<M, G> {
         let mut buffer = core::mem::take(&mut self.scratch);
         let durable = self.journal.oldest(lane).is_some()
             && self.journal.oldest_is_durable(lane, hop, &mut buffer);
-        let dropped = durable && self.journal.drop_oldest(lane, None, &mut buffer).is_ok();
+        self.scratch = buffer;
+        if !durable || !self.note_missed(lane) {
+            return false;
+        }
+        let mut buffer = core::mem::take(&mut self.scratch);
+        let dropped = self.journal.drop_oldest(lane, None, &mut buffer).is_ok();
         self.scratch = buffer;
         dropped
     }
 
     /// Drops the oldest segment of a lane although its records are nowhere else.
     pub(crate) fn drop_undurable(&mut self, lane: Lane) -> bool {
-        if !self.gather_cursors() {
+        if !self.gather_cursors() || !self.note_missed(lane) {
             return false;
         }
         let mut buffer = core::mem::take(&mut self.scratch);

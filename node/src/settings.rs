@@ -37,6 +37,9 @@ pub struct Settings {
     /// The same for records that go nowhere else from here, such as all at a root. None: until they
     /// are in the way.
     pub retention_ms: Option<u64>,
+    /// Bytes that a lane may have while records stay in it for consumers longer than for anything
+    /// else.
+    pub hold_max_bytes: u64,
     /// When to dial again.
     pub backoff: BackoffConfig,
     /// On a metered link: how long it hangs up at most when nothing is left to be said. None: the
@@ -139,6 +142,7 @@ impl Settings {
             trim_at: TrimAt::Root,
             keep_acked_ms: 24 * 60 * 60 * 1_000,
             retention_ms: None,
+            hold_max_bytes: 256 * 1024 * 1024,
             backoff: BackoffConfig::STANDARD,
             visit_every: None,
             rate_bytes_max: None,

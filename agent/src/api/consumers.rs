@@ -100,6 +100,8 @@ pub struct ConsumerStatus {
     pub cursor: Option<String>,
     /// Records of its topics behind that.
     pub behind_records: u64,
+    /// Records that were forgotten before it took them in.
+    pub lacking: u64,
     /// Commits of this node behind that, of whatever topic.
     pub behind_commits: u64,
     /// How far its shares have come, the one that is furthest behind first.

@@ -87,12 +87,15 @@ fn views(text: &mut Text, status: &Status) {
 }
 
 fn consumers(text: &mut Text, status: &Status) {
-    let families: [Family<super::ConsumerStatus>; 3] = [
+    let families: [Family<super::ConsumerStatus>; 4] = [
         ("landfall_consumer_behind_records", "Records not taken in.", |consumer| {
             consumer.behind_records
         }),
         ("landfall_consumer_behind_commits", "Commits not seen.", |consumer| {
             consumer.behind_commits
+        }),
+        ("landfall_consumer_lacking", "Records forgotten before it came.", |consumer| {
+            consumer.lacking
         }),
         ("landfall_consumer_lost", "Whether its place was lost and it must seek.", |consumer| {
             u64::from(consumer.cursor.is_none())

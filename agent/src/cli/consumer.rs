@@ -160,7 +160,15 @@ pub fn consumers_table(consumers: &[ConsumerStatus]) -> String {
             one.cursor.clone().unwrap_or_else(|| "lost; seek".to_owned()),
         ]);
     }
-    table.text()
+    let mut text = table.text();
+    for one in consumers.iter().filter(|one| one.lacking > 0) {
+        let lacking = count_text(one.lacking);
+        text.push_str(&format!(
+            "\n{}: the log forgot {lacking} records before the consumer took them in\n",
+            one.consumer
+        ));
+    }
+    text
 }
 
 fn consumer_text(one: &ConsumerStatus) -> String {

@@ -128,6 +128,11 @@ section! {
     retention: Option<Duration> = "none", Allowed::Duration("1m", "3650d");
     low "records are gone for good before anybody has read them.";
     high "the budget decides, as with `none`.";
+
+    /// Bytes of a lane up to which records outstay their time for consumers that lack them.
+    hold_max: ByteSize = "256MiB", Allowed::Size("0B", "1048576GiB");
+    low "a consumer that is away for long misses records: a gap, with an alarm.";
+    high "a consumer that never comes back fills the lane up to its budget.";
 }
 
 section! {

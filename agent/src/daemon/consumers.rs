@@ -2,23 +2,20 @@
 
 use std::collections::BTreeMap;
 
-use landfall_core::batch::batches;
-use landfall_core::entry::Kind;
 use landfall_core::frontier::{Frontier, StreamIx};
-use landfall_core::journal::ReadStep;
 use landfall_core::media::{Media, MediaError};
-use landfall_core::num::{CommitNo, Epoch, Lane};
+use landfall_core::num::{CommitNo, Epoch};
 use landfall_protocol::time::Duration;
 
 use super::machine::{Machine, now};
 use super::refusal::consumer_refusal;
 use crate::api::limits::PAGE_BYTES_MAX;
 use crate::api::{
-    ApiError, ConsumerStatus, Cursor, FetchPage, FetchRequest, MemberStatus, ReadFrom, ReadQuery,
-    ShareCursor, ShareStatus,
+    ApiError, ConsumerStatus, Cursor, ErrorCode, FetchPage, FetchRequest, Gap, MemberStatus,
+    ReadFrom, ReadItem, ReadQuery, ShareCursor, ShareStatus,
 };
 use crate::node::consumer::{Consumer, Place};
-use crate::node::{Gate, Node, checksum};
+use crate::node::{Gate, Node};
 
 /// How long is counted for one status. What is not counted in that time is told as it was.
 const COUNT_MAX: Duration = Duration::from_millis(200);
@@ -51,6 +48,10 @@ impl Machine {
     /// What a member of a consumer is given next.
     pub(super) fn fetch(&mut self, wanted: &FetchRequest) -> Result<FetchPage, ApiError> {
         let FetchRequest { consumer, member, .. } = wanted;
+        if !self.node.knows_own_topics() {
+            let text = "the disk refuses to read how far consumers are";
+            return Err(ApiError::new(ErrorCode::Busy, text).with_hint("check the disk; ask again"));
+        }
         let lease = Duration::from_millis(wanted.lease_ms);
         let mut anew = wanted.anew;
         loop {
@@ -75,12 +76,14 @@ impl Machine {
             };
             let page = self.readers.page(&self.node, &query, Some(&portion))?;
             let end = portion.to.filter(|_| page.end).unwrap_or_else(|| place(page.cursor));
-            let is_empty = page.items.is_empty();
+            let mut items = self.missed(consumer, page.cursor);
+            items.extend(page.items);
+            let is_empty = items.is_empty();
             self.node.note_given(consumer, member, (&portion, end), is_empty);
             if !is_empty || page.end && portion.to.is_none() {
                 let cursor = ShareCursor { cursor: cursor(log, end), slots: portion.slots.0 };
                 let slots = portion.slots.count();
-                let (items, through) = (page.items, page.through);
+                let through = page.through;
                 return Ok(FetchPage { items, cursor: Some(cursor), through, slots });
             }
         }
@@ -107,6 +110,18 @@ impl Machine {
         told
     }
 
+    /// What a consumer was not given, as it was forgotten since its last commit.
+    fn missed(&self, consumer: &str, at: Cursor) -> Vec<ReadItem> {
+        let gaps = self.node.consumer(consumer).into_iter().flat_map(|known| &known.gaps);
+        let gaps = gaps.filter_map(|gap| {
+            let (from, to) = (gap.from.get(), gap.to.get());
+            let why = "it was forgotten before the consumer took it in".to_owned();
+            let stream = gap.stream.parse().ok()?;
+            Some(ReadItem::Gap(Gap { stream, from, to, why }, at))
+        });
+        gaps.collect()
+    }
+
     fn consumer(&self, name: &str, consumer: &Consumer, behind_records: u64) -> ConsumerStatus {
         let log = self.node.journal().log().get();
         let text =
@@ -127,6 +142,7 @@ impl Machine {
             topics: consumer.topics.clone(),
             cursor: text(consumer.at()),
             behind_records,
+            lacking: consumer.lacking,
             behind_commits: if behind_records == 0 { 0 } else { commits },
             shares,
             members: members.collect(),
@@ -148,77 +164,6 @@ fn count<M: Media, G: Gate>(
     if let Some(last) = last.filter(|last| last.at == at) {
         return Ok(Lag { at, behind: last.behind + had.saturating_sub(last.had), had });
     }
-    let behind = records_behind(node, consumer, at)?;
+    let behind = node.records_behind(consumer)?;
     Ok(Lag { at, behind, had })
 }
-
-/// Records of a consumer's topics behind a place: in whole segments as their footers say, in the
-/// others one by one.
-fn records_behind<M: Media, G: Gate>(
-    node: &Node<M, G>,
-    consumer: &Consumer,
-    at: Place,
-) -> Result<u64, MediaError> {
-    let journal = node.journal();
-    let mut buffer = vec![0; ENTRY_ROOM];
-    let mut behind = 0;
-    for lane in (0..node.settings().lanes.len() as u8).map(Lane::new) {
-        let first = journal.near_commit(lane, at.commit).segment;
-        behind += behind_in(node, consumer, at, lane, &mut buffer)?;
-        let mut next = first.plus(1);
-        while let Some(segment) = journal.tell_segment(lane, next, &mut buffer, &mut |span| {
-            if consumer.names(span.stream.topic) {
-                behind += span.to.next.since(span.from);
-            }
-        })? {
-            next = segment.plus(1);
-        }
-    }
-    Ok(behind)
-}
-
-/// The same in the segment of a lane that the place lies in.
-fn behind_in<M: Media, G: Gate>(
-    node: &Node<M, G>,
-    consumer: &Consumer,
-    at: Place,
-    lane: Lane,
-    buffer: &mut [u8],
-) -> Result<u64, MediaError> {
-    let journal = node.journal();
-    let mut cursor = journal.near_commit(lane, at.commit);
-    let segment = cursor.segment;
-    let (mut behind, mut index) = (0, 0);
-    loop {
-        let entry = match journal.read(lane, &mut cursor, buffer) {
-            _ if cursor.segment != segment => return Ok(behind),
-            ReadStep::Entry(entry) => entry,
-            ReadStep::Missing(..) => continue,
-            ReadStep::End | ReadStep::TooLong(_) => return Ok(behind),
-            ReadStep::Failed(error) => return Err(error),
-        };
-        let commit = entry.header.commit;
-        if commit < at.commit {
-            continue;
-        }
-        if entry.header.kind == Kind::Gap {
-            index += u32::from(commit == at.commit);
-        }
-        if entry.header.kind != Kind::Data {
-            continue;
-        }
-        for batch in batches(entry.body, checksum()).map_while(Result::ok) {
-            let (records, mut left) = (batch.head.records, batch.head.records);
-            if commit == at.commit {
-                left = (index + records).saturating_sub(at.index.max(index));
-                index += records;
-            }
-            if consumer.names(batch.head.stream.topic) {
-                behind += u64::from(left);
-            }
-        }
-    }
-}
-
-/// The largest entry with its header and path.
-const ENTRY_ROOM: usize = 260 * 1024;

@@ -253,6 +253,7 @@ fn settings(site: &str, config: &Config, lanes: &[String]) -> Settings {
         },
         keep_acked_ms: millis(config.storage.keep_acked),
         retention_ms: config.storage.retention.map(millis),
+        hold_max_bytes: config.storage.hold_max.0,
         credit_bytes: if hub { HUB_CREDIT_BYTES } else { standard.credit_bytes },
         lane_bytes: if hub { standard.lane_bytes } else { DEVICE_LANE_BYTES },
         rate_bytes_max: config.upstream.rate_bytes_max.map(|rate| rate.0),

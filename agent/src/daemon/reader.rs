@@ -250,6 +250,7 @@ fn fill<M: Media, G: Gate>(
                 (page.commit, page.index) = (commit, 0);
             }
             if page.is_over() {
+                page.end_portion();
                 return Ok(false);
             }
             places.index = page.index;
@@ -316,6 +317,13 @@ impl Filling<'_> {
     fn is_over(&self) -> bool {
         let here = (self.commit, self.index);
         self.portion.and_then(|portion| portion.to).is_some_and(|to| here >= (to.commit, to.index))
+    }
+
+    /// Ends where the portion does, also if nothing lies just before that.
+    fn end_portion(&mut self) {
+        if let Some(to) = self.portion.and_then(|portion| portion.to) {
+            (self.cursor.commit, self.cursor.index) = (to.commit.get(), to.index);
+        }
     }
 
     fn is_full(&self) -> bool {

@@ -92,6 +92,12 @@ impl<M: Media, T: Tables> Journal<M, T> {
         Some(Cursor { segment, seq, ..Cursor::default() })
     }
 
+    /// The commit that a segment of a lane began with; none if it is not there.
+    pub fn base_commit(&self, lane: Lane, segment: SegmentNo) -> Option<CommitNo> {
+        let slot = self.slot(self.next_slot(lane, segment)?);
+        (slot.number == segment).then_some(slot.base_commit)
+    }
+
     /// Before the segment that holds a seq, or before the first segment behind it. Reading on from
     /// there comes past the seq.
     pub fn near(&self, lane: Lane, seq: Seq) -> Cursor {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::api::{
-    ApiError, ConsumerAction, ConsumerChange, ConsumerCommit, FetchPage, FetchRequest, ReadItem,
-    ShareCursor,
+    ApiError, ConsumerAction, ConsumerChange, ConsumerCommit, Cursor, FetchPage, FetchRequest,
+    ReadItem, ShareCursor,
 };
 
 const KEYS: u64 = 40;
@@ -158,6 +158,24 @@ async fn a_member_is_given_again_what_it_did_not_commit_also_when_the_node_was_s
     let to = ReadFrom::Position(Position::Offset(8));
     change(&daemon, ConsumerAction::Seek(to)).await.unwrap();
     assert_eq!(numbers(&fetch(&daemon, "a", 100).await), [8, 9], "it begins where it was sought");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_share_that_was_committed_between_two_records_meets_the_others_there() {
+    let (_folder, daemon) = node_with_records(40).await;
+    append_records(&daemon, 40..80).await;
+    let first = fetch(&daemon, "a", 40).await.cursor.unwrap();
+    let all = fetch(&daemon, "a", 100).await.cursor.unwrap();
+    // Behind all of the first commit, wherever its last record is.
+    let end = Cursor { index: u32::MAX, ..first.cursor };
+    let some = ShareCursor { cursor: end, slots: 0xffff };
+    commit(&daemon, "a", some).await.unwrap();
+    let page = fetch_as(&daemon, "a", 100, true).await;
+    assert_eq!(page.slots, 48, "the others are behind");
+    let rest = fetch(&daemon, "a", 100).await;
+    assert_eq!((numbers(&rest), rest.slots), ((40..80).collect(), 64));
+    assert_eq!(rest.cursor.unwrap(), all);
     daemon.stop().await;
 }
 

@@ -69,6 +69,8 @@ operations! {
     Trickle "trickle" { host: Name, topic: Name, records: u64 }
     /// Records are appended that are to be readable together or not at all.
     Group "group" { host: Name, topic: Name, records: u64 }
+    /// A consumer says how far it is, together with so many records that it writes.
+    Consume "consume" { host: Name, topic: Name, records: u64 }
     /// Hundreds of records of a kilobyte are appended.
     Bulk "bulk" { host: Name, topic: Name, hundreds: u64 }
     /// A producer appends what it has not been told to be durable, and new records.

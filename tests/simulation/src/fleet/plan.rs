@@ -27,11 +27,12 @@ struct Draw<'a> {
 const DIVIDER: &str = "--";
 
 /// Kinds of operations, and how often each is drawn where it is in use.
-const WEIGHTS: [(&str, u64); 36] = [
+const WEIGHTS: [(&str, u64); 37] = [
     ("wait", 24),
     ("append", 12),
     ("trickle", 4),
     ("group", 4),
+    ("consume", 4),
     ("bulk", 2),
     ("produce", 6),
     ("repeat", 2),
@@ -152,6 +153,10 @@ impl Draw<'_> {
             "group" => {
                 let (host, records) = (self.writer(), 1 + self.rng.below(12));
                 Operation::Group { host, topic: self.topic(), records }
+            }
+            "consume" => {
+                let (host, records) = (self.writer(), self.rng.below(4));
+                Operation::Consume { host, topic: self.topic(), records }
             }
             "bulk" => {
                 let (host, hundreds) = (self.writer(), 1 + self.rng.below(6));

@@ -116,6 +116,7 @@ impl Fleet {
             Operation::Trickle { host, topic, records } => {
                 (0..records).for_each(|_| self.append(host, topic, 1, false));
             }
+            Operation::Consume { host, topic, records } => self.consume(host, topic, records),
             Operation::Bulk { host, topic, hundreds } => self.bulk(host, topic, hundreds),
             Operation::Produce { host, records } => self.produce(host, 0, records),
             Operation::Repeat { host, records } => self.produce(host, records, 0),
@@ -230,6 +231,12 @@ impl Fleet {
                 let records = (0..10).map(|_| self.world.large_record()).collect();
                 self.world.append_as(host, topic, records, false);
             }
+        }
+    }
+
+    fn consume(&mut self, host: Name, topic: Name, records: u64) {
+        if self.hosts().contains(&host) {
+            self.world.consume(host, topic, records);
         }
     }
 

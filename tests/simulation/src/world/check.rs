@@ -146,6 +146,9 @@ impl World {
             return self.hosts.values_mut().for_each(|host| host.checked = None);
         }
         for (name, _, held) in &changed {
+            if !self.truth.rewound.contains(&self.host(name).settings.site) {
+                self.check_consumer(name, held);
+            }
             self.check_acknowledged(name, held);
             self.check_promises(name, held);
         }
@@ -296,6 +299,7 @@ impl World {
         let Some(host) = host else { return };
         let Some((topic, records)) = host.pending.remove(&ticket.0) else { return };
         self.tally.outcome(&outcome);
+        host.taking.on_appended(ticket, &outcome);
         if let AppendOutcome::Appended { epoch, first: Some(first), written, duplicates, .. } =
             &outcome
         {

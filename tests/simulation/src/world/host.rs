@@ -43,6 +43,8 @@ pub(super) struct Host {
     /// Outcomes of appends.
     pub(super) outcomes: BTreeMap<u64, landfall_node::AppendOutcome>,
     pub(super) attempt: u32,
+    /// What is known of its consumer.
+    pub(super) taking: super::consuming::Taking,
     /// The clock of its machine goes so many milliseconds ahead.
     pub(super) clock_ahead_ms: i64,
     /// In which unit from then on the power goes again when it opens next.
@@ -115,6 +117,7 @@ impl Host {
             pending: BTreeMap::new(),
             outcomes: BTreeMap::new(),
             attempt: 0,
+            taking: super::consuming::Taking::default(),
             clock_ahead_ms: 0,
             cut_in_opening: None,
             checked: None,
@@ -339,6 +342,7 @@ impl World {
         host.node = None;
         host.timer = None;
         host.pending.clear();
+        host.taking.hang_up();
         host.boots += 1;
         self.hang_up(name);
     }

@@ -8,6 +8,7 @@
 //!   seed if an invariant is broken.
 
 mod check;
+mod consuming;
 mod gate;
 mod host;
 mod network;

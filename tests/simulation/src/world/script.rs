@@ -234,11 +234,16 @@ impl World {
     /// Revokes a site at a host, or lets it in again, while the node runs. Returns whether that is
     /// durable.
     pub fn revoke(&mut self, name: &str, site: &str, revoked: bool) -> bool {
-        let now = self.clock_of(name);
         let (topic, key) = (super::gate::SITES, site.as_bytes().to_vec());
         let record = InternalRecord { topic, key, value: revoked.then(|| b"revoked".to_vec()) };
+        self.record(name, &record)
+    }
+
+    /// Writes a record of one of the own topics of a host's node. Returns whether it is durable.
+    pub fn record(&mut self, name: &str, record: &InternalRecord) -> bool {
+        let now = self.clock_of(name);
         let Some(node) = &mut self.host_mut(name).node else { return false };
-        let durable = node.record(&record, now);
+        let durable = node.record(record, now);
         node.cut_unwelcome();
         self.drive(name);
         durable

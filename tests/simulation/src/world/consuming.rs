@@ -1,0 +1,134 @@
+//! A consumer at each host: its cursor never lies beyond what it said, nor before what it was told
+//! to be durable, and moves with the records of its group or not at all.
+
+use std::collections::BTreeMap;
+
+use landfall_core::batch::ClockQuality;
+use landfall_core::num::{CommitNo, Partition};
+use landfall_node::consumer::{Action, Change, Place, Share, Slots};
+use landfall_node::{AppendOutcome, ClientId, Part, Request, Ticket};
+
+use super::World;
+use super::check::has_dropped;
+use super::reading::Held;
+
+/// Its name.
+const NAME: &str = "taker";
+
+/// A commit and how many of its records.
+type At = (CommitNo, u32);
+
+/// What is known of a host's consumer, from the outside.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Taking {
+    /// How far it was told to be, at least.
+    acknowledged: Option<At>,
+    /// How far it said to be, at most.
+    said: At,
+    /// What it said and was not answered.
+    pending: BTreeMap<u64, At>,
+    /// A record of each group, and how far the consumer was to be with it.
+    groups: Vec<(At, Vec<u8>)>,
+}
+
+impl Taking {
+    /// The node is gone: nothing will be answered.
+    pub(super) fn hang_up(&mut self) {
+        self.pending.clear();
+    }
+
+    /// An append was answered.
+    pub(super) fn on_appended(&mut self, ticket: Ticket, outcome: &AppendOutcome) {
+        let Some(at) = self.pending.remove(&ticket.0) else { return };
+        if matches!(outcome, AppendOutcome::Appended { .. }) {
+            self.acknowledged = self.acknowledged.max(Some(at));
+        }
+    }
+}
+
+impl World {
+    /// The consumer of a host takes in all that is durable there, and says so together with so many
+    /// records that it writes to a topic. Without any, it says so alone.
+    pub fn consume(&mut self, name: &str, topic: &str, records: u64) {
+        let Some(node) = self.host(name).node.as_ref() else { return };
+        let (epoch, commit) = (node.journal().epoch(), node.journal().synced_commit());
+        if node.consumer(NAME).is_none() {
+            let at = Place { epoch, ..Place::default() };
+            let action = Action::Create { topics: vec![topic.into()], at };
+            self.change_consumer(name, action, (CommitNo::ZERO, 0), (topic, Vec::new()));
+        }
+        let at = Place { epoch, commit, index: u32::MAX };
+        let share = Share { slots: Slots::ALL, at };
+        let records = (0..records).map(|_| self.new_record()).collect();
+        let action = Action::Commit { share, member: None };
+        self.change_consumer(name, action, (commit, u32::MAX), (topic, records));
+    }
+
+    fn change_consumer(
+        &mut self,
+        name: &str,
+        action: Action,
+        at: At,
+        (topic, records): (&str, Vec<Vec<u8>>),
+    ) {
+        self.tickets += 1;
+        let ticket = Ticket(self.tickets);
+        let host = self.host_mut(name);
+        let Some(node) = host.node.as_mut() else { return };
+        let part = || Part {
+            topic: topic.into(),
+            partition: Partition::new(0),
+            records: records.concat(),
+        };
+        node.handle_append(Request {
+            ticket,
+            client: ClientId(ticket.0),
+            attempt: host.attempt,
+            records: records.first().map(|_| part()).into_iter().collect(),
+            group: true,
+            conditions: Vec::new(),
+            changes: vec![Change { consumer: NAME.into(), action }],
+            clock: ClockQuality::Local,
+        });
+        host.taking.said = host.taking.said.max(at);
+        host.taking.pending.insert(ticket.0, at);
+        host.taking.groups.extend(records.first().map(|record| (at, record.clone())));
+        self.truth.note_group(ticket.0, &records);
+        self.host_mut(name).pending.insert(ticket.0, (topic.into(), records));
+        self.drive(name);
+        let boots = self.host(name).boots;
+        self.run_until(1_000, |world| {
+            let host = world.host(name);
+            host.outcomes.contains_key(&ticket.0) || host.boots != boots
+        });
+        self.host_mut(name).outcomes.remove(&ticket.0);
+    }
+
+    /// What was not committed is taken in again, and nothing is passed over.
+    pub(super) fn check_consumer(&self, name: &str, held: &Held) {
+        let host = self.host(name);
+        let Some(node) = host.node.as_ref().filter(|node| node.knows_own_topics()) else { return };
+        let taking = &host.taking;
+        let Some(consumer) = node.consumer(NAME) else {
+            let text = "a consumer was forgotten";
+            assert!(taking.acknowledged.is_none(), "{text} at {name}\n{}", self.describe());
+            return;
+        };
+        let at = (consumer.at().commit, consumer.at().index);
+        let (least, most) = (taking.acknowledged, taking.said);
+        assert!(!consumer.is_lost(), "the cursor at {name} was lost\n{}", self.describe());
+        assert!(
+            least <= Some(at) && at <= most,
+            "the cursor at {name} is {at:?} and not from {least:?} to {most:?}\n{}",
+            self.describe()
+        );
+        for (with, record) in &taking.groups {
+            let is_there = held.records.iter().any(|held| held.encoded == *record);
+            let alone = taking.groups.iter().filter(|(other, _)| other == with).count() == 1;
+            let moved = with <= &at;
+            assert!(moved || !is_there, "{name} has a group without its cursor, {with:?}");
+            let must = alone && *with == at && taking.acknowledged == Some(at);
+            assert!(is_there || !must || has_dropped(host), "{name} lacks the group of {with:?}");
+        }
+    }
+}

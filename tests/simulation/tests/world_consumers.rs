@@ -1,0 +1,117 @@
+//! Consumers: their cursors outlast whatever happens to the disk, and what they have not taken in
+//! is kept for them, or they are told. D is a device, H the hub at the root; `s` is a topic of D.
+
+use landfall_node::{AlarmKind, InternalRecord};
+use landfall_simulation::media::damage::DamageModel;
+use landfall_simulation::world::World;
+
+const MINUTE_MS: u64 = 60_000;
+const HOUR_MS: u64 = 60 * MINUTE_MS;
+
+/// What consumers of the world are called.
+const NAME: &str = "taker";
+
+#[test]
+fn the_power_goes_in_any_unit_of_a_commit_with_its_cursor() {
+    for damage in DamageModel::ALL {
+        for units in 1..40 {
+            let mut world = World::new(units);
+            world.hub("H");
+            world.append("H", "s", 3);
+            world.consume("H", "out", 2);
+            world.append("H", "s", 3);
+            world.disk("H").set_damage(damage);
+            world.disk("H").arm_cut(units);
+            for turn in 0..6 {
+                world.consume("H", "out", turn % 3);
+                let records = (0..50).map(|_| world.large_record()).collect();
+                world.append_records("H", "s", records);
+            }
+            world.cut_power("H");
+            world.boot("H");
+            world.check();
+            world.consume("H", "out", 1);
+            world.check();
+        }
+    }
+}
+
+#[test]
+fn a_stored_place_that_the_log_does_not_have_is_told_and_not_taken_for_another() {
+    let mut world = World::new(5);
+    world.hub("H");
+    world.append("H", "s", 3);
+    // Version 1, the topic `s`, and one share of all slots at commit 2^40.
+    let mut value = vec![1, 1, 1, 1, b's', 1];
+    value.extend([0xff; 8]);
+    value.extend(world.epoch("H").get().to_le_bytes());
+    value.extend([0x80, 0x80, 0x80, 0x80, 0x80, 0x20, 0, 0, 0]);
+    let (topic, key, value) = ("_cursors", NAME.as_bytes().to_vec(), Some(value));
+    assert!(world.record("H", &InternalRecord { topic, key, value }));
+    world.crash("H");
+    assert!(world.node("H").consumer(NAME).unwrap().is_lost());
+    world.expect_alarm("H", AlarmKind::Consumer, NAME);
+}
+
+#[test]
+fn what_a_consumer_has_not_taken_in_does_not_go_by_age() {
+    let mut world = held(HOUR_MS, 256 << 20);
+    world.run(5 * HOUR_MS);
+    assert_eq!(world.first_offset("D", "D/s/0"), 0, "it waits for the consumer");
+    world.expect_no_alarm("D", AlarmKind::Consumer);
+    world.consume("D", "s", 0);
+    world.run(MINUTE_MS);
+    assert!(world.first_offset("D", "D/s/0") > 500, "the consumer has come by");
+    assert_eq!(world.node("D").consumer(NAME).unwrap().lacking, 0);
+    world.expect_no_alarm("D", AlarmKind::Consumer);
+}
+
+#[test]
+fn past_the_limit_records_go_and_the_consumer_is_told_which() {
+    let mut world = held(HOUR_MS, 64 << 10);
+    world.run(5 * HOUR_MS);
+    let first = world.first_offset("D", "D/s/0");
+    assert!(first > 500, "{first}");
+    let told = |world: &World| {
+        let consumer = world.node("D").consumer(NAME).unwrap().clone();
+        let gaps = consumer.gaps.iter();
+        let gaps: Vec<_> =
+            gaps.map(|gap| (gap.stream.clone(), gap.from.get(), gap.to.get())).collect();
+        (consumer.lacking, gaps)
+    };
+    let expected = (first - 3, vec![("D/s/0".to_owned(), 3, first)]);
+    assert_eq!(told(&world), expected);
+    world.expect_alarm("D", AlarmKind::Consumer, NAME);
+    world.crash("D");
+    assert_eq!(told(&world), expected, "it is told after a restart as well");
+    world.consume("D", "s", 0);
+    assert_eq!(told(&world), (first - 3, Vec::new()), "it has heard of it");
+}
+
+#[test]
+fn a_full_lane_takes_records_whoever_has_not_taken_the_old_ones_in() {
+    let mut world = World::new(9);
+    world.hub("H");
+    world.append("H", "s", 3);
+    world.consume("H", "s", 0);
+    world.append_bulk("H", "s", 8_000);
+    let first = world.first_offset("H", "H/s/0");
+    assert!(first > 100, "the lane was never full");
+    let consumer = world.node("H").consumer(NAME).unwrap();
+    assert_eq!(consumer.lacking, first - 3);
+    world.expect_alarm("H", AlarmKind::Consumer, NAME);
+}
+
+/// A device whose consumer has taken in three records of a thousand and three, all at the root.
+fn held(keep_acked_ms: u64, hold_max_bytes: u64) -> World {
+    let mut world = World::device_and_hub(3);
+    world.configure("D", |settings| {
+        settings.keep_acked_ms = keep_acked_ms;
+        settings.hold_max_bytes = hold_max_bytes;
+    });
+    world.append("D", "s", 3);
+    world.consume("D", "s", 0);
+    world.append_bulk("D", "s", 1_000);
+    world.sync();
+    world
+}
