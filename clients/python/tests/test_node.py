@@ -43,7 +43,10 @@ class NodeItselfTest(NodeTest):
             "/v1/topics/{topic}/records", "/v1/groups", "/v1/query", "/v1/views",
             "/v1/views/{view}/verify", "/v1/status", "/v1/health", "/v1/metrics",
             "/v1/openapi.json", "/v1/sites", "/v1/sites/{site}/revoke",
-            "/v1/sites/{site}/split", "/v1/tokens",
+            "/v1/sites/{site}/split", "/v1/tokens", "/v1/consumers",
+            "/v1/consumers/{consumer}", "/v1/consumers/{consumer}/commit",
+            "/v1/consumers/{consumer}/fetch", "/v1/consumers/{consumer}/leave",
+            "/v1/consumers/{consumer}/seek",
         }  # fmt: skip
         self.assertEqual(known - set(self.client.openapi()["paths"]), set())
 

@@ -6,6 +6,7 @@
 """
 
 from ._client import Client
+from ._consume import Batch, Commit, Consumer
 from ._errors import (
     BadLine,
     BadRequest,
@@ -36,18 +37,22 @@ from ._errors import (
 from ._events import Events
 from ._read import GapWarning, Reading, Rows, sql_literal
 from ._records import Condition, Coordinates, Gap, Header, NewRecord, Receipt, Record, Span
-from ._status import Health, Site, Status, Token, View, ViewVerdict
+from ._status import ConsumerStatus, Health, Site, Status, Token, View, ViewVerdict
 
 __version__ = "0.1.0"
 
 __all__ = [
     "BadLine",
     "BadRequest",
+    "Batch",
     "Broken",
     "Busy",
     "Client",
+    "Commit",
     "Condition",
     "Conflict",
+    "Consumer",
+    "ConsumerStatus",
     "Coordinates",
     "DiskFull",
     "Events",

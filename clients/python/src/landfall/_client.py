@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from . import _status
 from ._append import Appending, Sequence, Sequences, pieces, unknown_group
+from ._consume import Commit, Consumer
 from ._errors import Broken, LandfallError, Problem, may_pass
 from ._events import SILENCE_MAX, Event, Events, Pauses
 from ._read import (
@@ -161,9 +162,12 @@ class Client:
         records: Iterable[NewRecord],
         *,
         if_last: Iterable[Condition] = (),
+        commits: Iterable[Commit] = (),
         idempotency_key: Optional[str] = None,
     ) -> Receipt:
         """Appends records of topics of one lane together or not at all, if all conditions hold.
+
+        `commits` says how far consumers have come with them, in the same commit.
 
         With an `idempotency_key`, the group is written once however often it is sent; without
         one, this call draws its own, for its own repetitions.
@@ -171,7 +175,9 @@ class Client:
         records = list(records)
         parts = [body_of(record, in_group=True) for record in records]
         conditions = json_bytes([condition.body() for condition in if_last])
-        body = b'{"records":[' + b",".join(parts) + b'],"if_last":' + conditions + b"}"
+        told_commits = json_bytes([commit.body() for commit in commits])
+        body = b'{"records":[' + b",".join(parts) + b'],"if_last":' + conditions
+        body += b',"commits":' + told_commits + b"}"
         key = idempotency_key if idempotency_key is not None else uuid.uuid4().hex
         headers = {**JSON_TYPE, "Idempotency-Key": key}
         request = Request("POST", "/v1/groups", headers=headers, body=body)
@@ -264,6 +270,49 @@ class Client:
             for _ in reading:
                 pass
             return reading.cursor or ""
+
+    # --- Consumers ---
+
+    def consumer(
+        self,
+        name: str,
+        topics: Iterable[str],
+        *,
+        start: Optional[Position] = None,
+        member: Optional[str] = None,
+        lease: float = 5.0,
+    ) -> Consumer:
+        """Takes in every record of topics once; makes the consumer, if there is none.
+
+        A new one begins at the earliest record or at `start`. `member` names this program among
+        those that share the work, else a name is drawn; after `lease` seconds without a word of it,
+        what it was given is given to others.
+        """
+        body: Dict[str, Json] = {"consumer": name, "topics": list(topics)}
+        if start is not None:
+            body["from"] = position_text(start)
+        self._post("/v1/consumers", body)
+
+        def group(records: Iterable[NewRecord], commits: Iterable[Commit], key: str) -> Receipt:
+            return self.group(records, commits=commits, idempotency_key=key)
+
+        timeouts = (self._timeout, self._retry_for)
+        return Consumer(self._ask, group, timeouts, name, member, lease)
+
+    def consumers(self) -> List[_status.ConsumerStatus]:
+        """The consumers, and how far they are."""
+        told = self._get("/v1/consumers")["consumers"]
+        return [_status.told(_status.ConsumerStatus, one) for one in told]
+
+    def seek_consumer(self, name: str, to: Position) -> str:
+        """Has a consumer go on at a position or a cursor. Says what was done."""
+        told = self._post(f"{_consumer(name)}/seek", {"to": position_text(to)})
+        return str(told["done"]["message"])
+
+    def drop_consumer(self, name: str) -> str:
+        """Forgets how far a consumer is. Says what was done."""
+        told = self._retried(lambda: self._ask(Request("DELETE", _consumer(name))).json())
+        return str(told["done"]["message"])
 
     # --- Views ---
 
@@ -403,6 +452,10 @@ class Client:
     def _get(self, path: str) -> Any:
         return self._retried(lambda: self._ask(Request("GET", path)).json())
 
+    def _post(self, path: str, body: Dict[str, Json]) -> Any:
+        request = Request("POST", path, headers=JSON_TYPE, body=json_bytes(body))
+        return self._retried(lambda: self._ask(request).json())
+
     def _retried(
         self, call: Callable[[], Any], broke: Callable[[LandfallError], None] = lambda _: None
     ) -> Any:
@@ -450,6 +503,10 @@ class Client:
             # No coordinates stand for all of them.
             position = self.position(topic)
         return Receipt(spans, receipt.duplicates, receipt.skipped, position)
+
+
+def _consumer(name: str) -> str:
+    return f"/v1/consumers/{quote(name, safe='')}"
 
 
 def _records(topic: str) -> str:

@@ -127,6 +127,39 @@ class View:
 
 
 @dataclass(frozen=True)
+class Share:
+    """A share of a consumer's keys: how many of 64 slots, and how far it has come."""
+
+    cursor: Optional[str]
+    slots: int
+
+
+@dataclass(frozen=True)
+class Member:
+    """A program that shares a consumer's work, and how long it counts as alive."""
+
+    member: str
+    slots: int
+    lease_ms: int
+
+
+@dataclass(frozen=True)
+class ConsumerStatus:
+    """A consumer, and how far it is."""
+
+    consumer: str
+    topics: List[str]
+    #: `None`: its place was lost, and it must seek.
+    cursor: Optional[str]
+    behind_records: int
+    #: Records that were forgotten before it took them in.
+    lacking: int
+    behind_commits: int
+    shares: List[Share]
+    members: List[Member]
+
+
+@dataclass(frozen=True)
 class Status:
     """A node at one moment. Times that end in ``_ms`` are milliseconds since 1970."""
 
@@ -145,6 +178,7 @@ class Status:
     sites: List[Site]
     offences: Dict[str, int]
     views: List[View]
+    consumers: List[ConsumerStatus]
 
 
 @dataclass(frozen=True)
