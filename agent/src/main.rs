@@ -72,6 +72,11 @@ async fn obey(command: Command) -> Result<Exit, Failure> {
             let outcome = cli::consumer::run(&options, &node.client, &mut out).await;
             node.end(outcome).await
         }
+        Command::Dead(options) => {
+            let node = Reached::find(&options.node).await?;
+            let outcome = cli::dead::run(&options, &node.client, &mut out).await;
+            node.end(outcome).await
+        }
         #[cfg(feature = "views")]
         Command::Query(options) => cli::query::run(&options, &mut out).await,
         #[cfg(feature = "views")]

@@ -155,6 +155,9 @@ impl Settings {
     }
 }
 
+/// What the names of topics with dead letters end with.
+const DEAD_SUFFIX: &str = ".dead";
+
 /// What the node knows of topics.
 #[derive(Clone, Debug)]
 pub(crate) struct Topics {
@@ -177,7 +180,9 @@ impl Topics {
         if topic_is_internal(topic) {
             return Some(self.internal);
         }
-        self.named.get(topic).copied().or(self.standard)
+        // What could not be dealt with is kept beside what it came from.
+        let of_letters = || self.named.get(topic.strip_suffix(DEAD_SUFFIX)?);
+        self.named.get(topic).or_else(of_letters).copied().or(self.standard)
     }
 
     /// Whether records of a topic are sent to the upstream node. Those of a topic that may not be

@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 use super::append::SpanText;
 use super::backend::{AppendReceipt, GroupCondition, GroupRecord, GroupRequest};
 use super::consumers::{GroupCommitBody, group_commits};
+use super::dead::{DeadBody, letter};
 use super::error::{ApiError, ErrorCode};
 use super::limits::{GROUP_CONDITIONS_MAX, GROUP_RECORDS_MAX};
 use crate::coordinates::check_topic;
@@ -34,8 +35,10 @@ impl From<&AppendReceipt> for GroupDone {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct GroupBody<'b> {
-    #[serde(borrow)]
+    #[serde(borrow, default)]
     records: Vec<RecordBody<'b>>,
+    #[serde(borrow, default)]
+    dead: Vec<DeadBody<'b>>,
     #[serde(default)]
     if_last: Vec<ConditionBody>,
     #[serde(default)]
@@ -76,7 +79,7 @@ pub(super) fn group(
 ) -> Result<GroupRequest, ApiError> {
     let read: GroupBody<'_> = serde_json::from_slice(body)
         .map_err(|error| bad(format!("the body is not what a group needs: {error}")))?;
-    let (records, conditions) = (read.records.len(), read.if_last.len());
+    let (records, conditions) = (read.records.len() + read.dead.len(), read.if_last.len());
     if !(1..=GROUP_RECORDS_MAX).contains(&records) {
         return Err(bad(format!("a group has 1 to {GROUP_RECORDS_MAX} records, not {records}")));
     }
@@ -86,7 +89,10 @@ pub(super) fn group(
     let records = (1..).zip(read.records).map(|(number, read)| {
         record(read).map_err(|wrong| bad(format!("record {number}: {wrong}")))
     });
-    let records = records.collect::<Result<_, _>>()?;
+    let letters = (1..).zip(read.dead).map(|(number, read)| {
+        letter(read).map_err(|wrong| bad(format!("dead letter {number}: {wrong}")))
+    });
+    let records = records.chain(letters).collect::<Result<_, _>>()?;
     let conditions = (1..).zip(read.if_last).map(|(number, read)| {
         condition(read).map_err(|wrong| bad(format!("condition {number}: {wrong}")))
     });

@@ -17,6 +17,7 @@ mod body;
 mod client;
 mod consumers;
 mod cursor;
+mod dead;
 mod error;
 mod group;
 pub mod limits;
@@ -44,6 +45,7 @@ pub use consumers::{
     FetchRequest, MemberStatus, ShareStatus,
 };
 pub use cursor::{Cursor, NotCursor, Seen, ShareCursor};
+pub use dead::{DEAD_HEADERS, DEAD_SUFFIX};
 pub use error::{ApiError, ErrorCode};
 pub use group::GroupDone;
 pub use read::ReadEnd;

@@ -7,6 +7,7 @@ pub mod append;
 mod arguments;
 pub mod connect;
 pub mod consumer;
+pub mod dead;
 pub mod doctor;
 mod failure;
 pub mod group;
@@ -56,6 +57,8 @@ pub enum Command {
     Read(read::ReadOptions),
     /// To know or change how far consumers are.
     Consumer(consumer::ConsumerOptions),
+    /// To deal with what consumers could not deal with.
+    Dead(dead::DeadOptions),
     /// To know how the node is.
     Status(status::StatusOptions),
     /// To ask the views.
@@ -90,6 +93,7 @@ Usage: landfall COMMAND [OPTION…]
   group     Append records of several topics together or not at all
   read      Read a topic, one JSON object a record
   consumer  Show how far consumers are, and say where they go on
+  dead      Show what consumers could not deal with, and say what becomes of it
   query     Ask the views in SQL
   view      Show how the views are
   status    Show how the node is and what to do about it
@@ -108,9 +112,9 @@ others.
 Exit codes: 0 done, 1 a check failed, 2 wrong usage, 3 refused or unreachable.
 ";
 
-const COMMANDS: [&str; 15] = [
-    "demo", "init", "run", "append", "group", "read", "consumer", "query", "view", "status",
-    "verify", "token", "sites", "doctor", "torture",
+const COMMANDS: [&str; 16] = [
+    "demo", "init", "run", "append", "group", "read", "consumer", "dead", "query", "view",
+    "status", "verify", "token", "sites", "doctor", "torture",
 ];
 
 const DEMO_HELP: &str = "\
@@ -146,6 +150,7 @@ pub fn parse(
         "group" => arguments.read("group", group::HELP, group::GroupOptions::parse),
         "read" => arguments.read("read", read::HELP, read::ReadOptions::parse),
         "consumer" => arguments.read("consumer", consumer::HELP, consumer::ConsumerOptions::parse),
+        "dead" => arguments.read("dead", dead::HELP, dead::DeadOptions::parse),
         #[cfg(feature = "views")]
         "query" => arguments.read("query", query::HELP, query::QueryOptions::parse),
         #[cfg(feature = "views")]

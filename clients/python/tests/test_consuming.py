@@ -70,6 +70,38 @@ class ConsumingTest(NodeTest):
         self.assertEqual([record.value for record in self.client.read(out)], [2])
 
 
+    def test_what_could_not_be_dealt_with_is_set_aside_and_retried(self) -> None:
+        headers = [("unit", "kn"), ("raw", b"\xff")]
+        values = [1, "two", b"\x00\xff", None]
+        records = [NewRecord(one, key="k", headers=headers, timestamp=1_000) for one in values]
+        self.client.append_many(self.topic, [*records, NewRecord.tombstone("k")])
+        consumer = self.client.consumer("careful", [self.topic])
+        batch = consumer.fetch()
+        assert batch is not None
+        consumer.commit(batch, dead=[(record, f"what is {record.form}?") for record in batch])
+        self.assertIsNone(consumer.fetch(wait=0))
+        listed = self.node.call("dead", "list", self.topic)
+        self.assertEqual(listed.count("careful:ship-17/"), 5, listed)
+        self.assertIn("what is tombstone?", listed)
+        names = [line.split()[0] for line in listed.splitlines()[1:]]
+        shown = self.node.call("dead", "show", names[0])
+        self.assertIn('"dead-consumer"', shown)
+        self.node.call("dead", "drop", names[1])
+        self.node.call("dead", "retry", "--all", self.topic)
+        self.assertIn("no dead letters", self.node.call("dead", "list", self.topic))
+        with self.assertRaises(AssertionError):
+            self.node.call("dead", "retry", names[0])
+        again = consumer.fetch()
+        assert again is not None
+        wanted = [one for at, one in enumerate(batch) if at != 1]
+
+        def told(one: landfall.Record) -> object:
+            return (one.value, one.form, one.key, one.headers)
+
+        self.assertEqual([told(one) for one in again], [told(one) for one in wanted])
+        self.assertEqual(again.records[0].timestamp_ms, 1_000)
+
+
 def child(act: Callable[[], None]) -> int:
     """A process of its own. Its id."""
     process = os.fork()
@@ -147,6 +179,8 @@ class KilledMembersTest(NodeTest):
 
     def wait_for(self, records: int) -> None:
         def taken() -> int:
+            # The members need the machine, too.
+            time.sleep(0.05)
             return sum(1 for _ in self.client.read("out"))
 
         until(f"{records} records are taken in", lambda: taken() >= records)

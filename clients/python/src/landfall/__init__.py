@@ -6,7 +6,7 @@
 """
 
 from ._client import Client
-from ._consume import Batch, Commit, Consumer
+from ._consume import Batch, Commit, Consumer, DeadLetter
 from ._errors import (
     BadLine,
     BadRequest,
@@ -54,6 +54,7 @@ __all__ = [
     "Consumer",
     "ConsumerStatus",
     "Coordinates",
+    "DeadLetter",
     "DiskFull",
     "Events",
     "Forbidden",

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from . import _status
 from ._append import Appending, Sequence, Sequences, pieces, unknown_group
-from ._consume import Commit, Consumer
+from ._consume import Commit, Consumer, DeadLetter
 from ._errors import Broken, LandfallError, Problem, may_pass
 from ._events import SILENCE_MAX, Event, Events, Pauses
 from ._read import (
@@ -163,11 +163,13 @@ class Client:
         *,
         if_last: Iterable[Condition] = (),
         commits: Iterable[Commit] = (),
+        dead: Iterable[DeadLetter] = (),
         idempotency_key: Optional[str] = None,
     ) -> Receipt:
         """Appends records of topics of one lane together or not at all, if all conditions hold.
 
-        `commits` says how far consumers have come with them, in the same commit.
+        `commits` says how far consumers have come with them, in the same commit; `dead` sets aside
+        what they could not deal with.
 
         With an `idempotency_key`, the group is written once however often it is sent; without
         one, this call draws its own, for its own repetitions.
@@ -177,7 +179,8 @@ class Client:
         conditions = json_bytes([condition.body() for condition in if_last])
         told_commits = json_bytes([commit.body() for commit in commits])
         body = b'{"records":[' + b",".join(parts) + b'],"if_last":' + conditions
-        body += b',"commits":' + told_commits + b"}"
+        letters = [letter.body() for letter in dead]
+        body += b',"commits":' + told_commits + b',"dead":' + json_bytes(letters) + b"}"
         key = idempotency_key if idempotency_key is not None else uuid.uuid4().hex
         headers = {**JSON_TYPE, "Idempotency-Key": key}
         request = Request("POST", "/v1/groups", headers=headers, body=body)
@@ -198,7 +201,8 @@ class Client:
         # All of it became durable at once, so one place stands for all.
         position = str(spans[0].last) if spans else None
         if position is None:
-            position = self.position(records[0].topic or "")
+            topic = records[0].topic if records else f"{letters[0]['record']['topic']}.dead"
+            position = self.position(topic or "")
         return Receipt(spans, told["duplicates"], 0, position)
 
     # --- Reading ---
@@ -293,8 +297,13 @@ class Client:
             body["from"] = position_text(start)
         self._post("/v1/consumers", body)
 
-        def group(records: Iterable[NewRecord], commits: Iterable[Commit], key: str) -> Receipt:
-            return self.group(records, commits=commits, idempotency_key=key)
+        def group(
+            records: Iterable[NewRecord],
+            commits: Iterable[Commit],
+            dead: Iterable[DeadLetter],
+            key: str,
+        ) -> Receipt:
+            return self.group(records, commits=commits, dead=dead, idempotency_key=key)
 
         timeouts = (self._timeout, self._retry_for)
         return Consumer(self._ask, group, timeouts, name, member, lease)

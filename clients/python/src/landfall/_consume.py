@@ -11,7 +11,17 @@ from urllib.parse import quote
 
 from ._errors import Conflict, LandfallError
 from ._events import Pauses
-from ._records import Gap, Json, NewRecord, Receipt, Record, gap_of, json_bytes, record_of
+from ._records import (
+    Gap,
+    Json,
+    NewRecord,
+    Receipt,
+    Record,
+    gap_of,
+    json_bytes,
+    record_of,
+    told_of,
+)
 from ._wire import Answer, Request
 
 log = logging.getLogger("landfall")
@@ -33,6 +43,19 @@ class Commit:
         if self.member is not None:
             body["member"] = self.member
         return body
+
+
+@dataclass(frozen=True)
+class DeadLetter:
+    """A record that a consumer could not deal with, to be set aside in ``<topic>.dead``."""
+
+    consumer: str
+    error: str
+    record: Record
+
+    def body(self) -> Dict[str, Json]:
+        """The letter as the API takes it."""
+        return {"consumer": self.consumer, "error": self.error, "record": told_of(self.record)}
 
 
 @dataclass(frozen=True)
@@ -62,7 +85,9 @@ class Consumer:
     def __init__(
         self,
         ask: Callable[[Request, Optional[float]], Answer],
-        group: Callable[[Iterable[NewRecord], Iterable[Commit], str], Receipt],
+        group: Callable[
+            [Iterable[NewRecord], Iterable[Commit], Iterable[DeadLetter], str], Receipt
+        ],
         timeouts: Tuple[float, float],
         name: str,
         member: Optional[str],
@@ -98,18 +123,28 @@ class Consumer:
                 return batch
             pauses.succeed()
 
-    def commit(self, batch: Batch, records: Iterable[NewRecord] = ()) -> Receipt:
+    def commit(
+        self,
+        batch: Batch,
+        records: Iterable[NewRecord] = (),
+        dead: Iterable[Tuple[Record, str]] = (),
+    ) -> Receipt:
         """Says that a batch has been taken in; `records` are written in the same commit, once.
+
+        `dead` has the records of the batch that could not be dealt with, and why: they are set
+        aside as dead letters, in the same commit.
 
         `Conflict` says that the batch is not this member's any more, as its lease was over or the
         node was restarted: it is given to a member again, and nothing was written.
         """
         records = list(records)
+        letters = [DeadLetter(self.name, error, record) for record, error in dead]
         try:
-            if records:
+            if records or letters:
                 # The same batch is written once, whoever sends it how often.
                 key = f"{self.name}\0{batch.commit.cursor}"
-                return self._group(records, [batch.commit], uuid.uuid5(NAMES, key).hex)
+                name = uuid.uuid5(NAMES, key).hex
+                return self._group(records, [batch.commit], letters, name)
             body = {"cursor": batch.commit.cursor, "member": self.member}
             self._post("commit", body)
             return Receipt()
@@ -188,4 +223,4 @@ class Consumer:
 #: What the names of this module's groups are drawn from.
 NAMES = uuid.UUID("3a6f2f0e-5f0b-4c55-9a0c-6d1b7c3a5e11")
 
-__all__ = ["Batch", "Commit", "Conflict", "Consumer"]
+__all__ = ["Batch", "Commit", "Conflict", "Consumer", "DeadLetter"]

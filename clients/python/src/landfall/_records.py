@@ -268,6 +268,22 @@ def record_of(told: Mapping[str, Any], cursor: Optional[str] = None) -> Record:
     )
 
 
+def told_of(record: Record) -> Dict[str, Json]:
+    """A record that was read, as the API told it."""
+    told: Dict[str, Json] = {"topic": record.topic, "origin": record.origin, "epoch": record.epoch}
+    told.update(partition=record.partition, offset=record.offset, timestamp=record.timestamp_ms)
+    told["key"] = None if record.key is None else _plain(record.key)
+    if record.form == "tombstone":
+        told["form"] = record.form
+    else:
+        in_bytes = isinstance(record.value, bytes)
+        told["value"] = _plain(record.value) if in_bytes else record.value
+        if record.form != "json":
+            told["form"] = record.form
+    told["headers"] = _headers((one.name, one.value) for one in record.headers)
+    return told
+
+
 def gap_of(told: Mapping[str, Any]) -> Gap:
     """A gap as the API tells it."""
     return Gap(told["stream"], told["from"], told["to"], told["why"])

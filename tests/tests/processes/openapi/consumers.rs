@@ -46,6 +46,7 @@ pub(super) async fn all(asked: &mut Asked, way: &Way) {
     };
     asked.ask(way, "POST /v1/groups", &group("c", "8-1-1-1"), 410).await;
     asked.ask(way, "POST /v1/groups", &group("d", cursor), 404).await;
+    letters(asked, way).await;
     asked.ask(way, &format!("DELETE {ALL}/c"), "", 200).await;
     asked.ask(way, &format!("DELETE {ALL}/c"), "", 404).await;
     asked.ask(way, &format!("DELETE {ALL}/-"), "", 400).await;
@@ -82,4 +83,14 @@ async fn members(asked: &mut Asked, way: &Way) {
     asked.ask(way, &leaves, &" ".repeat(70_000), 413).await;
     let seek = json!({"to": cursor}).to_string();
     asked.ask(way, &format!("POST {ALL}/c/seek"), &seek, 200).await;
+}
+
+async fn letters(asked: &mut Asked, way: &Way) {
+    let read = asked.ask(way, "GET /v1/topics/ais/records?max=1", "", 200).await;
+    let record: serde_json::Value =
+        serde_json::from_str(read.body.lines().next().unwrap()).unwrap();
+    let dead = json!([{"consumer": "c", "error": "who is that?", "record": record}]);
+    asked.ask(way, "POST /v1/groups", &json!({ "dead": dead }).to_string(), 200).await;
+    let read = asked.ask(way, "GET /v1/topics/ais.dead/records", "", 200).await;
+    assert!(read.body.contains("\"key\":\"c:hub/ais/0@0~"), "{read:?}");
 }
