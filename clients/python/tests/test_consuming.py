@@ -68,6 +68,12 @@ class ConsumingTest(NodeTest):
             consumer.commit(batch)
         self.assertIsNone(consumer.fetch(wait=0))
         self.assertEqual([record.value for record in self.client.read(out)], [2])
+        self.client.seek_consumer("once", "earliest")
+        consumer.give_back()
+        batch = consumer.fetch()
+        assert batch is not None
+        self.assertEqual(consumer.commit(batch, [NewRecord(3, topic=out)]).count, 1)
+        self.assertEqual([record.value for record in self.client.read(out)], [2, 3])
 
 
     def test_what_could_not_be_dealt_with_is_set_aside_and_retried(self) -> None:

@@ -66,6 +66,9 @@ class Batch:
     #: What is missing for good before the records.
     gaps: Tuple[Gap, ...]
     commit: Commit
+    #: What is written for it is written once under this name, however often it is sent. What is
+    #: given again, such as after a seek, is another batch.
+    name: str
 
     def __iter__(self) -> Iterator[Record]:
         return iter(self.records)
@@ -141,10 +144,7 @@ class Consumer:
         letters = [DeadLetter(self.name, error, record) for record, error in dead]
         try:
             if records or letters:
-                # The same batch is written once, whoever sends it how often.
-                key = f"{self.name}\0{batch.commit.cursor}"
-                name = uuid.uuid5(NAMES, key).hex
-                return self._group(records, [batch.commit], letters, name)
+                return self._group(records, [batch.commit], letters, batch.name)
             body = {"cursor": batch.commit.cursor, "member": self.member}
             self._post("commit", body)
             return Receipt()
@@ -205,7 +205,8 @@ class Consumer:
         cursor = told["end"]["cursor"]
         if cursor is None or not (records or gaps):
             return None
-        return Batch(tuple(records), tuple(gaps), Commit(self.name, cursor, self.member))
+        commit = Commit(self.name, cursor, self.member)
+        return Batch(tuple(records), tuple(gaps), commit, uuid.uuid4().hex)
 
     def _post(self, what: str, body: Dict[str, Json]) -> Any:
         pauses = Pauses(self._retry_for)
@@ -219,8 +220,5 @@ class Consumer:
         path = f"/v1/consumers/{quote(self.name, safe='')}/{what}"
         return Request("POST", path, headers=JSON_TYPE, body=json_bytes(body))
 
-
-#: What the names of this module's groups are drawn from.
-NAMES = uuid.UUID("3a6f2f0e-5f0b-4c55-9a0c-6d1b7c3a5e11")
 
 __all__ = ["Batch", "Commit", "Conflict", "Consumer", "DeadLetter"]
