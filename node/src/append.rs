@@ -485,9 +485,6 @@ impl<M: Media, G: Gate> Core<M, G> {
 
     /// Makes room in a lane that is full, as it is configured.
     fn make_room(&mut self, lane: Lane) -> bool {
-        if lane == self.settings.internal_lane() {
-            return self.compact_own();
-        }
         if self.trim(lane) {
             return true;
         }

@@ -78,6 +78,10 @@ impl<M: Media, G: Gate> Core<M, G> {
 
     /// Drops the oldest segment of a lane if it is durable. Returns whether it did.
     pub(crate) fn trim(&mut self, lane: Lane) -> bool {
+        if lane == self.settings.internal_lane() {
+            // All of it is durable, and what is the newest of its key is nowhere else.
+            return self.compact_own();
+        }
         if !self.gather_cursors() {
             return false;
         }

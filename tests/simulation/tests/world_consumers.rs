@@ -22,10 +22,10 @@ fn the_power_goes_in_any_unit_of_a_commit_with_its_cursor() {
             world.append("H", "s", 3);
             world.disk("H").set_damage(damage);
             world.disk("H").arm_cut(units);
-            for turn in 0..6 {
+            for turn in 0..8 {
                 world.consume("H", "out", turn % 3);
-                let records = (0..50).map(|_| world.large_record()).collect();
-                world.append_records("H", "s", records);
+                let record = world.new_record();
+                world.append_records("H", "s", vec![record]);
             }
             world.cut_power("H");
             world.boot("H");
@@ -34,6 +34,47 @@ fn the_power_goes_in_any_unit_of_a_commit_with_its_cursor() {
             world.check();
         }
     }
+}
+
+#[test]
+fn cursors_that_lie_among_forgotten_records_are_still_there() {
+    for seed in 0..4 {
+        let mut world = World::new(seed);
+        world.hub("H");
+        for _ in 0..4 {
+            world.consume("H", "out", 2);
+            world.append_bulk("H", "s", 2_500);
+            world.crash("H");
+            world.check();
+        }
+        assert!(world.has_forgotten("H"), "the first cursors lie in what is kept");
+        world.restart("H");
+        world.check();
+    }
+}
+
+#[test]
+fn a_full_disk_takes_no_cursor_away() {
+    let mut world = World::new(7);
+    world.hub("H");
+    // Of a consumer that never commits: version 1, the topic `s`, all slots at the beginning.
+    let mut value = vec![1, 1, 1, 1, b's', 1];
+    value.extend([0xff; 8]);
+    value.extend(world.epoch("H").get().to_le_bytes());
+    value.extend([0, 0, 0, 0]);
+    let (topic, key, value) = ("_cursors", b"still".to_vec(), Some(value));
+    assert!(world.record("H", &InternalRecord { topic, key, value }));
+    world.append("H", "s", 3);
+    for turn in 0..2_000 {
+        if turn == 700 {
+            // The lane has a whole segment by then, and no more may be begun.
+            world.disk("H").set_free_slots(Some(0));
+        }
+        world.consume("H", "s", 0);
+    }
+    world.crash("H");
+    world.check();
+    assert!(world.node("H").consumer("still").is_some(), "it was dropped to make room");
 }
 
 #[test]
