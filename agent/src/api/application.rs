@@ -15,6 +15,7 @@ pub struct Applications {
     by_user: BTreeMap<u32, Arc<str>>,
     by_token: Vec<(Arc<str>, Arc<str>)>,
     writers: BTreeMap<String, BTreeSet<String>>,
+    derived: BTreeMap<String, String>,
 }
 
 /// Who asks.
@@ -43,6 +44,11 @@ impl Applications {
         self.writers.insert(topic.to_owned(), applications.iter().cloned().collect());
     }
 
+    /// A topic is derived by a view, and nobody else writes it.
+    pub fn set_derived(&mut self, topic: &str, view: &str) {
+        self.derived.insert(topic.to_owned(), view.to_owned());
+    }
+
     /// Who shows a token; none if it is nobody's.
     pub(super) fn by_token(&self, shown: &[u8]) -> Option<Caller> {
         let mut found = None;
@@ -66,8 +72,14 @@ impl Applications {
     /// Whether somebody may write a topic.
     ///
     /// # Errors
-    /// It is for other applications.
+    /// It is for other applications, or for a view.
     pub(super) fn may_write(&self, caller: &Caller, topic: &str) -> Result<(), ApiError> {
+        if let Some(view) = self.derived.get(topic) {
+            let text =
+                format!("`{topic}` is derived by the view `{view}`, and nobody else writes it");
+            let hint = "write to a topic that the view follows, or to another one";
+            return Err(ApiError::new(ErrorCode::Forbidden, text).with_hint(hint));
+        }
         let Some(writers) = self.writers.get(topic) else { return Ok(()) };
         let name = caller.application.as_deref();
         if name.is_some_and(|name| writers.contains(name)) {

@@ -62,6 +62,11 @@ pub trait Backend: Clone + Send + Sync + 'static {
         std::future::ready(Ok(()))
     }
 
+    /// The partition of a key of a topic, as [`Backend::append`] chooses it.
+    fn partition_of(&self, _topic: &str, _key: Option<&[u8]>) -> u32 {
+        0
+    }
+
     /// The next page of what is durable here; never waits for records to come.
     fn read(&self, query: ReadQuery) -> impl Future<Output = Result<ReadPage, ApiError>> + Send;
 

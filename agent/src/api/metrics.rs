@@ -69,7 +69,7 @@ fn link(text: &mut Text, status: &Status) {
 }
 
 fn views(text: &mut Text, status: &Status) {
-    let families: [Family<super::ViewStatus>; 5] = [
+    let families: [Family<super::ViewStatus>; 7] = [
         ("landfall_view_running", "Whether it follows its topics.", |view| {
             u64::from(view.state == ViewState::Running)
         }),
@@ -77,6 +77,8 @@ fn views(text: &mut Text, status: &Status) {
         ("landfall_view_records", "Records that it took.", |view| view.records),
         ("landfall_view_errors", "Records that it refused.", |view| view.errors),
         ("landfall_view_lacking", "Records forgotten before it came.", |view| view.lacking),
+        ("landfall_view_derived", "Records that it derived.", |view| view.derived),
+        ("landfall_view_outbox", "Of these, not yet durable.", |view| view.outbox),
     ];
     for (name, help, value) in families {
         text.family(name, "gauge", help);

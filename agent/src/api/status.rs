@@ -68,6 +68,12 @@ pub struct ViewStatus {
     pub errors: u64,
     /// Records of its lanes, of whatever topic, that the log had forgotten before it came to them.
     pub lacking: u64,
+    /// The topics that it derives.
+    pub derives: Vec<String>,
+    /// Records that this generation has derived.
+    pub derived: u64,
+    /// Those of them that are not yet known to be durable.
+    pub outbox: u64,
     /// A generation that is built to replace this one.
     pub next: Option<NextGeneration>,
 }

@@ -180,6 +180,9 @@ fn explained(view: &Definition) -> String {
     for (topic, source) in &view.sources {
         add(format!("a record of {topic}"), &source.put);
         add(format!("a tombstone of {topic}"), &source.delete);
+        for (to, queries) in &source.emit {
+            add(format!("what a record of {topic} derives for {to}"), queries);
+        }
     }
     if let Some(retention) = &view.retention {
         let every = duration_text(Duration::from_millis(retention.every_ms));
@@ -196,7 +199,10 @@ fn stored(options: &ViewOptions) -> Result<Vec<ViewStatus>, Failure> {
     }
     let sql = "SELECT s.view, s.generation, s.state, s.reason, coalesce(s.commit_no, 0), \
                s.caught_up, coalesce(s.records, 0), coalesce(s.errors, 0), coalesce(s.lacking, 0), \
-               (SELECT json_group_array(key) FROM json_each(v.definition, '$.sources')) \
+               (SELECT json_group_array(key) FROM json_each(v.definition, '$.sources')), \
+               coalesce(s.derived, 0), (SELECT count(*) FROM _outbox o WHERE o.view = s.view), \
+               (SELECT json_group_array(DISTINCT e.key) \
+               FROM json_each(v.definition, '$.sources') t, json_each(t.value, '$.emit') e) \
                FROM _status s JOIN _views v USING(view) ORDER BY 1";
     let reply = views::query(&path, &QueryRequest::new(sql));
     let reply = reply.map_err(|error| Failure::refused(error.to_string()))?;
@@ -205,11 +211,12 @@ fn stored(options: &ViewOptions) -> Result<Vec<ViewStatus>, Failure> {
 
 fn as_status(reply: &QueryReply) -> Vec<ViewStatus> {
     let view = |row: &Vec<serde_json::Value>| {
-        let [view, generation, state, reason, commit, caught_up, records, errors, lacking, topics] =
+        let [view, generation, state, reason, commit, caught_up, records, errors, rest @ ..] =
             row.as_slice()
         else {
             return None;
         };
+        let [lacking, topics, derived, outbox, derives] = rest else { return None };
         let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
         Some(ViewStatus {
             view: text(view)?,
@@ -227,6 +234,9 @@ fn as_status(reply: &QueryReply) -> Vec<ViewStatus> {
             records: records.as_u64()?,
             errors: errors.as_u64()?,
             lacking: lacking.as_u64()?,
+            derives: serde_json::from_str(derives.as_str()?).ok()?,
+            derived: derived.as_u64()?,
+            outbox: outbox.as_u64()?,
             next: None,
         })
     };

@@ -106,6 +106,8 @@ impl Config {
             views: file.views.clone(),
         };
         sections::check_together(&config)?;
+        #[cfg(feature = "views")]
+        view::check_derived(&config.views, &config.topics)?;
         Ok(config)
     }
 

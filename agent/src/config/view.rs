@@ -15,17 +15,29 @@ use crate::nearest::nearest;
 use crate::quantity::parse_duration;
 use crate::views::definition::{Definition, OnError, Retention, Source, name_is_valid};
 
+mod derived;
 mod short;
 
+pub(super) use derived::check_derived;
 use short::FORMS;
 
 /// Views that a node keeps.
 const VIEWS_MAX: usize = 64;
 /// The folder of the data directory with a file for each view.
 const FOLDER: &str = "views";
-const KEYS: [&str; 9] =
-    ["accept_loss", "aggregate", "ddl", "join", "latest", "on", "on_error", "retention", "select"];
-const SOURCE_KEYS: [&str; 2] = ["delete", "put"];
+const KEYS: [&str; 10] = [
+    "accept_loss",
+    "aggregate",
+    "ddl",
+    "join",
+    "latest",
+    "on",
+    "on_error",
+    "retention",
+    "rule",
+    "select",
+];
+const SOURCE_KEYS: [&str; 3] = ["delete", "emit", "put"];
 const RETENTION_KEYS: [&str; 2] = ["every", "sql"];
 
 /// The tables below `view` in the configuration.
@@ -145,7 +157,13 @@ impl Reader<'_> {
                 Some((value, place)) => self.sources(value, place)?,
                 None => return Err(self.missing("on")),
             };
-            return Ok(Made { ddl: self.text(known, "", "ddl")?, sources, retention: None });
+            // What derives only needs no table.
+            let writes = |source: &Source| !source.put.is_empty() || !source.delete.is_empty();
+            let ddl = match known.contains_key("ddl") || sources.values().any(writes) {
+                true => self.text(known, "", "ddl")?,
+                false => String::new(),
+            };
+            return Ok(Made { ddl, sources, retention: None });
         };
         let others = forms.iter().skip(1).map(|form| **form).chain(["ddl", "on"]);
         for other in others {
@@ -182,10 +200,13 @@ impl Reader<'_> {
             let part = format!(".on.{topic}");
             let table = as_table(value.get_ref(), &format!("{}{part}", self.key), &place)?;
             let known = self.known(&part, table, &SOURCE_KEYS)?;
-            let put = self.statements(&known, &part, "put")?;
-            let put = put.ok_or_else(|| self.missing(&format!("on.{topic}.put")))?;
+            let emit = self.emit(&known, &part)?;
+            let put = match self.statements(&known, &part, "put")? {
+                None if emit.is_empty() => return Err(self.missing(&format!("on.{topic}.put"))),
+                put => put.unwrap_or_default(),
+            };
             let delete = self.statements(&known, &part, "delete")?.unwrap_or_default();
-            sources.insert(topic.to_owned(), Source { put, delete });
+            sources.insert(topic.to_owned(), Source { put, delete, emit });
         }
         if sources.is_empty() { Err(self.missing("on.TOPIC")) } else { Ok(sources) }
     }
@@ -253,6 +274,15 @@ impl Reader<'_> {
         name: &str,
     ) -> Result<Option<Vec<String>>, ConfigError> {
         let Some((value, place)) = known.get(name) else { return Ok(None) };
+        self.statement_list(value, place, &format!("{part}.{name}")).map(Some)
+    }
+
+    fn statement_list(
+        &self,
+        value: &DeValue<'_>,
+        place: &Place,
+        part: &str,
+    ) -> Result<Vec<String>, ConfigError> {
         let texts = match value {
             DeValue::String(text) => Some(vec![text.to_string()]),
             DeValue::Array(items) => {
@@ -261,9 +291,8 @@ impl Reader<'_> {
             _ => None,
         };
         let texts = texts.filter(|texts: &Vec<String>| !texts.is_empty());
-        texts.map(Some).ok_or_else(|| {
-            let allowed = "a statement, or a list of statements";
-            self.wrong(place, &format!("{part}.{name}"), shown(value), allowed)
+        texts.ok_or_else(|| {
+            self.wrong(place, part, shown(value), "a statement, or a list of statements")
         })
     }
 
@@ -300,95 +329,4 @@ fn as_table<'v, 't>(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::{Config, ConfigFile};
-
-    const GOOD: &str = "
-[view.speed]
-ddl = 'CREATE TABLE speed(mmsi TEXT PRIMARY KEY, sog REAL)'
-on_error = 'halt'
-[view.speed.on.ais]
-put = 'REPLACE INTO speed VALUES(:key, :value)'
-delete = ['DELETE FROM speed WHERE mmsi = :key']
-[view.speed.retention]
-sql = 'DELETE FROM speed WHERE sog < :now'
-every = '10m'
-";
-
-    fn read(text: &str) -> Result<Vec<Definition>, String> {
-        let file = ConfigFile::parse(text, Path::new("landfall.toml"));
-        let file = file.map_err(|error| error.to_string())?;
-        Ok(Config::from_file(&file).map_err(|error| error.to_string())?.views)
-    }
-
-    #[test]
-    fn a_view_is_read_whole() {
-        let views = read(GOOD).unwrap();
-        let view = &views[0];
-        assert_eq!((views.len(), view.name.as_str()), (1, "speed"));
-        assert_eq!((view.on_error, view.topics()), (OnError::Halt, vec!["ais".to_owned()]));
-        assert_eq!(view.sources["ais"].delete.len(), 1);
-        let retention = view.retention.as_ref().unwrap();
-        assert_eq!((retention.every_ms, retention.statements.len()), (600_000, 1));
-    }
-
-    #[test]
-    fn the_short_form_stands_for_statements() {
-        let short = "[view.here.latest]\ntopic = 'ais'\nkey = 'mmsi'\n\
-             columns = { lat = '$.lat', sog = '$.sog' }\n";
-        let views = read(short).unwrap();
-        assert!(views[0].ddl.contains("CREATE VIEW here AS"), "{}", views[0].ddl);
-        assert!(views[0].sources["ais"].put[0].contains(":value->>'$.sog'"));
-        let cases = [
-            ("key =", "kee =", "unknown key `view.here.latest.kee`; did you mean"),
-            ("topic = 'ais'", "", "`view.here.latest.topic` is missing"),
-            ("'$.lat'", "5", "`view.here.latest.columns.lat` cannot be `integer`"),
-            ("'$.lat'", "'lat'", "line 1: `view.here.latest`: `lat`: `lat` is no path"),
-            ("[view.here.latest]", "[view.here]\nddl = ''\n[view.here.latest]", "remove the one"),
-            ("[view.here.latest]", "[view.here.join]\n[view.here.latest]", "beside `join`"),
-        ];
-        for (from, to, expected) in cases {
-            let error = read(&short.replacen(from, to, 1)).unwrap_err();
-            assert!(error.contains(expected), "{from} → {to}: {error}");
-        }
-    }
-
-    #[test]
-    fn what_is_wrong_is_told_with_its_line_and_what_was_meant() {
-        let cases = [
-            ("on_error", "on_eror", "line 4: unknown key `view.speed.on_eror`; did you mean"),
-            ("put =", "pit =", "unknown key `view.speed.on.ais.pit`; did you mean"),
-            ("every", "evry", "`view.speed.retention.every`?"),
-            ("'halt'", "'stop'", "`view.speed.on_error` cannot be `stop`; allowed: `dead_letter`"),
-            ("'10m'", "'10'", "a duration from `1s`"),
-            ("view.speed]", "view.Speed]", "`view.Speed` cannot be `Speed`"),
-            ("ddl =", "ddl = 5 #", "`view.speed.ddl` cannot be `integer`; allowed: text"),
-            ("ais]", "'a b']", "`view.speed.on` cannot be `a b`"),
-            ("put = 'REPLACE", "put = [] #", "a statement, or a list of statements"),
-        ];
-        for (from, to, expected) in cases {
-            let error = read(&GOOD.replacen(from, to, 1)).unwrap_err();
-            assert!(error.contains(expected), "{from} → {to}: {error}");
-        }
-        assert!(read("[view.a]\nddl = ''").unwrap_err().contains("`view.a.on` is missing"));
-        assert!(read("view = 5").unwrap_err().contains("`view`"));
-    }
-
-    #[test]
-    fn the_folder_holds_views_too_and_no_name_is_taken_twice() {
-        let data = tempfile::tempdir().unwrap();
-        std::fs::create_dir(data.path().join(FOLDER)).unwrap();
-        let body = GOOD.replace("view.speed.", "").replace("[view.speed]", "");
-        std::fs::write(data.path().join("views/speed.toml"), &body).unwrap();
-        std::fs::write(data.path().join("views/notes.txt"), "not a view").unwrap();
-        let config = Config::load(None, data.path(), []).unwrap();
-        assert_eq!(config.views, read(GOOD).unwrap());
-        std::fs::write(data.path().join("landfall.toml"), GOOD).unwrap();
-        let error = Config::load(None, data.path(), []).unwrap_err().to_string();
-        assert!(error.contains("view `speed` is there twice"), "{error}");
-        std::fs::write(data.path().join("views/speed.toml"), "ddll = ''").unwrap();
-        let error = Config::load(None, data.path(), []).unwrap_err().to_string();
-        assert!(error.contains("speed.toml, line 1: unknown key `view.speed.ddll`"), "{error}");
-    }
-}
+mod tests;

@@ -97,9 +97,9 @@ impl Handle {
         let _ = self.inputs.send(Input::Stop).await;
     }
 
-    fn partition_of(&self, request: &AppendRequest, event: &Event) -> u32 {
+    fn partition(&self, request: &AppendRequest, event: &Event) -> u32 {
         let key = event.key.as_deref();
-        request.partition.unwrap_or_else(|| partition_by_key(&self.partitions, &request.topic, key))
+        request.partition.unwrap_or_else(|| self.partition_of(&request.topic, key))
     }
 
     /// The records of a request, encoded, by partition.
@@ -111,7 +111,7 @@ impl Handle {
             let timestamp = Timestamp::new(event.timestamp_ms.unwrap_or(wall));
             let key = event.key.as_deref();
             let headers: Vec<_> = event.headers.iter().map(group::header).collect();
-            let partition = self.partition_of(request, event);
+            let partition = self.partition(request, event);
             let producer = producer(request, partition);
             let record = Record {
                 producer: producer
@@ -309,6 +309,10 @@ impl Backend for Handle {
 
     async fn leave(&self, consumer: String, member: String) -> Result<(), ApiError> {
         self.inputs.send(Input::Leave { consumer, member }).await.map_err(|_| stopping())
+    }
+
+    fn partition_of(&self, topic: &str, key: Option<&[u8]>) -> u32 {
+        partition_by_key(&self.partitions, topic, key)
     }
 
     async fn read(&self, query: ReadQuery) -> Result<ReadPage, ApiError> {

@@ -216,6 +216,10 @@ fn applications(config: &Config) -> Applications {
     for topic in config.topics.iter().filter(|topic| !topic.writers.is_empty()) {
         applications.set_writers(&topic.name, &topic.writers);
     }
+    #[cfg(feature = "views")]
+    for view in &config.views {
+        view.derives().iter().for_each(|topic| applications.set_derived(topic, &view.name));
+    }
     applications
 }
 

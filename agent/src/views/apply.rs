@@ -12,6 +12,7 @@ use rusqlite::{Connection, Error};
 use super::bind::Prepared;
 use super::check::is_of_statement;
 use super::definition::{Definition, OnError};
+use super::derive::{Deriving, Emits, keep_behind};
 use super::file::{Progress, ViewFile};
 use super::notes::{Refused, put_error, put_progress, put_state};
 use crate::api::{Cursor, ReadItem, ReadPage};
@@ -44,17 +45,25 @@ impl From<Error> for Outcome {
     }
 }
 
+/// Whose records are applied: a view, in its file, and what it derives, if it does.
+#[derive(Clone, Copy)]
+pub(super) struct Applying<'v> {
+    pub(super) file: &'v ViewFile,
+    pub(super) definition: &'v Definition,
+    pub(super) deriving: Option<&'v Deriving<'v>>,
+}
+
 /// Applies a page behind `before`.
 ///
 /// # Errors
 /// The file refuses. What was committed of the page is behind the stored position.
 pub(super) fn apply(
-    file: &ViewFile,
-    definition: &Definition,
+    view: Applying<'_>,
     before: &Progress,
     page: &ReadPage,
     now_ms: i64,
 ) -> Result<Applied, Error> {
+    let Applying { file, definition, .. } = view;
     let mut progress = *before;
     let mut from = 0;
     loop {
@@ -65,7 +74,7 @@ pub(super) fn apply(
             lacking: progress.lacking.saturating_add(page.lacking),
             ..progress
         };
-        let stuck = match part(file, definition, &end, (page, from, to, None), now_ms) {
+        let stuck = match part(view, &end, (page, from, to, None), now_ms) {
             Ok(progress) => return Ok(Applied::Whole(progress)),
             Err(Outcome::File(error)) => return Err(error),
             Err(Outcome::Stuck(stuck)) => stuck,
@@ -79,8 +88,7 @@ pub(super) fn apply(
             if stuck.at > from {
                 let here = cursor_before(page, stuck.at).or(progress.cursor);
                 let to = (stuck.at, here.unwrap_or(*behind));
-                progress =
-                    again(part(file, definition, &progress, (page, from, to, None), now_ms))?;
+                progress = again(part(view, &progress, (page, from, to, None), now_ms))?;
             }
             file.transaction(|connection| {
                 put_state(connection, &definition.name, "halted", Some(&reason))
@@ -90,7 +98,7 @@ pub(super) fn apply(
         let refused = Refused { record, error };
         let to = (stuck.at, *behind);
         let work = (page, from, to, Some(&refused));
-        progress = again(part(file, definition, &progress, work, now_ms))?;
+        progress = again(part(view, &progress, work, now_ms))?;
         from = stuck.at + 1;
     }
 }
@@ -108,8 +116,7 @@ type Work<'p> = (&'p ReadPage, usize, (usize, Cursor), Option<&'p Refused<'p>>);
 
 /// Applies some items of a page in one transaction.
 fn part(
-    file: &ViewFile,
-    definition: &Definition,
+    Applying { file, definition, deriving }: Applying<'_>,
     before: &Progress,
     (page, from, (to, behind), refused): Work<'_>,
     now_ms: i64,
@@ -117,11 +124,17 @@ fn part(
     let outcome = file.transaction(|connection| {
         let mut progress = *before;
         let mut statements = Statements::new(connection, definition);
+        let mut emits = deriving.map(|deriving| Emits::new(connection, definition, deriving));
         let items = page.items.iter().enumerate().take(to).skip(from);
         for (at, item) in items {
-            let ReadItem::Record(record, _) = item else { continue };
+            let ReadItem::Record(record, end) = item else { continue };
             file.limit_steps();
-            statements.run(record).map_err(|error| match is_of_statement(&error) {
+            let mut ran = statements.run(record);
+            if let (Ok(()), Some(emits)) = (&ran, &mut emits) {
+                let derived = emits.run(record, (end.commit, end.index), progress.derived);
+                ran = derived.map(|derived| progress.derived = derived);
+            }
+            ran.map_err(|error| match is_of_statement(&error) {
                 true => Outcome::Stuck(Stuck { at, error }),
                 false => Outcome::File(error),
             })?;
@@ -132,6 +145,9 @@ fn part(
         if let Some(refused) = refused {
             progress.errors += 1;
             put_error(connection, &definition.name, refused, now_ms)?;
+        }
+        if let Some(after) = deriving.and_then(|deriving| deriving.derivation.after) {
+            keep_behind(connection, &definition.name, after)?;
         }
         progress.cursor = Some(behind);
         put_progress(connection, &definition.name, &progress, now_ms)?;

@@ -1,7 +1,7 @@
 //! The parameters of a record's statements: `:key`, `:value` and the others.
 
 use rusqlite::types::{ToSql, ToSqlOutput, Value, ValueRef};
-use rusqlite::{Result, Statement};
+use rusqlite::{Result, Rows, Statement};
 use serde_json::{Map, Value as Json, json};
 
 use base64::Engine as _;
@@ -28,6 +28,17 @@ impl<'c> Prepared<'c> {
 
     /// Runs it for a record.
     pub(super) fn run(&mut self, record: &Record) -> Result<usize> {
+        self.bind(record)?;
+        self.statement.raw_execute()
+    }
+
+    /// The rows that it gives for a record.
+    pub(super) fn rows(&mut self, record: &Record) -> Result<Rows<'_>> {
+        self.bind(record)?;
+        Ok(self.statement.raw_query())
+    }
+
+    fn bind(&mut self, record: &Record) -> Result<()> {
         let stream = &record.coordinates.stream;
         let [key, value, timestamp, offset, partition, topic, origin, headers] = self.places;
         let statement = &mut self.statement;
@@ -41,7 +52,7 @@ impl<'c> Prepared<'c> {
         if headers.is_some() {
             bind(statement, headers, headers_json(&record.headers))?;
         }
-        statement.raw_execute()
+        Ok(())
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a view is: tables, and statements that every record of some topics runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -25,12 +25,16 @@ pub struct Definition {
 }
 
 /// What the records of one topic do.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Source {
     /// Statements for a record with a value.
     pub put: Vec<String>,
     /// Statements for a tombstone; without any, tombstones change nothing.
     pub delete: Vec<String>,
+    /// What is derived from each record, tombstones too: queries whose rows are records of a
+    /// topic.
+    #[serde(default)]
+    pub emit: BTreeMap<String, Vec<String>>,
 }
 
 /// What becomes of a record that its statements refuse.
@@ -77,11 +81,14 @@ impl OnError {
 
 impl Definition {
     /// What its rows are made by, as 16 hexadecimal digits: with another hash the rows would be
-    /// others. What is swept, and what becomes of errors, can change without a rebuild.
+    /// others. What is swept, what is derived, and what becomes of errors, can change without a
+    /// rebuild.
     #[must_use]
     pub fn hash(&self) -> String {
-        // The parts have text keys only, so that this cannot fail.
-        let made_by = serde_json::to_vec(&(&self.ddl, &self.sources)).unwrap_or_default();
+        let rows = self.sources.iter().map(|(topic, made)| (topic, &made.put, &made.delete));
+        // The parts are text only, so that this cannot fail.
+        let made_by = serde_json::to_vec(&(&self.ddl, rows.collect::<Vec<_>>()));
+        let made_by = made_by.unwrap_or_default();
         let digest = Sha256::digest(made_by);
         digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
     }
@@ -90,6 +97,19 @@ impl Definition {
     #[must_use]
     pub fn topics(&self) -> Vec<String> {
         self.sources.keys().cloned().collect()
+    }
+
+    /// The topics that it derives.
+    #[must_use]
+    pub fn derives(&self) -> BTreeSet<String> {
+        self.sources.values().flat_map(|source| source.emit.keys().cloned()).collect()
+    }
+
+    /// Whether it derives topics and has no rows.
+    #[must_use]
+    pub fn is_rule(&self) -> bool {
+        let writes = |source: &Source| !source.put.is_empty() || !source.delete.is_empty();
+        self.ddl.is_empty() && !self.sources.values().any(writes)
     }
 }
 
@@ -123,7 +143,7 @@ pub(crate) mod tests {
 
     pub(crate) fn definition(name: &str, ddl: &str, put: &str, delete: &[&str]) -> Definition {
         let delete = delete.iter().map(|sql| (*sql).to_owned()).collect();
-        let source = Source { put: vec![put.to_owned()], delete };
+        let source = Source { put: vec![put.to_owned()], delete, ..Source::default() };
         Definition {
             name: name.to_owned(),
             ddl: ddl.to_owned(),
@@ -144,9 +164,11 @@ pub(crate) mod tests {
         let other = Definition { ddl: LATEST_DDL.replace("REAL", "TEXT"), ..first.clone() };
         let retention =
             Some(Retention { statements: vec!["DELETE FROM latest".into()], every_ms: 1_000 });
-        let swept = Definition { on_error: OnError::Halt, retention, ..first.clone() };
+        let mut kept = Definition { on_error: OnError::Halt, retention, ..first.clone() };
+        let emit = BTreeMap::from([("alarms".to_owned(), vec!["SELECT :key AS key".to_owned()])]);
+        kept.sources.get_mut("ais").unwrap().emit = emit;
         assert_ne!(first.hash(), other.hash());
-        assert_eq!(first.hash(), swept.hash());
+        assert_eq!(first.hash(), kept.hash());
         assert_eq!(first.hash().len(), 16);
     }
 

@@ -7,15 +7,21 @@ use std::time::Duration;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::watch;
 
+use super::derive::{Asked, Sent, known};
 use crate::api::{Backend, Cursor, ErrorCode, ReadFrom, ReadPage, ReadQuery, Seen};
 use crate::clock;
 use crate::coordinates::Position;
+use crate::node::Derived;
 
 /// What the keeper is told.
 #[derive(Debug)]
 pub(super) enum Told {
+    /// What the log has of what the view with this ticket derives. It comes before its pages.
+    Known(Ticket, Derived),
     /// The next page for the view with this ticket.
     Page(Ticket, ReadPage),
+    /// What became of derived records that were sent.
+    Sent(Ticket, Sent),
     /// The log has no such position: it is another one, or lost its end.
     Gone(Ticket, String),
     /// A reader found the file damaged.
@@ -64,15 +70,26 @@ impl Pace {
     }
 }
 
-/// Feeds a view until the node stops, or the log has no such position.
+/// Feeds a view until the node stops, or the log has no such position. What the log has of what it
+/// derives is told first.
 pub(super) async fn feed<B: Backend>(
     backend: B,
-    topics: Vec<String>,
+    (topics, derives): (Vec<String>, Asked),
     (from, seen): (Option<Cursor>, Seen),
     (ticket, pace): (Ticket, Pace),
     keeper: Sender<Told>,
     mut asked: watch::Receiver<u64>,
 ) {
+    let told = match known(&backend, derives).await {
+        Ok(known) => Told::Known(ticket, known),
+        Err(error) if error.code == ErrorCode::Gone => Told::Gone(ticket, error.message),
+        // The node is stopping.
+        Err(_) => return,
+    };
+    let is_gone = matches!(told, Told::Gone(..));
+    if keeper.send(told).await.is_err() || is_gone {
+        return;
+    }
     let from = from.map_or(ReadFrom::Position(Position::Earliest), ReadFrom::After);
     let (origin, partition) = (None, None);
     let (records_max, bytes_max) = (PAGE_RECORDS_MAX, PAGE_BYTES_MAX);

@@ -5,6 +5,8 @@
 //! _objects    which table, index, trigger or SQL view belongs to which view
 //! _positions  how far each view has come
 //! _errors     records that a view's statements refused, the newest 10,000
+//! _outbox     derived records that are not yet known to be durable
+//! _derivations  as whom each view derives, and from where on
 //! _node       one row: the end of the log, the link
 //! _status     the three above as a SQL view, for programs that want to know how fresh rows are
 //! ```
@@ -32,7 +34,7 @@ use crate::api::{Cursor, Seen};
 /// The oldest SQLite that may write in WAL mode: older ones can lose a checkpoint.
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
 /// The layout of the tables below. A file of another one is made anew.
-const LAYOUT: i64 = 1;
+const LAYOUT: i64 = 2;
 /// Steps of SQLite's machine between two looks at what a statement has taken.
 const STEPS: i32 = 100_000;
 /// Steps, in these hundred thousands, that one record's statements may take: about a second. It is
@@ -64,18 +66,26 @@ CREATE TABLE _positions(
   view TEXT PRIMARY KEY, log TEXT NOT NULL, epoch TEXT NOT NULL, commit_no INTEGER NOT NULL,
   record INTEGER NOT NULL, records INTEGER NOT NULL, errors INTEGER NOT NULL, watermark INTEGER,
   caught_up INTEGER NOT NULL, lacking INTEGER NOT NULL, seen TEXT NOT NULL,
-  at_ms INTEGER NOT NULL) WITHOUT ROWID;
+  at_ms INTEGER NOT NULL, derived INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE _errors(
   id INTEGER PRIMARY KEY, view TEXT NOT NULL, topic TEXT NOT NULL, origin TEXT NOT NULL,
   epoch TEXT NOT NULL, partition INTEGER NOT NULL, \"offset\" INTEGER NOT NULL, error TEXT NOT NULL,
   at_ms INTEGER NOT NULL);
+CREATE TABLE _outbox(
+  id INTEGER PRIMARY KEY, view TEXT NOT NULL, producer TEXT NOT NULL, sequence INTEGER NOT NULL,
+  commit_no INTEGER NOT NULL, record INTEGER NOT NULL, topic TEXT NOT NULL,
+  partition INTEGER NOT NULL, cause TEXT NOT NULL, nth INTEGER NOT NULL, encoded BLOB NOT NULL);
+CREATE INDEX _outbox_view ON _outbox(view);
+CREATE TABLE _derivations(
+  view TEXT PRIMARY KEY, run TEXT NOT NULL, after_commit INTEGER,
+  after_record INTEGER) WITHOUT ROWID;
 CREATE TABLE _node(
   one INTEGER PRIMARY KEY CHECK(one = 1), running INTEGER NOT NULL, link TEXT NOT NULL,
   link_since_ms INTEGER NOT NULL);
 INSERT INTO _node VALUES(1, 0, 'unknown', 0);
 CREATE VIEW _status AS
   SELECT v.view, v.generation, v.state, v.reason, p.log, p.epoch, p.commit_no, p.records, p.errors,
-    p.watermark, coalesce(p.caught_up, 0) AS caught_up, p.lacking, p.at_ms,
+    p.watermark, coalesce(p.caught_up, 0) AS caught_up, p.lacking, p.derived, p.at_ms,
     n.running, n.link, n.link_since_ms
   FROM _views v LEFT JOIN _positions p USING(view) CROSS JOIN _node n;
 ";
@@ -97,6 +107,8 @@ pub(super) struct Stored {
     pub(super) generation: u64,
     pub(super) hash: String,
     pub(super) definition: Option<Definition>,
+    /// Whether it can't be used.
+    pub(super) failed: bool,
 }
 
 /// How far a view has come.
@@ -116,6 +128,8 @@ pub(super) struct Progress {
     pub(super) seen: Seen,
     /// Records of these lanes, of whatever topic, that the log forgot before the view came.
     pub(super) lacking: u64,
+    /// Records that it derived: the sequence of the last one.
+    pub(super) derived: u64,
 }
 
 /// How much of SQLite's work the statement at hand may still take.
@@ -226,7 +240,7 @@ impl ViewFile {
 
     /// What it says of the views, by name.
     pub(super) fn stored(&self) -> Result<BTreeMap<String, Stored>, Error> {
-        let sql = "SELECT view, generation, hash, definition FROM _views";
+        let sql = "SELECT view, generation, hash, definition, state = 'failed' FROM _views";
         let mut statement = self.connection.prepare(sql)?;
         let rows = statement.query_map([], |row| {
             let definition: String = row.get(3)?;
@@ -234,6 +248,7 @@ impl ViewFile {
                 generation: row.get::<_, i64>(1)?.unsigned_abs(),
                 hash: row.get(2)?,
                 definition: serde_json::from_str(&definition).ok(),
+                failed: row.get(4)?,
             };
             Ok((row.get(0)?, stored))
         })?;
@@ -243,7 +258,7 @@ impl ViewFile {
     /// How far a view has come.
     pub(super) fn progress(&self, view: &str) -> Result<Progress, Error> {
         let sql = "SELECT log, epoch, commit_no, record, records, errors, watermark, caught_up, \
-                   lacking, seen \
+                   lacking, seen, derived \
                    FROM _positions WHERE view = ?1";
         let found = self.connection.query_row(sql, [view], |row| {
             let hex = |at| row.get(at).map(|text: String| u64::from_str_radix(&text, 16).ok());
@@ -264,6 +279,7 @@ impl ViewFile {
                 caught_up: row.get(7)?,
                 lacking: row.get::<_, i64>(8)?.unsigned_abs(),
                 seen: seen_of(&row.get::<_, String>(9)?),
+                derived: row.get::<_, i64>(10)?.unsigned_abs(),
             })
         });
         Ok(found.optional()?.unwrap_or(Progress::START))
@@ -294,6 +310,7 @@ impl Progress {
         caught_up: false,
         seen: Seen([0; LANES_MAX]),
         lacking: 0,
+        derived: 0,
     };
 }
 
@@ -388,6 +405,7 @@ mod tests {
             watermark: Some(-1),
             seen: Seen([3, u64::MAX, 0, 0, 0, 0, 7]),
             lacking: 5,
+            derived: 8,
             ..Progress::START
         };
         put_progress(&file.connection, "latest", &progress, 0).unwrap();

@@ -9,8 +9,9 @@ use tokio::runtime::Handle as Runtime;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 
-use super::apply::{Applied, apply};
+use super::apply::{Applied, Applying, apply};
 use super::definition::Definition;
+use super::derive::LogPlace;
 use super::feed::{PAGES_MAX, Pace, Ticket, Told, feed};
 use super::file::{Progress, ViewFile, is_damage, remove};
 use super::heap::{self, Shed};
@@ -19,12 +20,14 @@ use crate::api::{Backend, LinkState, ReadPage};
 use crate::clock::{self, Monotonic};
 
 mod board;
+mod deriving;
 mod making;
 mod tending;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 
 pub use board::Board;
+use deriving::ViewDerives;
 pub(super) use making::make_in;
 
 /// What the thread holds.
@@ -65,6 +68,7 @@ struct Running {
     state: State,
     feeder: Option<AbortHandle>,
     pace: Pace,
+    deriving: ViewDerives,
     /// The commit that it has seen all up to.
     through: u64,
     /// When it was swept last; a start sweeps once what has caught up.
@@ -150,7 +154,9 @@ impl<B: Backend> Keeper<B> {
             };
             match told {
                 None => return self.stop(),
+                Some(Told::Known(ticket, known)) => self.begin_deriving(ticket, known),
                 Some(Told::Page(ticket, page)) => self.take(ticket, &page),
+                Some(Told::Sent(ticket, sent)) => self.sent(ticket, sent),
                 Some(Told::Gone(ticket, why)) => self.begin_anew(ticket, &why),
                 Some(Told::Suspect) => self.reopen("a reader found the file damaged"),
             }
@@ -159,9 +165,10 @@ impl<B: Backend> Keeper<B> {
 
     /// Applies a page.
     fn take(&mut self, ticket: Ticket, page: &ReadPage) {
-        if self.loses_rows(ticket, page) {
+        if self.loses_rows(ticket, page) || self.waits_for_room(ticket) {
             return;
         }
+        self.follow_current(ticket);
         let Some(view) = self.views.get_mut(&ticket) else { return };
         let Some(file) = self.file.as_ref() else { return };
         if !file.is_there() {
@@ -173,7 +180,11 @@ impl<B: Backend> Keeper<B> {
         };
         let began = clock::monotonic();
         let now_ms = clock::wall().ms();
-        let applied = apply(file, &view.definition, &view.progress, page, now_ms);
+        let backend = &self.backend;
+        let partition_of = |topic: &str, key: Option<&[u8]>| backend.partition_of(topic, key);
+        let deriving = view.deriving.deriving(&partition_of);
+        let applying = Applying { file, definition: &view.definition, deriving: deriving.as_ref() };
+        let applied = apply(applying, &view.progress, page, now_ms);
         view.pace.note(page.items.len(), clock::monotonic().ms_since(began));
         self.written.get_or_insert(began);
         match applied {
@@ -181,15 +192,16 @@ impl<B: Backend> Keeper<B> {
                 view.progress = progress;
                 view.through = page.through;
                 self.reopened = 0;
-                if page.end && matches!(view.stage, Stage::Next(_)) {
-                    self.replace(ticket);
-                }
+                let name = view.definition.name.clone();
+                self.replace_if_due(&name);
+                self.send(ticket);
             }
             Ok(Applied::Halted(progress, reason)) => {
                 tracing::error!(view = view.definition.name, reason, "the view halts");
                 view.progress = progress;
                 view.state = State::Halted(reason);
                 view.hush();
+                self.send(ticket);
             }
             Err(error) => self.refused(ticket, &error),
         }
@@ -287,6 +299,11 @@ impl Running {
     fn is_swept(&self) -> bool {
         let is_current = matches!(self.stage, Stage::Current);
         is_current && self.state == State::Running && self.progress.caught_up
+    }
+
+    /// How far it has come.
+    fn place(&self) -> Option<LogPlace> {
+        self.progress.cursor.map(|cursor| (cursor.commit, cursor.index))
     }
 
     fn hush(&self) {

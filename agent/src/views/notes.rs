@@ -74,7 +74,7 @@ pub(super) fn put_progress(
     let Some(cursor) = progress.cursor else { return Ok(()) };
     let (log, epoch) = (format!("{:016x}", cursor.log_id), format!("{:016x}", cursor.epoch));
     connection.execute(
-        "REPLACE INTO _positions VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        "REPLACE INTO _positions VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         params![
             view,
             log,
@@ -87,7 +87,8 @@ pub(super) fn put_progress(
             progress.caught_up,
             progress.lacking.cast_signed(),
             seen_text(&progress.seen),
-            now_ms
+            now_ms,
+            progress.derived.cast_signed()
         ],
     )?;
     Ok(())
@@ -140,8 +141,19 @@ pub(super) fn put_node(
     Ok(changed > 0)
 }
 
-/// Drops all that belongs to a view, and what is said of it.
+/// Drops all that belongs to a view, what is said of it, and what it derived that still waits.
 pub(super) fn forget(connection: &Connection, view: &str, made: &[Object]) -> Result<(), Error> {
+    forget_rows(connection, view, made)?;
+    connection.execute("DELETE FROM _outbox WHERE view = ?1", [view])?;
+    Ok(())
+}
+
+/// Drops all that belongs to a view but for what it derived that still waits.
+pub(super) fn forget_rows(
+    connection: &Connection,
+    view: &str,
+    made: &[Object],
+) -> Result<(), Error> {
     // What hangs on a table goes with it, so the tables come last.
     for kind in ["trigger", "view", "index", "table"] {
         for object in made.iter().filter(|object| object.kind == kind) {
@@ -149,7 +161,7 @@ pub(super) fn forget(connection: &Connection, view: &str, made: &[Object]) -> Re
             connection.execute_batch(&format!("DROP {kind} IF EXISTS {name}"))?;
         }
     }
-    for table in ["_views", "_objects", "_positions", "_errors"] {
+    for table in ["_views", "_objects", "_positions", "_errors", "_derivations"] {
         connection.execute(&format!("DELETE FROM {table} WHERE view = ?1"), [view])?;
     }
     Ok(())

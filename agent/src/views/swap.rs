@@ -7,21 +7,28 @@ use std::path::Path;
 use rusqlite::{Connection, Error, params};
 
 use super::check::Object;
+use super::derive::{LogPlace, keep_behind};
 use super::file::ViewFile;
-use super::notes::{forget, quoted};
+use super::notes::{forget_rows, quoted};
 
-/// Puts the view that was built in the file at `next` in the place of the one that `file` has. The
-/// file at `next` must be closed; it stays as it is.
+/// Puts the view that was built in the file at `next` in the place of the one that `file` has, and
+/// that has derived all up to `derived`. The file at `next` must be closed; it stays as it is.
 ///
 /// # Errors
 /// A file refuses; then `file` is as it was.
-pub(super) fn swap(file: &ViewFile, next: &Path, view: &str) -> Result<(), Error> {
+pub(super) fn swap(
+    file: &ViewFile,
+    next: &Path,
+    view: &str,
+    derived: Option<LogPlace>,
+) -> Result<(), Error> {
     let old = file.objects(view)?;
     let path = next.to_string_lossy();
     file.connection.execute("ATTACH ?1 AS next", [&path])?;
     let outcome = file.transaction(|connection| {
-        forget(connection, view, &old)?;
-        take_over(connection, view)
+        forget_rows(connection, view, &old)?;
+        take_over(connection, view)?;
+        take_over_outbox(connection, view, derived)
     });
     file.connection.execute_batch("DETACH next")?;
     outcome
@@ -53,7 +60,7 @@ fn take_over(connection: &Connection, view: &str) -> Result<(), Error> {
     for (_, sql) in of("index").chain(of("view")).chain(of("trigger")) {
         connection.execute_batch(sql)?;
     }
-    for table in ["_views", "_objects", "_positions"] {
+    for table in ["_views", "_objects", "_positions", "_derivations"] {
         let sql = format!("INSERT INTO main.{table} SELECT * FROM next.{table} WHERE view = ?1");
         connection.execute(&sql, [view])?;
     }
@@ -63,6 +70,23 @@ fn take_over(connection: &Connection, view: &str) -> Result<(), Error> {
         [view],
     )?;
     Ok(())
+}
+
+/// What the old rows derived and still waits stays, and what the new ones derive from what stands
+/// behind it comes after that.
+fn take_over_outbox(
+    connection: &Connection,
+    view: &str,
+    derived: Option<LogPlace>,
+) -> Result<(), Error> {
+    let (commit, record) = derived.map_or((-1, 0), |(commit, at)| (commit.cast_signed(), at));
+    connection.execute(
+        "INSERT INTO main._outbox SELECT NULL, view, producer, sequence, commit_no, record, topic, \
+         partition, cause, nth, encoded FROM next._outbox \
+         WHERE view = ?1 AND (commit_no, record) > (?2, ?3) ORDER BY id",
+        params![view, commit, record],
+    )?;
+    derived.map_or(Ok(()), |derived| keep_behind(connection, view, derived))
 }
 
 /// What the view is made of, each with its SQL, in the order in which it was made.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rusqlite::Error;
 
-use super::apply::{Applied, apply};
+use super::apply::{Applied, Applying, apply};
 use super::check::Failure;
 use super::definition::Definition;
 use super::file::{Progress, ViewFile, remove};
@@ -150,7 +150,8 @@ impl Shadow {
             let mut page = runtime.block_on(backend.read(query.clone()))?;
             let is_last = cut(&mut page, to) || page.end;
             let began = clock::monotonic();
-            let applied = apply(&self.made, &self.definition, &progress, &page, clock::wall().ms());
+            let view = Applying { file: &self.made, definition: &self.definition, deriving: None };
+            let applied = apply(view, &progress, &page, clock::wall().ms());
             progress = match applied.map_err(refused)? {
                 Applied::Whole(progress) => progress,
                 Applied::Halted(progress, _) => return Ok(progress),

@@ -1,5 +1,6 @@
 //! A node in memory: one origin, one partition, all durable at once unless it is told to wait.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::watch;
@@ -23,7 +24,7 @@ pub(crate) struct Memory {
 #[derive(Default)]
 struct State {
     records: Vec<Record>,
-    last_sequence: u64,
+    last_sequences: BTreeMap<String, u64>,
     room: Option<usize>,
     appends_waiting: usize,
     appends_waiting_max: usize,
@@ -47,6 +48,11 @@ impl Memory {
         self.state().records.iter().map(|record| record.value.clone().unwrap()).collect()
     }
 
+    pub(crate) fn records(&self, topic: &str) -> Vec<Record> {
+        let of_topic = |record: &&Record| record.coordinates.stream.topic == topic;
+        self.state().records.iter().filter(of_topic).cloned().collect()
+    }
+
     pub(crate) fn keys(&self) -> Vec<Option<bytes::Bytes>> {
         self.state().records.iter().map(|record| record.key.clone()).collect()
     }
@@ -54,6 +60,11 @@ impl Memory {
     /// Refuses records beyond this number.
     pub(crate) fn set_room(&self, records: usize) {
         self.state().room = Some(records);
+    }
+
+    /// No longer knows who has written what.
+    pub(crate) fn forget_producers(&self) {
+        self.state().last_sequences.clear();
     }
 
     pub(crate) fn set_synced(&self, synced: bool) {
@@ -93,12 +104,13 @@ impl Memory {
         let first = state.records.len() as u64;
         let mut receipt = AppendReceipt::default();
         for event in &request.events {
-            if let Some(sequence) = request.sequence(event) {
-                if sequence <= state.last_sequence {
+            if let (Some(sequence), Some(producer)) = (request.sequence(event), &request.producer) {
+                let last = state.last_sequences.entry(producer.name.clone()).or_default();
+                if sequence <= *last {
                     receipt.duplicates += 1;
                     continue;
                 }
-                state.last_sequence = sequence;
+                *last = sequence;
             }
             let offset = state.records.len() as u64;
             state.records.push(Record {
@@ -163,15 +175,19 @@ impl Backend for Memory {
             ReadFrom::Position(_) => 0,
         };
         let mut items = Vec::new();
-        let mut bytes = 0;
-        for (record, next) in state.records.iter().skip(start as usize).zip(start + 1..) {
+        let (mut bytes, mut next) = (0, start);
+        for record in state.records.iter().skip(start as usize) {
             if items.len() == query.records_max || bytes >= query.bytes_max {
                 break;
             }
-            bytes += record.value.as_ref().map_or(0, bytes::Bytes::len);
-            items.push(ReadItem::Record(Box::new(record.clone()), cursor(next)));
+            next += 1;
+            let stream = &record.coordinates.stream;
+            let of_origin = query.origin.as_ref().is_none_or(|origin| *origin == stream.origin);
+            if of_origin && query.names(&stream.topic) {
+                bytes += record.value.as_ref().map_or(0, bytes::Bytes::len);
+                items.push(ReadItem::Record(Box::new(record.clone()), cursor(next)));
+            }
         }
-        let next = start + items.len() as u64;
         let (seen, lacking) = (Seen::default(), 0);
         let (cursor, through) = (cursor(next), next);
         Ok(ReadPage { items, cursor, through, end: next == end, seen, lacking })
@@ -206,7 +222,7 @@ impl Backend for Memory {
             gaps: Vec::new(),
             alarms: Vec::new(),
             sites: Vec::new(),
-            offences: std::collections::BTreeMap::new(),
+            offences: BTreeMap::new(),
             views: Vec::new(),
             consumers: Vec::new(),
         })

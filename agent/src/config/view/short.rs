@@ -5,14 +5,16 @@ use crate::views::short::Columns;
 use crate::views::short::aggregate::Aggregate;
 use crate::views::short::join::Join;
 use crate::views::short::latest::Latest;
+use crate::views::short::rule::Rule;
 use crate::views::short::select::Select;
 use crate::views::short::window::Window;
 
 /// The short forms; a view has at most one of them.
-pub(super) const FORMS: [&str; 4] = ["aggregate", "join", "latest", "select"];
+pub(super) const FORMS: [&str; 5] = ["aggregate", "join", "latest", "rule", "select"];
 const AGGREGATE_KEYS: [&str; 6] = ["by", "columns", "of", "topic", "where", "window"];
 const JOIN_KEYS: [&str; 4] = ["kind", "left", "on", "right"];
 const LATEST_KEYS: [&str; 4] = ["columns", "key", "topic", "where"];
+const RULE_KEYS: [&str; 5] = ["key", "to", "topic", "value", "where"];
 const SELECT_KEYS: [&str; 5] = ["columns", "keep", "key", "topic", "where"];
 const WINDOW_KEYS: [&str; 4] = ["every", "grace", "keep", "size"];
 
@@ -31,6 +33,7 @@ impl Reader<'_> {
             "aggregate" => self.aggregate(&part, table)?.definition(name),
             "join" => self.join(&part, table)?.definition(name),
             "latest" => self.latest(&part, table)?.definition(name),
+            "rule" => self.rule(&part, table)?.definition(name),
             _ => self.select(&part, table)?.definition(name),
         };
         made.map_err(|why| {
@@ -57,6 +60,33 @@ impl Reader<'_> {
             columns: self.columns(&known, part, "columns")?,
             filter: self.maybe_text(&known, part, "where")?,
             keep_ms: self.duration_ms(&known, part, "keep")?,
+        })
+    }
+
+    fn rule(&self, part: &str, table: &DeTable<'_>) -> Result<Rule, ConfigError> {
+        let known = self.known(part, table, &RULE_KEYS)?;
+        let to = match known.get("to") {
+            Some((DeValue::Table(_), _)) => self.columns(&known, part, "to")?,
+            _ => Columns::from([(self.text(&known, part, "to")?, "true".to_owned())]),
+        };
+        let place = known.get("to").map_or(&self.place, |(_, place)| place);
+        for topic in to.keys() {
+            self.derived_topic(topic, place, &format!("{part}.to"))?;
+        }
+        let (mut value, mut fields) = (None, None);
+        match known.get("value") {
+            Some((DeValue::Table(_), _)) => {
+                fields = Some(self.columns(&known, part, "value")?);
+            }
+            _ => value = self.maybe_text(&known, part, "value")?,
+        }
+        Ok(Rule {
+            topic: self.topic(&known, part)?,
+            to,
+            key: self.maybe_text(&known, part, "key")?,
+            value,
+            fields,
+            filter: self.maybe_text(&known, part, "where")?,
         })
     }
 

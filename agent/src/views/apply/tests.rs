@@ -61,6 +61,11 @@ pub(in crate::views) fn opened(definition: &Definition) -> (TempDir, ViewFile) {
     (folder, file)
 }
 
+/// A view that derives nothing.
+pub(in crate::views) fn only<'v>(file: &'v ViewFile, definition: &'v Definition) -> Applying<'v> {
+    Applying { file, definition, deriving: None }
+}
+
 pub(in crate::views) fn whole(applied: Applied) -> Progress {
     match applied {
         Applied::Whole(progress) => progress,
@@ -94,7 +99,7 @@ fn a_view_is_the_fold_of_the_log_however_it_is_cut_into_pages() {
         let (_folder, file) = opened(&definition);
         let mut progress = Progress::START;
         for part in records.chunks(size) {
-            progress = whole(apply(&file, &definition, &progress, &page(part), 0).unwrap());
+            progress = whole(apply(only(&file, &definition), &progress, &page(part), 0).unwrap());
             assert_eq!(file.progress("latest").unwrap(), progress, "they commit together");
         }
         assert_eq!((progress.records, progress.errors), (140, 0));
@@ -140,7 +145,7 @@ fn a_record_that_is_refused_leaves_nothing_and_stops_nothing() {
     let offsets = values.iter().zip(0..);
     let records: Vec<_> =
         offsets.map(|((key, value), n)| record(n, key, Some(value), n as i64)).collect();
-    let progress = whole(apply(&file, &view, &Progress::START, &page(&records), 77).unwrap());
+    let progress = whole(apply(only(&file, &view), &Progress::START, &page(&records), 77).unwrap());
     assert_eq!((progress.records, progress.errors), (3, 5));
     assert_eq!(progress.cursor, Some(cursor(8)));
     assert_eq!(rows(&file, "SELECT k FROM t ORDER BY k"), ["a", "d", "g"]);
@@ -164,7 +169,7 @@ fn a_value_that_grows_beyond_all_bounds_is_refused_and_stops_nothing() {
     let (_folder, file) = opened(&view);
     let long = "a".repeat(20_000);
     let records = [record(0, "x", Some(&long), 0), record(1, "y", Some("a"), 0)];
-    let progress = whole(apply(&file, &view, &Progress::START, &page(&records), 0).unwrap());
+    let progress = whole(apply(only(&file, &view), &Progress::START, &page(&records), 0).unwrap());
     assert_eq!((progress.records, progress.errors), (1, 1));
     assert_eq!(rows(&file, "SELECT k FROM t"), ["y"]);
     assert_eq!(rows(&file, "SELECT error FROM _errors"), ["string or blob too big"]);
@@ -178,7 +183,7 @@ fn a_view_that_halts_stands_before_the_record_that_was_refused() {
     let (_folder, file) = opened(&view);
     let records: Vec<_> =
         ["a", "b", "a", "c"].iter().zip(0..).map(|(key, n)| record(n, key, Some(""), 0)).collect();
-    let applied = apply(&file, &view, &Progress::START, &page(&records), 0).unwrap();
+    let applied = apply(only(&file, &view), &Progress::START, &page(&records), 0).unwrap();
     let Applied::Halted(progress, reason) = applied else { panic!("it went on") };
     assert_eq!(reason, "ship/ais/0@2~ab was refused: UNIQUE constraint failed: t.k");
     assert_eq!((progress.cursor, progress.records), (Some(cursor(2)), 2));
@@ -207,7 +212,7 @@ fn statements_get_all_of_a_record() {
         header("b", Some(b"\xfe")),
     ];
     let tombstone = record(4, "k", None, 0);
-    let progress = apply(&file, &view, &Progress::START, &page(&[first, tombstone]), 0);
+    let progress = apply(only(&file, &view), &Progress::START, &page(&[first, tombstone]), 0);
     assert_eq!(whole(progress.unwrap()).records, 2);
     let expected =
         "k|blob|FF|-5|3|0|ais|ship|{\"b\":{\"base64\":\"/g==\"},\"u\":\"kn\",\"x\":null}";

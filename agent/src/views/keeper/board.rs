@@ -74,6 +74,9 @@ impl<B: Backend> Keeper<B> {
             records: view.progress.records,
             errors: view.progress.errors,
             lacking: view.progress.lacking,
+            derives: view.definition.derives().into_iter().collect(),
+            derived: view.progress.derived,
+            outbox: view.deriving.waiting(),
             next: None,
         }
     }

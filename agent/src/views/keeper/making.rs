@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use rusqlite::Error;
 
 use super::*;
-use crate::views::check::{self, Failure, Invalid, is_of_statement};
+use crate::views::check::{self, Failure, Invalid, Kept, is_of_statement};
+use crate::views::derive::put_derivation;
 use crate::views::file::Stored;
 use crate::views::notes::{forget, put_objects, put_view};
 use crate::views::swap::swap;
@@ -33,12 +34,24 @@ impl<B: Backend> Keeper<B> {
         let Some(file) = self.file.as_ref() else { return Ok(()) };
         let made = file.objects(&wanted.name)?;
         let generation = stored.map_or(0, |stored| stored.generation);
+        let old = stored.and_then(|stored| stored.definition.as_ref());
+        // A rule has none; but it was begun.
+        let is_begun = stored.is_some_and(|stored| !stored.failed);
+        let has_rows = !made.is_empty() || is_begun && old.is_some_and(Definition::is_rule);
         match stored {
-            Some(stored) if !made.is_empty() && stored.hash == wanted.hash() => {
+            Some(stored) if has_rows && stored.hash == wanted.hash() => {
                 remove(&next_path(&self.data, &wanted.name));
-                let checked = check::check_retention(&file.connection, &file.guard, wanted, &made);
+                let check =
+                    |which| check::check_kept(&file.connection, &file.guard, wanted, &made, which);
                 let mut wanted = wanted.clone();
-                if let Some(invalid) = only_invalid(checked)? {
+                if let (Some(invalid), Some(old)) =
+                    (only_invalid(check(Kept::Emits))?, &stored.definition)
+                {
+                    let reason = format!("the new definition is not used: {invalid}");
+                    tracing::error!(view = wanted.name, reason, "the view stays as it was");
+                    self.refused_definitions.insert(wanted.name.clone(), reason);
+                    wanted = old.clone();
+                } else if let Some(invalid) = only_invalid(check(Kept::Sweeps))? {
                     // The rows are as good as before; only the sweep is left out.
                     wanted.retention = None;
                     tracing::error!(view = wanted.name, %invalid, "the view is not swept");
@@ -49,7 +62,7 @@ impl<B: Backend> Keeper<B> {
                 let progress = file.progress(&wanted.name)?;
                 self.run_view(wanted, generation, progress, Stage::Current);
             }
-            Some(Stored { definition: Some(old), .. }) if !made.is_empty() => {
+            Some(Stored { definition: Some(old), .. }) if has_rows => {
                 let progress = file.progress(&wanted.name)?;
                 self.run_view(old.clone(), generation, progress, Stage::Current);
                 self.begin_next(&wanted.name);
@@ -98,6 +111,7 @@ impl<B: Backend> Keeper<B> {
                 state: State::Failed(reason),
                 feeder: None,
                 pace: Pace::new(),
+                deriving: ViewDerives::default(),
                 through: 0,
                 swept: None,
             },
@@ -157,8 +171,25 @@ impl<B: Backend> Keeper<B> {
         Ok((file, Progress::START))
     }
 
-    /// Puts a new generation that has caught up in the place of the old one.
-    pub(super) fn replace(&mut self, ticket: Ticket) {
+    /// Puts a new generation of a view that has caught up in the place of the old one.
+    pub(super) fn replace_if_due(&mut self, name: &str) {
+        let of_name = self.views.iter().filter(|(_, view)| view.definition.name == name);
+        let (mut next, mut current) = (None, None);
+        for (ticket, view) in of_name {
+            match view.stage {
+                Stage::Next(_) => next = Some((*ticket, view)),
+                Stage::Current => current = Some(view),
+            }
+        }
+        let Some((ticket, next)) = next else { return };
+        // Up to there the old one was to derive.
+        let derived = current.and_then(Running::place);
+        if next.progress.caught_up && derived >= next.deriving.after() {
+            self.replace(ticket, derived);
+        }
+    }
+
+    fn replace(&mut self, ticket: Ticket, derived: Option<LogPlace>) {
         let Some(view) = self.views.get_mut(&ticket) else { return };
         let name = view.definition.name.clone();
         let Stage::Next(next) = std::mem::replace(&mut view.stage, Stage::Current) else { return };
@@ -166,7 +197,7 @@ impl<B: Backend> Keeper<B> {
         drop(next);
         let generation = view.generation;
         let Some(file) = self.file.as_ref() else { return };
-        match swap(file, &path, &name) {
+        match swap(file, &path, &name, derived) {
             Ok(()) => {
                 tracing::info!(view = name, generation, "the new generation is in place");
                 remove(&path);
@@ -174,9 +205,8 @@ impl<B: Backend> Keeper<B> {
                     .views
                     .iter()
                     .find(|(other, view)| **other != ticket && view.definition.name == name);
-                if let Some(old) = old.map(|(old, _)| *old) {
-                    self.drop_view(old);
-                }
+                let old = old.map(|(old, _)| *old).and_then(|old| self.drop_view(old));
+                self.derive_on(ticket, old);
             }
             Err(error) if is_damage(&error) => self.reopen(&error.to_string()),
             Err(error) if !is_of_statement(&error) => match ViewFile::open(&path) {
@@ -255,7 +285,9 @@ impl<B: Backend> Keeper<B> {
         let fed = (ticket, pace.clone());
         let at = (progress.cursor, progress.seen);
         let (backend, told) = (self.backend.clone(), self.told.clone());
-        let feeding = feed(backend, definition.topics(), at, fed, told, self.asked.clone());
+        let (deriving, derives) = self.derives(&definition, generation, &progress, &stage);
+        let topics = (definition.topics(), derives);
+        let feeding = feed(backend, topics, at, fed, told, self.asked.clone());
         let feeder = Some(self.runtime.spawn(feeding).abort_handle());
         let (state, through, swept) = (State::Running, 0, None);
         let view = Running {
@@ -266,6 +298,7 @@ impl<B: Backend> Keeper<B> {
             state,
             feeder,
             pace,
+            deriving,
             through,
             swept,
         };
@@ -295,6 +328,7 @@ pub(in crate::views) fn make_in(
         let made = check::create(connection, &file.guard, wanted)?;
         put_view(connection, wanted, generation, None)?;
         put_objects(connection, &wanted.name, &made)?;
+        put_derivation(connection, &wanted.name)?;
         Ok(())
     })
 }

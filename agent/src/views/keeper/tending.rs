@@ -114,20 +114,23 @@ impl<B: Backend> Keeper<B> {
         };
         let due: Vec<_> =
             self.views.iter().filter(|(_, view)| due(view)).map(|(ticket, _)| *ticket).collect();
-        for ticket in due {
-            let Some(view) = self.drop_view(ticket) else { continue };
-            let file = match &view.stage {
-                Stage::Current => self.file.as_ref(),
-                Stage::Next(next) => Some(next),
-            };
-            // What was committed before the disk refused is behind the stored position.
-            match file.map(|file| file.progress(&view.definition.name)) {
-                Some(Ok(progress)) => {
-                    self.run_view(view.definition, view.generation, progress, view.stage);
-                }
-                Some(Err(error)) => self.reopen(&error.to_string()),
-                None => {}
+        due.into_iter().for_each(|ticket| self.resume(ticket));
+    }
+
+    /// Begins a view again behind its stored position.
+    pub(super) fn resume(&mut self, ticket: Ticket) {
+        let Some(view) = self.drop_view(ticket) else { return };
+        let file = match &view.stage {
+            Stage::Current => self.file.as_ref(),
+            Stage::Next(next) => Some(next),
+        };
+        // What was committed before the disk refused is behind it.
+        match file.map(|file| file.progress(&view.definition.name)) {
+            Some(Ok(progress)) => {
+                self.run_view(view.definition, view.generation, progress, view.stage);
             }
+            Some(Err(error)) => self.reopen(&error.to_string()),
+            None => {}
         }
     }
 

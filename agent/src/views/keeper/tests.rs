@@ -14,17 +14,17 @@ use crate::views::{Keeping, Views, keep, query};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-struct Scene {
-    folder: TempDir,
-    node: Memory,
+pub(in crate::views) struct Scene {
+    pub(in crate::views) folder: TempDir,
+    pub(in crate::views) node: Memory,
 }
 
 impl Scene {
-    fn new() -> Self {
+    pub(in crate::views) fn new() -> Self {
         Self { folder: TempDir::new().unwrap(), node: Memory::default() }
     }
 
-    async fn append(&self, keys: impl IntoIterator<Item = u64>) {
+    pub(in crate::views) async fn append(&self, keys: impl IntoIterator<Item = u64>) {
         let event = |key: u64| Event {
             key: Some(Bytes::from(key.to_string())),
             timestamp_ms: Some(i64::try_from(key).unwrap()),
@@ -36,11 +36,11 @@ impl Scene {
         self.node.append(request).await.unwrap().await.unwrap();
     }
 
-    fn keep(&self, wanted: &[Definition]) -> (Views, Keeping) {
+    pub(in crate::views) fn keep(&self, wanted: &[Definition]) -> (Views, Keeping) {
         keep(self.node.clone(), self.folder.path(), wanted.to_vec()).unwrap().unwrap()
     }
 
-    fn ask(&self, sql: &str) -> String {
+    pub(in crate::views) fn ask(&self, sql: &str) -> String {
         let path = self.folder.path().join(crate::views::FILE_NAME);
         match query(&path, &QueryRequest::new(sql)) {
             Ok(reply) => serde_json::to_string(&reply.rows).unwrap(),
@@ -48,7 +48,11 @@ impl Scene {
         }
     }
 
-    async fn until(&self, views: &Views, mut wanted: impl FnMut(&Vec<ViewStatus>) -> bool) {
+    pub(in crate::views) async fn until(
+        &self,
+        views: &Views,
+        mut wanted: impl FnMut(&Vec<ViewStatus>) -> bool,
+    ) {
         let mut board = views.board();
         let came = tokio::time::timeout(PATIENCE, board.wait_for(|board| wanted(&board.views)));
         let came = came.await.is_ok();
@@ -56,7 +60,7 @@ impl Scene {
     }
 }
 
-fn has(name: &str, records: u64) -> impl FnMut(&Vec<ViewStatus>) -> bool {
+pub(in crate::views) fn has(name: &str, records: u64) -> impl FnMut(&Vec<ViewStatus>) -> bool {
     move |views| views.iter().any(|view| view.view == name && view.records == records)
 }
 

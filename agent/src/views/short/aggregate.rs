@@ -107,7 +107,7 @@ impl Aggregate {
             list(groups.iter().cloned()),
             kept.iter().map(|kept| kept.sum.clone()).collect::<Vec<_>>().join(",\n  "),
         );
-        let source = Source { put: vec![put], delete: Vec::new() };
+        let source = Source { put: vec![put], ..Source::default() };
         let retention = self.window.map(|window| window.retention(name));
         Ok(definition(name, ddl, [(self.topic.clone(), source)], retention))
     }

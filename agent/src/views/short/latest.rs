@@ -65,7 +65,7 @@ impl Latest {
              VALUES(:key, :timestamp, :origin, :offset, 1)\n{}",
             newer(&nothing)
         );
-        let source = Source { put: vec![put], delete: vec![delete] };
+        let source = Source { put: vec![put], delete: vec![delete], ..Source::default() };
         Ok(definition(name, ddl, [(self.topic.clone(), source)], None))
     }
 

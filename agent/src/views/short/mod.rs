@@ -10,6 +10,7 @@ use super::definition::{Definition, OnError, Retention, Source, name_is_valid};
 pub mod aggregate;
 pub mod join;
 pub mod latest;
+pub mod rule;
 pub mod select;
 #[cfg(test)]
 mod tests;

@@ -52,7 +52,7 @@ impl Select {
             )],
             every_ms: SWEEP_EVERY_MS,
         });
-        let source = Source { put: vec![put], delete: Vec::new() };
+        let source = Source { put: vec![put], ..Source::default() };
         Ok(definition(name, ddl, [(self.topic.clone(), source)], retention))
     }
 }

@@ -16,7 +16,7 @@ use crate::demo::Sample;
 use crate::event_json::Record;
 use crate::time_text;
 use crate::views::apply::apply;
-use crate::views::apply::tests::{opened, page, record, whole};
+use crate::views::apply::tests::{only, opened, page, record, whole};
 use crate::views::file::{Progress, ViewFile};
 use crate::views::sweep::run_sweeps;
 
@@ -37,7 +37,7 @@ impl Scene {
     }
 
     fn take(&mut self, records: &[Record]) {
-        let applied = apply(&self.file, &self.view, &self.progress, &page(records), 0);
+        let applied = apply(only(&self.file, &self.view), &self.progress, &page(records), 0);
         self.progress = whole(applied.unwrap());
     }
 

@@ -123,6 +123,9 @@ class View:
     records: int
     errors: int
     lacking: int
+    derives: List[str]
+    derived: int
+    outbox: int
     next: Optional[NextGeneration]
 
 

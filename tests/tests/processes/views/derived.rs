@@ -1,0 +1,165 @@
+//! Topics that views and rules derive, on a real node that is killed, restored and told otherwise.
+
+use std::path::Path;
+
+use landfall_tests::process::Outcome;
+
+use super::*;
+
+/// The newest position of each vessel, and an alarm for each that is fast.
+const FAST: &str = r#"
+emit.alarms = """
+SELECT :key AS key, json_object('sog', :value->>'$.sog') AS value WHERE :value->>'$.sog' > 15
+"""
+"#;
+/// Every position, as it is, in one of two topics.
+const ROUTE: &str = r#"
+[rule]
+topic = "ais"
+[rule.to]
+"ais.slow" = "coalesce(:value->>'$.sog', 0) <= 5"
+"ais.quick" = ":value->>'$.sog' > 5"
+"#;
+/// An alarm of an alarm.
+const CHAIN: &str = r#"
+[rule]
+topic = "alarms"
+to = "alarms.very"
+where = ":value->>'$.sog' > 20"
+value = { knots = "$.sog", of = ":key" }
+"#;
+
+/// A node whose views derive topics.
+async fn deriving() -> io::Result<Alone> {
+    let alone = Alone::with(&format!("{LATEST}{FAST}")).await?;
+    std::fs::write(alone.node.path.join("views/route.toml"), ROUTE)?;
+    std::fs::write(alone.node.path.join("views/chain.toml"), CHAIN)?;
+    Ok(alone)
+}
+
+/// All that views derive of so many records is durable.
+fn derived(records: u64) -> impl FnMut(Status) -> Option<()> {
+    move |status| {
+        let find = |name: &str| status.views.iter().find(|view| view.view == name);
+        let all = status.views.iter().all(|view| {
+            view.caught_up && view.outbox == 0 && view.behind_commits == 0 && view.next.is_none()
+        });
+        let latest = find("latest")?;
+        (all && latest.records + latest.errors == records).then_some(())
+    }
+}
+
+async fn until_derived(runs: &mut Running, records: u64) {
+    let what = format!("all that {records} records derive is durable");
+    runs.until(&what, derived(records)).await.unwrap();
+}
+
+async fn read(node: &NodeDir, topic: &str) -> Vec<Value> {
+    let out = node.done("read", &[topic, "--from", "earliest"]).await.unwrap();
+    out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn header(record: &Value, name: &str) -> String {
+    let headers = record["headers"].as_array().unwrap();
+    let found = headers.iter().find(|header| header["name"] == name).unwrap();
+    found["value"].as_str().unwrap().to_owned()
+}
+
+fn coordinates(record: &Value) -> String {
+    let epoch = record["epoch"].as_str().unwrap().trim_start_matches('0');
+    let (origin, topic) = (record["origin"].as_str().unwrap(), record["topic"].as_str().unwrap());
+    format!("{origin}/{topic}/{}@{}~{epoch}", record["partition"], record["offset"])
+}
+
+/// The causes of a topic's records, and what must be there: those of `of` that hold.
+async fn compare(node: &NodeDir, of: &str, topic: &str, holds: impl Fn(f64) -> bool) -> usize {
+    let causes = read(node, of).await;
+    let sog = |record: &&Value| holds(record["value"]["sog"].as_f64().unwrap_or(0.0));
+    let expected: Vec<_> = causes.iter().filter(sog).map(coordinates).collect();
+    let found: Vec<_> =
+        read(node, topic).await.iter().map(|r| header(r, "landfall.cause")).collect();
+    assert_eq!(found.len(), expected.len(), "{topic}");
+    assert_eq!(found, expected, "{topic}");
+    found.len()
+}
+
+async fn check(node: &NodeDir) {
+    let alarms = compare(node, "ais", "alarms", |sog| sog > 15.0).await;
+    let very = compare(node, "alarms", "alarms.very", |sog| sog > 20.0).await;
+    let slow = compare(node, "ais", "ais.slow", |sog| sog <= 5.0).await;
+    let quick = compare(node, "ais", "ais.quick", |sog| sog > 5.0).await;
+    assert!(alarms > very && very > 0 && slow > 0 && quick > 0, "{alarms} {very} {slow} {quick}");
+}
+
+fn remove(path: &Path) {
+    for end in ["", "-wal", "-shm"] {
+        // What is not there need not go.
+        let _ = std::fs::remove_file(path.with_file_name(format!("views.db{end}")));
+    }
+}
+
+#[tokio::test]
+async fn what_is_derived_is_there_once_whatever_is_killed_or_lost() {
+    let alone = deriving().await.unwrap();
+    let sample = sample();
+    let lines: Vec<&str> = sample.lines().collect();
+    let seed = landfall::entropy::number().unwrap();
+    println!("seed {seed}");
+    let mut rng = Rng::new(seed);
+    let path = alone.node.path.join(views::FILE_NAME);
+    let mut appended = 0;
+    for round in 0..20 {
+        let from = rng.below(4_000) as usize;
+        alone.append(&lines[from..from + 1_000]).await.unwrap();
+        appended += 1_000;
+        let runs = alone.node.run(&[]).unwrap();
+        pause(Duration::from_millis(rng.below(300))).await;
+        runs.kill().await.unwrap();
+        if round % 5 == 4 {
+            remove(&path);
+        }
+    }
+    let mut runs = alone.node.run_up().await.unwrap();
+    until_derived(&mut runs, appended).await;
+    check(&alone.node).await;
+    let verdict = alone.node.done("view", &["verify", "latest"]).await.unwrap();
+    assert!(verdict.contains("are what the log says"), "{verdict}");
+    assert!(runs.terminate().await.unwrap().success());
+}
+
+#[tokio::test]
+async fn a_derived_topic_is_written_by_nobody_else_and_passed_on_with_its_causes() {
+    let alone = deriving().await.unwrap();
+    let mut runs = alone.node.run_up().await.unwrap();
+    alone.append(&[r#"{"mmsi":"a","lat":1,"sog":30,"time":1}"#]).await.unwrap();
+    until_derived(&mut runs, 1).await;
+    let very = read(&alone.node, "alarms.very").await.pop().unwrap();
+    assert_eq!(very["value"], serde_json::json!({"knots": 30, "of": "a"}));
+    assert_eq!(header(&very, "landfall.by"), "chain/1");
+    let alarm = read(&alone.node, "alarms").await.pop().unwrap();
+    assert_eq!(header(&very, "landfall.cause"), coordinates(&alarm));
+    let path = alone.node.path.with_extension("mine");
+    std::fs::write(&path, "{}\n").unwrap();
+    let path = path.to_string_lossy();
+    let words = ["alarms", &*path];
+    let told = alone.node.call("append", &words).await.unwrap().err;
+    assert!(told.contains("`alarms` is derived by the view `latest`"), "{told}");
+    assert!(runs.terminate().await.unwrap().success());
+    let list = alone.node.done("view", &["list", "--json"]).await.unwrap();
+    let list: Value = serde_json::from_str(&list).unwrap();
+    assert_eq!(
+        (&list[1]["derives"], &list[1]["derived"]),
+        (&serde_json::json!(["alarms"]), &1.into())
+    );
+}
+
+#[tokio::test]
+async fn a_node_does_not_start_with_topics_that_feed_each_other() {
+    let alone = deriving().await.unwrap();
+    let back = "[rule]\ntopic = 'alarms.very'\nto = 'ais'\n";
+    std::fs::write(alone.node.path.join("views/back.toml"), back).unwrap();
+    let Outcome { code, err: told, .. } = alone.node.call("run", &[]).await.unwrap();
+    assert_eq!(code, Some(2), "{told}");
+    let cycle = "ais → alarms (view latest) → alarms.very (view chain) → ais (view back)";
+    assert!(told.contains(cycle), "{told}");
+}
