@@ -1,7 +1,7 @@
 //! Brings the keeper what a view has not seen: page after page of its topics, behind its position.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc::Sender;
@@ -32,10 +32,23 @@ pub(super) enum Told {
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) struct Ticket(pub(super) u64);
 
-/// Records in the next page. A slow machine takes fewer, so that other views and sweeps get their
-/// turn.
+/// Records in the next page, and when it may come. A slow machine takes fewer, so that other views
+/// and sweeps get their turn.
 #[derive(Clone, Debug)]
-pub(super) struct Pace(Arc<AtomicUsize>);
+pub(super) struct Pace {
+    records: Arc<AtomicUsize>,
+    applied: Arc<watch::Sender<Applied>>,
+    /// Whether the keeper rests after each page for as long as it took.
+    rests: Arc<AtomicBool>,
+}
+
+/// What was applied of a view.
+#[derive(Clone, Copy, Debug, Default)]
+struct Applied {
+    pages: u64,
+    /// Milliseconds that the last page took.
+    took_ms: u64,
+}
 
 /// Pages that wait for the keeper, of all views; each view has at most one more that it waits with.
 pub(super) const PAGES_MAX: usize = 2;
@@ -54,19 +67,43 @@ const SAVE_EVERY_MS: u64 = 10_000;
 const READ_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 impl Pace {
+    /// The pace of a view that somebody waits for.
     pub(super) fn new() -> Self {
-        Self(Arc::new(AtomicUsize::new(PAGE_RECORDS_MAX)))
+        let records = Arc::new(AtomicUsize::new(PAGE_RECORDS_MAX));
+        Self { records, applied: Arc::default(), rests: Arc::default() }
+    }
+
+    /// The pace of a generation that nobody reads yet: at most half of the time is for it.
+    pub(super) fn resting() -> Self {
+        Self { rests: Arc::new(AtomicBool::new(true)), ..Self::new() }
+    }
+
+    /// From here on somebody waits for it.
+    pub(super) fn hurry(&self) {
+        self.rests.store(false, Ordering::Relaxed);
+    }
+
+    /// Waits until the next page may come, if so many were sent.
+    async fn rest(&self, sent: u64) {
+        if !self.rests.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut applied = self.applied.subscribe();
+        // The sender is here, so that there is no error.
+        let took = applied.wait_for(|applied| applied.pages >= sent).await.map(|last| last.took_ms);
+        tokio::time::sleep(Duration::from_millis(took.unwrap_or_default())).await;
     }
 
     /// Takes note of how long a page of so many records took.
     pub(super) fn note(&self, records: usize, took_ms: u64) {
-        let now = self.0.load(Ordering::Relaxed);
+        self.applied.send_modify(|last| *last = Applied { pages: last.pages + 1, took_ms });
+        let now = self.records.load(Ordering::Relaxed);
         let next = match took_ms {
             took if took > 2 * APPLY_MS => records / 2,
             took if took < APPLY_MS / 2 && records >= now => now * 2,
             _ => now,
         };
-        self.0.store(next.clamp(PAGE_RECORDS_MIN, PAGE_RECORDS_MAX), Ordering::Relaxed);
+        self.records.store(next.clamp(PAGE_RECORDS_MIN, PAGE_RECORDS_MAX), Ordering::Relaxed);
     }
 }
 
@@ -97,10 +134,10 @@ pub(super) async fn feed<B: Backend>(
     let not_before = None;
     let mut query =
         ReadQuery { topics, from, not_before, seen, origin, partition, records_max, bytes_max };
-    let (mut at_end, mut told) = (false, 0);
+    let (mut at_end, mut told, mut sent) = (false, 0, 0);
     let mut saved = clock::monotonic();
     loop {
-        query.records_max = pace.0.load(Ordering::Relaxed);
+        query.records_max = pace.records.load(Ordering::Relaxed);
         let page = match backend.read(query.clone()).await {
             Ok(page) => page,
             Err(error) if error.code == ErrorCode::Gone => {
@@ -126,6 +163,8 @@ pub(super) async fn feed<B: Backend>(
             if keeper.send(Told::Page(ticket, page)).await.is_err() {
                 return;
             }
+            sent += 1;
+            pace.rest(sent).await;
         }
         query.from = ReadFrom::After(cursor);
         if end {
@@ -147,11 +186,14 @@ async fn grows(asked: &mut watch::Receiver<u64>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::AppendRequest;
+    use crate::api::tests::memory::Memory;
+    use crate::event_json::Event;
 
     #[test]
     fn pages_are_as_large_as_the_machine_is_fast() {
         let pace = Pace::new();
-        let records = |pace: &Pace| pace.0.load(Ordering::Relaxed);
+        let records = |pace: &Pace| pace.records.load(Ordering::Relaxed);
         pace.note(4_096, 60);
         assert_eq!(records(&pace), 4_096);
         pace.note(2_000, 400);
@@ -162,5 +204,36 @@ mod tests {
         assert_eq!(records(&pace), 2_000);
         pace.note(100, 5_000);
         assert_eq!(records(&pace), PAGE_RECORDS_MIN);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_generation_that_nobody_reads_takes_half_of_the_time() {
+        let hurried = Pace::resting();
+        hurried.hurry();
+        for (pace, rests) in [(Pace::new(), false), (Pace::resting(), true), (hurried, false)] {
+            let node = Memory::default();
+            let events = (0..3 * PAGE_RECORDS_MAX as u64).map(|n| Event::of(n, "{}".into()));
+            let (topic, partition, producer) = ("ais".to_owned(), None, None);
+            let events = events.collect();
+            let request = AppendRequest { request: 1, topic, partition, producer, events };
+            node.append(request).await.unwrap().await.unwrap();
+            let (told, mut hears) = tokio::sync::mpsc::channel(PAGES_MAX);
+            let none = Asked { view: "v".to_owned(), topics: Vec::new(), from: None };
+            let (_asks, asked) = watch::channel(0);
+            let fed = (Ticket(1), pace.clone());
+            let topics = (vec!["ais".to_owned()], none);
+            let feeding = feed(node, topics, (None, Seen::default()), fed, told, asked);
+            let feeding = tokio::spawn(feeding);
+            assert!(matches!(hears.recv().await, Some(Told::Known(..))));
+            let mut next = async |within_ms: u64| {
+                let within = Duration::from_millis(within_ms);
+                tokio::time::timeout(within, hears.recv()).await.is_ok()
+            };
+            assert!(next(1).await, "the first page");
+            pace.note(PAGE_RECORDS_MAX, 40);
+            assert_eq!(next(39).await, !rests);
+            assert!(next(2).await, "the next one");
+            feeding.abort();
+        }
     }
 }

@@ -19,6 +19,8 @@ pub(crate) struct Memory {
     count: watch::Sender<u64>,
     /// While false, appends are taken but not durable.
     synced: watch::Sender<bool>,
+    /// While false, reading what one origin wrote waits.
+    tells: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -35,7 +37,7 @@ struct State {
 impl Default for Memory {
     fn default() -> Self {
         let (count, synced) = (watch::Sender::new(0), watch::Sender::new(true));
-        Self { state: Arc::default(), count, synced }
+        Self { state: Arc::default(), count, synced, tells: watch::Sender::new(true) }
     }
 }
 
@@ -65,6 +67,10 @@ impl Memory {
     /// No longer knows who has written what.
     pub(crate) fn forget_producers(&self) {
         self.state().last_sequences.clear();
+    }
+
+    pub(crate) fn set_tells(&self, tells: bool) {
+        self.tells.send_replace(tells);
     }
 
     pub(crate) fn set_synced(&self, synced: bool) {
@@ -162,6 +168,9 @@ impl Backend for Memory {
     }
 
     async fn read(&self, query: ReadQuery) -> Result<ReadPage, ApiError> {
+        if query.origin.is_some() {
+            self.tells.subscribe().wait_for(|tells| *tells).await.unwrap();
+        }
         let mut state = self.state();
         state.reads += 1;
         let end = state.records.len() as u64;

@@ -166,6 +166,33 @@ async fn a_changed_definition_derives_from_where_the_old_one_was() {
 }
 
 #[tokio::test]
+async fn a_new_generation_waits_until_it_is_known_what_the_log_has() {
+    let scene = Scene::new();
+    scene.append(0..100).await;
+    let (views, keeping) = scene.keep(&[deriving(ALARM)]);
+    scene.until(&views, settled(100)).await;
+    keeping.stop().await;
+    let path = scene.folder.path().join("views.db");
+    std::fs::remove_file(&path).unwrap();
+    let (file, _) = ViewFile::open(&path).unwrap();
+    make_in(&file, &deriving(ALARM), 1, &[]).map_err(|_| "refused").unwrap();
+    drop(file);
+    scene.node.set_tells(false);
+    let mut changed = deriving(ALARM);
+    changed.ddl = changed.ddl.replace("lat REAL", "lat");
+    let (views, keeping) = scene.keep(std::slice::from_ref(&changed));
+    let built = |view: &ViewStatus| view.next.as_ref().is_some_and(|next| next.records == 100);
+    scene.until(&views, |views| views.iter().any(built)).await;
+    scene.node.set_tells(true);
+    let is_second = |views: &Vec<ViewStatus>| views.iter().any(|view| view.generation == 2);
+    scene.until(&views, is_second).await;
+    scene.append(100..120).await;
+    scene.until(&views, settled(120)).await;
+    assert_eq!(keys(&scene), every_tenth(0..120));
+    keeping.stop().await;
+}
+
+#[tokio::test]
 async fn a_changed_query_takes_effect_at_once_and_needs_no_rebuild() {
     let scene = Scene::new();
     scene.append(0..100).await;

@@ -42,6 +42,11 @@ impl ViewDerives {
         self.derivation.after
     }
 
+    /// Whether it is known what the log has, which a new generation must be told.
+    pub(super) fn is_asked(&self) -> bool {
+        self.asked
+    }
+
     /// Records that are derived and not yet known to be durable.
     pub(super) fn waiting(&self) -> u64 {
         self.waiting
@@ -102,18 +107,22 @@ impl<B: Backend> Keeper<B> {
         if matches!(view.stage, Stage::Next(_)) {
             return;
         }
-        let pruned = prune(&file.connection, &view.definition.name, &view.deriving.known);
-        match pruned {
-            Ok(()) => self.send(ticket),
+        let name = view.definition.name.clone();
+        match prune(&file.connection, &name, &view.deriving.known) {
+            Ok(()) => {
+                self.send(ticket);
+                self.replace_if_due(&name);
+            }
             Err(error) => self.refused(ticket, &error),
         }
     }
 
-    /// A new generation is in place: it goes on where the old one ended.
-    pub(super) fn derive_on(&mut self, ticket: Ticket, old: Option<Running>) {
+    /// A new generation is in place: it goes on where the old one ended, and rests no more.
+    pub(super) fn go_on_for(&mut self, ticket: Ticket, old: Option<Running>) {
         let (Some(view), Some(file)) = (self.views.get_mut(&ticket), self.file.as_ref()) else {
             return;
         };
+        view.pace.hurry();
         match stored(&file.connection, &view.definition.name, view.generation) {
             Ok(derivation) => view.deriving.derivation = derivation,
             Err(error) => return self.refused(ticket, &error),

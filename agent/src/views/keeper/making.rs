@@ -184,7 +184,8 @@ impl<B: Backend> Keeper<B> {
         let Some((ticket, next)) = next else { return };
         // Up to there the old one was to derive.
         let derived = current.and_then(Running::place);
-        if next.progress.caught_up && derived >= next.deriving.after() {
+        let is_settled = current.is_none_or(|current| current.deriving.is_asked());
+        if next.progress.caught_up && is_settled && derived >= next.deriving.after() {
             self.replace(ticket, derived);
         }
     }
@@ -206,7 +207,7 @@ impl<B: Backend> Keeper<B> {
                     .iter()
                     .find(|(other, view)| **other != ticket && view.definition.name == name);
                 let old = old.map(|(old, _)| *old).and_then(|old| self.drop_view(old));
-                self.derive_on(ticket, old);
+                self.go_on_for(ticket, old);
             }
             Err(error) if is_damage(&error) => self.reopen(&error.to_string()),
             Err(error) if !is_of_statement(&error) => match ViewFile::open(&path) {
@@ -281,7 +282,10 @@ impl<B: Backend> Keeper<B> {
         stage: Stage,
     ) {
         let ticket = self.ticket();
-        let pace = Pace::new();
+        let pace = match stage {
+            Stage::Current => Pace::new(),
+            Stage::Next(_) => Pace::resting(),
+        };
         let fed = (ticket, pace.clone());
         let at = (progress.cursor, progress.seen);
         let (backend, told) = (self.backend.clone(), self.told.clone());
