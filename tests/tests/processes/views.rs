@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 mod derived;
+mod kills;
 mod memory;
 mod short;
 mod verify;

@@ -30,7 +30,7 @@ value = { knots = "$.sog", of = ":key" }
 "#;
 
 /// A node whose views derive topics.
-async fn deriving() -> io::Result<Alone> {
+pub(super) async fn deriving() -> io::Result<Alone> {
     let alone = Alone::with(&format!("{LATEST}{FAST}")).await?;
     std::fs::write(alone.node.path.join("views/route.toml"), ROUTE)?;
     std::fs::write(alone.node.path.join("views/chain.toml"), CHAIN)?;
@@ -49,7 +49,7 @@ fn derived(records: u64) -> impl FnMut(Status) -> Option<()> {
     }
 }
 
-async fn until_derived(runs: &mut Running, records: u64) {
+pub(super) async fn until_derived(runs: &mut Running, records: u64) {
     let what = format!("all that {records} records derive is durable");
     runs.until(&what, derived(records)).await.unwrap();
 }
@@ -83,15 +83,17 @@ async fn compare(node: &NodeDir, of: &str, topic: &str, holds: impl Fn(f64) -> b
     found.len()
 }
 
-async fn check(node: &NodeDir) {
+/// How many records are derived, if all of them are what they must be.
+pub(super) async fn check(node: &NodeDir) -> usize {
     let alarms = compare(node, "ais", "alarms", |sog| sog > 15.0).await;
     let very = compare(node, "alarms", "alarms.very", |sog| sog > 20.0).await;
     let slow = compare(node, "ais", "ais.slow", |sog| sog <= 5.0).await;
     let quick = compare(node, "ais", "ais.quick", |sog| sog > 5.0).await;
     assert!(alarms > very && very > 0 && slow > 0 && quick > 0, "{alarms} {very} {slow} {quick}");
+    alarms + very + slow + quick
 }
 
-fn remove(path: &Path) {
+pub(super) fn remove(path: &Path) {
     for end in ["", "-wal", "-shm"] {
         // What is not there need not go.
         let _ = std::fs::remove_file(path.with_file_name(format!("views.db{end}")));
