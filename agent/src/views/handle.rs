@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -17,7 +18,7 @@ use crate::api::{
     Alarm, ApiError, Backend, ErrorCode, QueryReply, QueryRequest, Status, ViewState, ViewStatus,
     ViewVerdict,
 };
-use crate::quantity::ByteSize;
+use crate::quantity::{ByteSize, duration_text};
 
 /// The views of a running node. Clones are handles to the same views.
 #[derive(Clone, Debug)]
@@ -40,6 +41,23 @@ pub struct Keeping {
 
 /// Bytes beside the database beyond which a reader has held a transaction for too long.
 const WAL_BYTES_MAX: u64 = 64 << 20;
+
+/// How long a reader may hold a transaction before that is told.
+const READER_HOLDS_MS_MAX: i64 = 60_000;
+
+/// What to say of a reader that has held a transaction for too long.
+fn reader_holds(board: &Board, now_ms: i64) -> Option<String> {
+    let held_ms = board.held_since_ms.map_or(0, |since| now_ms.saturating_sub(since));
+    if board.wal_bytes <= WAL_BYTES_MAX && held_ms < READER_HOLDS_MS_MAX {
+        return None;
+    }
+    let time = duration_text(Duration::from_millis(held_ms.max(0).unsigned_abs()));
+    Some(format!(
+        "a program has been reading in one transaction for {time}, and {} wait beside the database \
+         until it ends; the views go on",
+        ByteSize(board.wal_bytes)
+    ))
+}
 
 /// Keeps views of a node in the file of `data`. Without any to keep, and none to forget, there is
 /// nothing to do.
@@ -79,7 +97,9 @@ impl Views {
 
     /// Adds how the views are to a node's status. `last_commit` is the log's.
     pub fn report(&self, status: &mut Status, last_commit: u64) {
-        let Board { mut views, wal_bytes, trouble, .. } = self.board.borrow().clone();
+        let board = self.board.borrow().clone();
+        let held = reader_holds(&board, status.now_ms);
+        let Board { mut views, trouble, .. } = board;
         for view in &mut views {
             let seen_all = view.caught_up && view.state == ViewState::Running;
             view.behind_commits =
@@ -94,12 +114,7 @@ impl Views {
                 alarm("view", &view.view, reason.clone());
             }
         }
-        if wal_bytes > WAL_BYTES_MAX {
-            let hint = format!(
-                "a program has been reading in one transaction for long, and {} wait beside the \
-                 database until it ends",
-                ByteSize(wal_bytes)
-            );
+        if let Some(hint) = held {
             alarm("views' reader", super::FILE_NAME, hint);
         }
         if let Some(trouble) = trouble {
@@ -181,5 +196,21 @@ impl Keeping {
         // If the thread is gone, it has stopped.
         let _ = self.stop.send(());
         let _ = self.ended.await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reader_that_holds_a_transaction_for_a_minute_or_64_mib_is_told() {
+        let board =
+            |held_since_ms, wal_bytes| Board { held_since_ms, wal_bytes, ..Board::default() };
+        assert_eq!(reader_holds(&board(None, 1 << 20), 90_000), None);
+        assert_eq!(reader_holds(&board(Some(60_000), 1 << 20), 119_999), None);
+        let told = reader_holds(&board(Some(60_000), 1 << 20), 660_000).unwrap();
+        assert!(told.contains("for 10m") && told.contains("1 MiB wait"), "{told}");
+        assert!(reader_holds(&board(None, 65 << 20), 90_000).is_some());
     }
 }

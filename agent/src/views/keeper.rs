@@ -55,6 +55,8 @@ pub(super) struct Keeper<B> {
     next_ticket: u64,
     /// When the file was written last, if that is not yet in the database proper.
     written: Option<Monotonic>,
+    /// Since when a reader's transaction has kept something out of the database.
+    held_since_ms: Option<i64>,
     looked_at_link: Option<Monotonic>,
     shed: Shed,
 }
@@ -132,6 +134,7 @@ pub(super) fn start<B: Backend>(
         openings: 0,
         next_ticket: 0,
         written: None,
+        held_since_ms: None,
         looked_at_link: None,
         shed,
     };

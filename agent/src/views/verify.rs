@@ -86,7 +86,8 @@ impl Shadow {
         copy(&kept, views, name).map_err(refused)?;
         let stored = kept.stored().map_err(refused)?.remove(name).ok_or_else(unknown)?;
         let rows = kept.objects(name).map_err(refused)?;
-        let Some(definition) = stored.definition.filter(|_| !rows.is_empty()) else {
+        let can_be_made = |view: &Definition| !rows.is_empty() || view.is_rule();
+        let Some(definition) = stored.definition.filter(can_be_made) else {
             let text = format!("the view `{name}` has no rows: its definition can't be used");
             return Err(ApiError::new(ErrorCode::Conflict, text));
         };

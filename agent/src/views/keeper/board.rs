@@ -14,6 +14,9 @@ pub struct Board {
     pub writes: u64,
     /// Bytes that a reader's long transaction keeps out of the database, or that wait to go there.
     pub wal_bytes: u64,
+    /// Since when a reader's transaction has kept something out of the database, in milliseconds
+    /// since 1970.
+    pub held_since_ms: Option<i64>,
     /// What is wrong with the file.
     pub trouble: Option<String>,
 }
@@ -46,7 +49,8 @@ impl<B: Backend> Keeper<B> {
         let changes = self.file.as_ref().map_or(0, |file| file.connection.total_changes());
         let writes = (self.openings << OPENING_BITS) | changes;
         let trouble = self.trouble.clone();
-        let board = Board { views: told, through, writes, wal_bytes, trouble };
+        let held_since_ms = self.held_since_ms;
+        let board = Board { views: told, through, writes, wal_bytes, held_since_ms, trouble };
         self.board.send_if_modified(|last| {
             let news = *last != board;
             *last = board;

@@ -55,13 +55,16 @@ impl ViewDerives {
 
 impl<B: Backend> Keeper<B> {
     /// What a view derives, and what the log is to be asked before it does.
+    ///
+    /// # Errors
+    /// The file refuses: then nothing may be applied, as what it derives would be missing.
     pub(super) fn derives(
         &self,
         definition: &Definition,
         generation: u64,
         progress: &Progress,
         stage: &Stage,
-    ) -> (ViewDerives, Asked) {
+    ) -> Result<(ViewDerives, Asked), Error> {
         let name = definition.name.as_str();
         let none = Asked { view: name.to_owned(), topics: Vec::new(), from: None };
         let file = match stage {
@@ -69,23 +72,17 @@ impl<B: Backend> Keeper<B> {
             Stage::Next(next) => Some(next),
         };
         let Some(connection) = file.map(|file| &file.connection) else {
-            return (ViewDerives::default(), none);
+            return Ok((ViewDerives::default(), none));
         };
         let mut wanted = definition.derives();
-        let read = || -> Result<_, Error> {
-            let derivation = stored(connection, name, generation)?;
-            let waiting = (topics(connection, name)?, count(connection, name)?);
-            Ok((derivation, waiting, lowest(connection, name)?))
-        };
-        let Ok((derivation, (waits_for, waiting), lowest)) = read() else {
-            // What can't be read now fails again when the first page is applied.
-            return (ViewDerives::default(), none);
-        };
+        let derivation = stored(connection, name, generation)?;
+        let (waits_for, waiting) = (topics(connection, name)?, count(connection, name)?);
+        let lowest = lowest(connection, name)?;
         let derives = !wanted.is_empty();
         let view = ViewDerives { derivation, derives, waiting, ..ViewDerives::default() };
         if matches!(stage, Stage::Next(_)) {
             // Until it is in place it derives only what nobody else has.
-            return (view, none);
+            return Ok((view, none));
         }
         wanted.extend(waits_for);
         let from = progress.cursor.map(|cursor| match lowest {
@@ -94,7 +91,7 @@ impl<B: Backend> Keeper<B> {
             }
             _ => cursor,
         });
-        (view, Asked { topics: wanted.into_iter().collect(), from, ..none })
+        Ok((view, Asked { topics: wanted.into_iter().collect(), from, ..none }))
     }
 
     /// The log has said what it has of what a view derives.

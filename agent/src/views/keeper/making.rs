@@ -289,11 +289,20 @@ impl<B: Backend> Keeper<B> {
         let fed = (ticket, pace.clone());
         let at = (progress.cursor, progress.seen);
         let (backend, told) = (self.backend.clone(), self.told.clone());
-        let (deriving, derives) = self.derives(&definition, generation, &progress, &stage);
-        let topics = (definition.topics(), derives);
-        let feeding = feed(backend, topics, at, fed, told, self.asked.clone());
-        let feeder = Some(self.runtime.spawn(feeding).abort_handle());
-        let (state, through, swept) = (State::Running, 0, None);
+        let (mut feeder, mut state) = (None, State::Running);
+        let deriving = match self.derives(&definition, generation, &progress, &stage) {
+            Ok((deriving, derives)) => {
+                let topics = (definition.topics(), derives);
+                let feeding = feed(backend, topics, at, fed, told, self.asked.clone());
+                feeder = Some(self.runtime.spawn(feeding).abort_handle());
+                deriving
+            }
+            Err(error) => {
+                state = State::Waiting(error.to_string(), clock::monotonic(), AGAIN_AFTER_MS);
+                ViewDerives::default()
+            }
+        };
+        let (through, swept) = (0, None);
         let view = Running {
             definition,
             generation,

@@ -89,12 +89,16 @@ impl<B: Backend> Keeper<B> {
         self.written = None;
         let free = format!("PRAGMA incremental_vacuum({FREE_PAGES})");
         let done = file.connection.execute_batch(&free).and_then(|()| {
-            file.connection
-                .wal_checkpoint_v2(Some(rusqlite::MAIN_DB), CheckpointMode::PASSIVE)
-                .map(drop)
+            file.connection.wal_checkpoint_v2(Some(rusqlite::MAIN_DB), CheckpointMode::PASSIVE)
         });
-        if let Err(error) = done {
-            tracing::debug!(%error, "a checkpoint was refused");
+        match done {
+            Ok((all, brought)) if brought < all => {
+                self.held_since_ms.get_or_insert_with(|| clock::wall().ms());
+                // It is looked again although nothing may come.
+                self.written = Some(now);
+            }
+            Ok(_) => self.held_since_ms = None,
+            Err(error) => tracing::debug!(%error, "a checkpoint was refused"),
         }
         for view in self.views.values() {
             if let Stage::Next(next) = &view.stage {

@@ -167,6 +167,32 @@ async fn a_file_that_is_taken_away_is_made_anew() {
 }
 
 #[tokio::test]
+async fn a_reader_that_holds_a_transaction_is_noticed_and_holds_nothing_up() {
+    let scene = Scene::new();
+    scene.append(0..100).await;
+    let (views, keeping) = scene.keep(&[latest()]);
+    scene.until(&views, has("latest", 100)).await;
+    let path = scene.folder.path().join("views.db");
+    let reader = rusqlite::Connection::open(path).unwrap();
+    let count = || reader.query_row(COUNT, [], |row| row.get::<_, i64>(0)).unwrap();
+    reader.execute_batch("BEGIN").unwrap();
+    assert_eq!(count(), 100);
+    scene.append(100..200).await;
+    scene.until(&views, has("latest", 200)).await;
+    let mut board = views.board();
+    let held = board.wait_for(|board| board.held_since_ms.is_some());
+    tokio::time::timeout(PATIENCE, held).await.unwrap().unwrap();
+    scene.append(200..300).await;
+    scene.until(&views, has("latest", 300)).await;
+    assert_eq!(count(), 100, "it sees what it saw");
+    reader.execute_batch("COMMIT").unwrap();
+    assert_eq!(count(), 300);
+    let free = board.wait_for(|board| board.held_since_ms.is_none());
+    tokio::time::timeout(PATIENCE, free).await.unwrap().unwrap();
+    keeping.stop().await;
+}
+
+#[tokio::test]
 async fn a_reader_that_finds_the_file_damaged_has_it_made_anew() {
     let scene = Scene::new();
     scene.append(0..3_000).await;
