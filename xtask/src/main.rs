@@ -6,6 +6,7 @@ mod bench;
 mod ci;
 mod counts;
 mod fuzz;
+mod kafka;
 mod licences;
 mod mutants;
 mod python;
@@ -32,12 +33,13 @@ pub(crate) struct Task {
 }
 
 /// All tasks, in the order of the help.
-const TASKS: [Task; 10] = [
+const TASKS: [Task; 11] = [
     test::TASK,
     python::TASK,
     ci::TASK,
     sim::TASK,
     fuzz::TASK,
+    kafka::TASK,
     soak::TASK,
     bench::TASK,
     tidy::TASK,

@@ -1,0 +1,133 @@
+//! `cargo xtask kafka`: a real Apache Kafka for the tests, for the demo and for trying things out.
+//!
+//! Maven fetches it as it is published; a single broker with its controller then runs on loopback,
+//! with its files in one folder. It goes on until it is told to stop.
+
+mod broker;
+mod jars;
+
+use std::path::PathBuf;
+
+use crate::Task;
+use crate::shell::{self, Failure};
+use broker::Broker;
+
+pub(crate) const TASK: Task = Task {
+    name: "kafka",
+    about: "up, down or status: an Apache Kafka on loopback, of Maven's jars. --port PORT (9092; \
+            0: any that is free), --dir DIR (target/kafka/broker)",
+    run,
+};
+
+/// What the user asks for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Verb {
+    Up,
+    Down,
+    Status,
+}
+
+/// The arguments, read.
+#[derive(Debug, Eq, PartialEq)]
+struct Wish {
+    verb: Verb,
+    /// The port for clients, if the user chose; zero stands for any.
+    port: Option<u16>,
+    folder: PathBuf,
+}
+
+fn run(arguments: &[String]) -> Result<(), Failure> {
+    let wish = parse(arguments)?;
+    let broker = Broker::new(wish.folder);
+    match wish.verb {
+        Verb::Up => up(&broker, wish.port),
+        Verb::Down => down(&broker),
+        Verb::Status => status(&broker),
+    }
+}
+
+fn parse(arguments: &[String]) -> Result<Wish, Failure> {
+    let usage = |text: String| {
+        Failure::Usage(format!("{text}; say `cargo xtask kafka up`, `down` or `status`"))
+    };
+    let mut words = arguments.iter();
+    let verb = match words.next().map(String::as_str) {
+        Some("up") => Verb::Up,
+        Some("down") => Verb::Down,
+        Some("status") => Verb::Status,
+        Some(other) => return Err(usage(format!("`cargo xtask kafka` knows no `{other}`"))),
+        None => return Err(usage("what shall be done with Kafka?".into())),
+    };
+    let (mut port, mut folder) = (None, shell::target().join("kafka/broker"));
+    while let Some(word) = words.next() {
+        let value = words.next().ok_or_else(|| usage(format!("nothing follows `{word}`")))?;
+        match word.as_str() {
+            "--port" if verb == Verb::Up => {
+                let told = value.parse().map_err(|_| usage(format!("`{value}` is no port")))?;
+                port = Some(told);
+            }
+            "--dir" => folder = std::path::absolute(value).unwrap_or_else(|_| value.into()),
+            _ => return Err(usage(format!("`{word}` is not known here"))),
+        }
+    }
+    Ok(Wish { verb, port, folder })
+}
+
+fn up(broker: &Broker, port: Option<u16>) -> Result<(), Failure> {
+    if let Some(pid) = broker.pid() {
+        println!("Kafka runs already at {}, process {pid}", broker.address()?);
+        return Ok(());
+    }
+    let jars = jars::fetched()?;
+    broker.prepare(&jars, port)?;
+    let pid = broker.start(&jars)?;
+    println!("Kafka {} runs at {}, process {pid}", jars::version()?, broker.address()?);
+    println!("its files are in {}", broker.folder().display());
+    println!("end it with: cargo xtask kafka down");
+    Ok(())
+}
+
+fn down(broker: &Broker) -> Result<(), Failure> {
+    match broker.stop()? {
+        Some(pid) => println!("Kafka, process {pid}, has ended"),
+        None => println!("no Kafka of {} was running", broker.folder().display()),
+    }
+    Ok(())
+}
+
+fn status(broker: &Broker) -> Result<(), Failure> {
+    let folder = broker.folder().display();
+    let Some(pid) = broker.pid() else {
+        return Err(Failure::Check(format!(
+            "no Kafka of {folder} runs; start one with `cargo xtask kafka up`"
+        )));
+    };
+    let address = broker.address()?;
+    if !broker.answers() {
+        return Err(Failure::Check(format!(
+            "Kafka, process {pid}, does not answer at {address}; see {}",
+            broker.log().display()
+        )));
+    }
+    println!("Kafka {} answers at {address}, process {pid}", jars::version()?);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Wish, Failure> {
+        parse(&line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_verb_is_needed_and_options_are_those_of_the_verb() {
+        let wish = parsed("up --port 0 --dir /b").unwrap();
+        assert_eq!(wish, Wish { verb: Verb::Up, port: Some(0), folder: "/b".into() });
+        assert_eq!(parsed("down --dir /b").unwrap().verb, Verb::Down);
+        for wrong in ["", "sideways", "up --port", "up --port x", "down --port 1", "up --speed 9"] {
+            assert!(matches!(parsed(wrong), Err(Failure::Usage(_))), "{wrong}");
+        }
+    }
+}
