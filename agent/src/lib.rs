@@ -11,6 +11,8 @@ pub mod demo;
 pub mod entropy;
 pub mod event_json;
 pub mod identity;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod logging;
 pub mod media;
 pub mod nearest;
