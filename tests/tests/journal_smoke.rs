@@ -1,9 +1,9 @@
 //! A journal on each kind of medium: what is appended in two lanes is read back after a restart.
 
 use landfall::media::{FileMedia, FileShape};
-use landfall_core::journal::{Config, Journal};
+use landfall_core::journal::{Config, Fresh, Journal};
 use landfall_core::media::Media;
-use landfall_core::num::Lane;
+use landfall_core::num::{CommitNo, Lane};
 use landfall_core::tables::{Parts, Tables};
 use landfall_simulation::journal::{SITE, Tiny, append, config, fresh, heap, read_all};
 use landfall_simulation::media::disk::SimDisk;
@@ -38,6 +38,24 @@ fn files_keep_what_is_appended() {
     let open = || FileMedia::open(dir.path(), shape).unwrap();
     let config = config(open().geometry(), 2, 16 * 1024);
     keeps_what_is_appended(open, config, |media| heap(media.geometry(), &config));
+}
+
+#[test]
+fn a_new_journal_goes_on_with_the_commits_of_another_store_and_an_old_one_with_its_own() {
+    let disk = SimDisk::memory(12, 64 * 1024);
+    let config = config(disk.geometry(), 2, 16 * 1024);
+    let mut rng = Rng::new(7);
+    let mut open = |first| {
+        let fresh = Fresh { first_commit: CommitNo::new(first), ..fresh(&mut rng) };
+        let parts = heap(disk.geometry(), &config);
+        Journal::open(disk.clone(), config, parts, fresh).unwrap().0
+    };
+    let journal = open(700);
+    let [opening] = journal.openings() else { panic!("{:?}", journal.openings()) };
+    assert_eq!(opening.first_commit, CommitNo::new(700));
+    drop(journal);
+    let again = open(9_000);
+    assert!(again.last_commit() < CommitNo::new(9_000), "{}", again.last_commit());
 }
 
 fn keeps_what_is_appended<M: Media, T: Tables>(

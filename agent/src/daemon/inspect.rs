@@ -6,7 +6,7 @@ use landfall_core::frontier::{Frontier, HubFrontier, StreamIx};
 use landfall_core::journal::{Fault, Finding, Fresh, Journal, Recovery};
 use landfall_core::limits::ENTRY_BYTES_MAX;
 use landfall_core::media::MediaError;
-use landfall_core::num::{BootId, Epoch, Lane, LogId};
+use landfall_core::num::{BootId, CommitNo, Epoch, Lane, LogId};
 use landfall_core::tables::{Heap, Parts};
 use serde::Serialize;
 
@@ -99,7 +99,12 @@ impl Inspection {
         let media = Overlay::open(data, shape).map_err(StartError::Media)?;
         let random = || entropy::number().map_err(StartError::Entropy);
         let boot = BootId::new(entropy::boot_id().map_err(StartError::Entropy)?);
-        let fresh = Fresh { log: LogId::new(random()?), epoch: Epoch::new(random()?), boot };
+        let fresh = Fresh {
+            log: LogId::new(random()?),
+            epoch: Epoch::new(random()?),
+            boot,
+            first_commit: CommitNo::new(1),
+        };
         let parts = Parts::<Heap>::new(shape.slots, STREAMS_MAX, journal.commit_max as usize);
         let (journal, recovery) = Journal::open(media, journal, parts, fresh)
             .map_err(|error| StartError::Journal(data.into(), error))?;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use landfall_core::journal::{CONTROL_SLOTS, Config as JournalConfig, Fresh, Journal, Recovery};
 use landfall_core::limits::{ENTRY_BYTES_MAX, JOINED_BYTES_MAX, LANES_MAX};
-use landfall_core::num::{BootId, Epoch, Lane, LogId};
+use landfall_core::num::{BootId, CommitNo, Epoch, Lane, LogId};
 use landfall_core::tables::{Heap, Parts};
 use landfall_protocol::backoff::BackoffConfig;
 use landfall_protocol::time::Duration;
@@ -137,7 +137,12 @@ pub fn open(data: &Path, config: Config) -> Result<Opened, StartError> {
     let key = key.ok_or_else(|| StartError::NoNode(data.into()))?;
     let random = || entropy::number().map_err(StartError::Entropy);
     let boot = BootId::new(entropy::boot_id().map_err(StartError::Entropy)?);
-    let fresh = Fresh { log: LogId::new(random()?), epoch: Epoch::new(random()?), boot };
+    let fresh = Fresh {
+        log: LogId::new(random()?),
+        epoch: Epoch::new(random()?),
+        boot,
+        first_commit: CommitNo::new(1),
+    };
     let parts = Parts::<Heap>::new(shape.slots, STREAMS_MAX, journal_config.commit_max as usize);
     let (journal, recovery) = Journal::open(media, journal_config, parts, fresh)
         .map_err(|error| StartError::Journal(data.into(), error))?;

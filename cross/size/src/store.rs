@@ -11,7 +11,7 @@ use landfall_core::journal::{Config, Fresh, Journal, ReadStep};
 use landfall_core::limits::LANES_MAX;
 use landfall_core::media::{Geometry, Media, MediaError, Place, SlotIx};
 use landfall_core::name::StreamId;
-use landfall_core::num::{BootId, Epoch, Lane, LogId, Partition, Timestamp};
+use landfall_core::num::{BootId, CommitNo, Epoch, Lane, LogId, Partition, Timestamp};
 use landfall_core::record::Record;
 use landfall_core::tables::{Parts, Small};
 
@@ -34,7 +34,12 @@ pub fn exercise() {
         commit_max: 1536,
         join_max: 1024,
     };
-    let fresh = Fresh { log: LogId::new(1), epoch: Epoch::new(black_box(2)), boot: BootId::new(3) };
+    let fresh = Fresh {
+        log: LogId::new(1),
+        epoch: Epoch::new(black_box(2)),
+        boot: BootId::new(3),
+        first_commit: CommitNo::new(1),
+    };
     let parts = Parts::<Device>::new(black_box("ship-1"));
     let Ok((mut journal, recovery)) = Journal::open(Flash, black_box(config), parts, fresh) else {
         return;

@@ -28,6 +28,9 @@ pub struct Fresh {
     pub epoch: Epoch,
     /// This start of the machine.
     pub boot: BootId,
+    /// The first commit, if there is no journal yet. One that goes on where another store ended
+    /// goes on with its numbers.
+    pub first_commit: CommitNo,
 }
 
 /// What recovery found.
@@ -166,6 +169,8 @@ impl<M: Media, T: Tables> Journal<M, T> {
         if journal.survey(&mut recovery)? {
             recovery.created = false;
             journal.recover(&mut recovery).map_err(OpenError::Media)?;
+        } else {
+            journal.next_commit = journal.next_commit.max(fresh.first_commit);
         }
         journal.start(fresh, &recovery)?;
         Ok((journal, recovery))

@@ -9,7 +9,7 @@ use landfall_core::journal::{Config, Fresh, Journal, OpenError, ReadStep, Recove
 use landfall_core::limits::LANES_MAX;
 use landfall_core::media::{Geometry, Media};
 use landfall_core::name::StreamId;
-use landfall_core::num::{BootId, Epoch, Lane, LogId, Offset, Partition, Seq, Timestamp};
+use landfall_core::num::{BootId, CommitNo, Epoch, Lane, LogId, Offset, Partition, Seq, Timestamp};
 use landfall_core::record::Record;
 use landfall_core::tables::{Heap, Parts, Small, Tables};
 
@@ -41,7 +41,12 @@ pub fn heap(shape: Geometry, config: &Config) -> Parts<Heap> {
 
 /// The random numbers of an opening.
 pub fn fresh(rng: &mut Rng) -> Fresh {
-    Fresh { log: LogId::new(rng.u64()), epoch: Epoch::new(rng.u64()), boot: BootId::new(rng.u64()) }
+    Fresh {
+        log: LogId::new(rng.u64()),
+        epoch: Epoch::new(rng.u64()),
+        boot: BootId::new(rng.u64()),
+        first_commit: CommitNo::new(1),
+    }
 }
 
 /// Opens a journal with tables on the heap and two lanes.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use landfall_core::journal::{Config, Fresh, Journal};
 use landfall_core::limits::LANES_MAX;
 use landfall_core::media::Media;
-use landfall_core::num::{BootId, Epoch, LogId};
+use landfall_core::num::{BootId, CommitNo, Epoch, LogId};
 use landfall_core::tables::{Heap, Parts};
 use landfall_node::checksum;
 use landfall_node::{Node, PeerKey, Settings};
@@ -178,6 +178,7 @@ impl World {
             log: LogId::new(self.rng.u64()),
             epoch: Epoch::new(self.rng.u64()),
             boot: BootId::new(self.rng.u64()),
+            first_commit: CommitNo::new(1),
         };
         let seed = self.rng.u64();
         let Some(host) = self.hosts.get_mut(name).filter(|host| host.node.is_none()) else {
