@@ -32,6 +32,11 @@ impl<M: Media, G: Gate> Core<M, G> {
         if batch.head.partial {
             return Err(Unjudged::Malformed);
         }
+        // An epoch has one history, so what is below a point of it can only be the same.
+        let remembered = self.remembered.get(&(ix, batch.head.epoch));
+        if remembered.is_some_and(|next| batch.head.end() <= *next) {
+            return Ok(Verdict::Had);
+        }
         let views = self.current(ix, before);
         let feed = feed.behind(ix, before);
         let verdict = judge(&views, batch, &feed)?;

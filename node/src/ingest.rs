@@ -148,14 +148,14 @@ impl<M: Media, G: Gate> Core<M, G> {
         Ok(false)
     }
 
-    /// A batch as a whole: full, and at a root, with the stream hash that its records give. Stored
-    /// under a false one there, it could be told from damage by nobody. A relay does no work for
-    /// single records, and leaves that to the root.
+    /// A batch as a whole: full, and at a root or right before Kafka, with the stream hash that its
+    /// records give. Stored under a false one there, it could be told from damage by nobody. A
+    /// relay does no work for single records, and leaves that to the root.
     fn check_batch(&self, batch: &Batch<'_>) -> Result<(), Offence> {
         if batch.head.partial {
             return Err(Offence::MalformedBatch);
         }
-        if self.settings.upstream {
+        if self.settings.upstream && !self.settings.verifies {
             return Ok(());
         }
         batch.verify().map_err(|why| match why {

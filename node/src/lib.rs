@@ -79,7 +79,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use landfall_core::frontier::{Frontier, StreamIx};
 use landfall_core::journal::{Cursor, Journal};
 use landfall_core::media::Media;
-use landfall_core::num::{BootId, Lane, LogId, Offset, Seq, Timestamp};
+use landfall_core::num::{BootId, Epoch, Lane, LogId, Offset, Seq, Timestamp};
 use landfall_core::tables::Heap;
 use landfall_protocol::message::Promise;
 use landfall_protocol::time::Instant;
@@ -167,6 +167,8 @@ pub(crate) struct Core<M: Media, G> {
     /// How far each lane is durable at the next node.
     pub(crate) durable: BTreeMap<Lane, progress::LanePlace>,
     pub(crate) gaps: late::Gaps,
+    /// How far epochs are here of which the journal may not tell.
+    pub(crate) remembered: BTreeMap<(StreamIx, Epoch), Offset>,
     /// How many streams each origin has, once a peer began one.
     pub(crate) streams_of: Option<BTreeMap<String, usize>>,
     /// What the upstream node wants again and only others below have.
@@ -238,6 +240,7 @@ impl<M: Media, G: Gate> Node<M, G> {
             root_promise: None,
             durable: BTreeMap::new(),
             gaps: late::Gaps::default(),
+            remembered: BTreeMap::new(),
             streams_of: None,
             wants: repair::Wants::new(),
             living: BTreeMap::new(),
@@ -265,6 +268,18 @@ impl<M: Media, G: Gate> Node<M, G> {
         core.load_internal();
         core.promise_own();
         Self { core, links: BTreeMap::new(), held: held::Held::default() }
+    }
+
+    /// The same, to which all records are known to be here that an epoch of a stream wrote below an
+    /// offset, although its journal does not tell. Its caller keeps what the journal forgets.
+    #[must_use]
+    pub fn remembering(
+        mut self,
+        epochs: impl IntoIterator<Item = (StreamIx, Epoch, Offset)>,
+    ) -> Self {
+        let epochs = epochs.into_iter().map(|(ix, epoch, next)| ((ix, epoch), next));
+        self.core.remembered.extend(epochs);
+        self
     }
 
     /// What is stored.

@@ -28,6 +28,9 @@ pub struct Settings {
     pub create_topics: bool,
     /// Whether it dials a node.
     pub upstream: bool,
+    /// Whether it looks into each record although it has an upstream: the last node that can blame
+    /// the one that sent it.
+    pub verifies: bool,
     /// The id and the secret of the token by which it asks to be registered.
     pub enrol: Option<(String, Vec<u8>)>,
     /// When records may be forgotten.
@@ -138,6 +141,7 @@ impl Settings {
             topics: BTreeMap::new(),
             create_topics: true,
             upstream: false,
+            verifies: false,
             enrol: None,
             trim_at: TrimAt::Root,
             keep_acked_ms: 24 * 60 * 60 * 1_000,

@@ -13,6 +13,7 @@
 
 mod error;
 mod file;
+mod kafka;
 mod reference;
 mod sections;
 mod setting;
@@ -24,6 +25,7 @@ use std::path::{Path, PathBuf};
 
 pub use error::{ConfigError, Place, Problem};
 pub use file::ConfigFile;
+pub use kafka::Kafka;
 pub use reference::reference;
 pub use sections::{
     Api, Application, Hub, Lane, Log, LogFormat, LogLevel, Node, OnFull, Profile, Replicate,
@@ -56,6 +58,8 @@ pub struct Config {
     pub log: Log,
     /// What it allows the nodes that dial it.
     pub hub: Hub,
+    /// The Kafka cluster behind it.
+    pub kafka: Kafka,
     /// Views, by name unique.
     #[cfg(feature = "views")]
     pub views: Vec<crate::views::definition::Definition>,
@@ -102,6 +106,7 @@ impl Config {
             api: Api::read(root)?,
             log: Log::read(root)?,
             hub: Hub::read(root)?,
+            kafka: Kafka::read(root)?,
             #[cfg(feature = "views")]
             views: file.views.clone(),
         };

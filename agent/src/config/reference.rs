@@ -2,13 +2,14 @@
 
 use std::fmt::Write as _;
 
+use super::kafka::Kafka;
 use super::sections::{Api, Application, Hub, Lane, Log, Node, Storage, Topic, Upstream};
 use super::setting::Setting;
 
 /// One section: its name, what it is for, its settings.
 type Section = (&'static str, &'static [&'static str], &'static [Setting]);
 
-const SECTIONS: [Section; 9] = [
+const SECTIONS: [Section; 10] = [
     ("", Node::ABOUT, Node::SETTINGS),
     ("upstream", Upstream::ABOUT, Upstream::SETTINGS),
     ("storage", Storage::ABOUT, Storage::SETTINGS),
@@ -18,6 +19,7 @@ const SECTIONS: [Section; 9] = [
     ("api", Api::ABOUT, Api::SETTINGS),
     ("log", Log::ABOUT, Log::SETTINGS),
     ("hub", Hub::ABOUT, Hub::SETTINGS),
+    ("kafka", Kafka::ABOUT, Kafka::SETTINGS),
 ];
 
 const HEAD: &str = "\

@@ -405,6 +405,7 @@ pub(super) fn check_together(config: &Config) -> Result<(), ConfigError> {
     }
     check_lanes(config)?;
     check_applications(config)?;
+    super::kafka::check(config)?;
     check_topics(config)
 }
 

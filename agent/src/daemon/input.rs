@@ -38,6 +38,9 @@ pub(super) enum Input {
     Admin(AdminCommand, oneshot::Sender<Result<AdminReply, ApiError>>),
     /// The transport reports.
     Transport(TransportEvent),
+    /// The bridge to Kafka says something.
+    #[cfg(feature = "kafka")]
+    Kafka(crate::kafka::Said),
     /// Stop in good order.
     Stop,
 }

@@ -67,13 +67,16 @@ pub(super) struct Machine {
     pub(super) data: PathBuf,
     pub(super) seen: BTreeMap<String, i64>,
     pub(super) synced: watch::Sender<bool>,
+    /// Stands where the upstream node would.
+    #[cfg(feature = "kafka")]
+    pub(super) kafka: Option<super::kafka::KafkaEnd>,
     enrolling: bool,
     /// Connections that end when the last word has had time to arrive: closing overtakes it.
     closing: Vec<(Instant, Connection, String)>,
     waiting: BTreeMap<Ticket, Waiting>,
     produced: BTreeMap<Ticket, Taken>,
     ids: BTreeMap<ConnectionId, LinkId>,
-    next_link: u64,
+    pub(super) next_link: u64,
     commits: watch::Sender<u64>,
 }
 
@@ -121,6 +124,8 @@ impl Machine {
             data: opened.data,
             seen: BTreeMap::new(),
             synced,
+            #[cfg(feature = "kafka")]
+            kafka: None,
             enrolling: opened.token.is_some(),
             closing: Vec::new(),
             waiting: BTreeMap::new(),
@@ -256,6 +261,8 @@ impl Machine {
                 let _ = answer.send(reply);
             }
             Input::Transport(event) => self.on_transport(event),
+            #[cfg(feature = "kafka")]
+            Input::Kafka(said) => self.on_kafka(said),
             Input::Stop => {}
         }
     }
@@ -311,7 +318,11 @@ impl Machine {
     }
 
     fn follow(&mut self) {
-        while let Some(transmit) = self.node.poll_transmit() {
+        while let Some(mut transmit) = self.node.poll_transmit() {
+            #[cfg(feature = "kafka")]
+            if self.sends_to_kafka(&mut transmit) {
+                continue;
+            }
             let Some(channel) = Channel::new(transmit.channel) else { continue };
             if let Some(peer) = self.links.get(&transmit.link) {
                 // If it is closed, the transport says so in an event of its own.
@@ -329,6 +340,8 @@ impl Machine {
             Event::Dial => self.dial(),
             Event::Close(link, why, parting) => {
                 self.note_seen(link);
+                #[cfg(feature = "kafka")]
+                self.closes_kafka(link, &why);
                 if let Some(peer) = self.links.remove(&link) {
                     tracing::info!(link = link.0, %why, "closing a connection");
                     let wait = if parting == Parting::Here { LAST_WORD } else { Duration::ZERO };
@@ -345,6 +358,10 @@ impl Machine {
     }
 
     fn dial(&mut self) {
+        #[cfg(feature = "kafka")]
+        if self.dials_kafka() {
+            return;
+        }
         let Some(transport) = &self.transport else {
             let why = "the node is not running; start it with `landfall run`";
             return self.node.handle_dial_failed(why, now());
@@ -467,6 +484,8 @@ impl Machine {
         self.node.part("the node is stopping");
         self.follow();
         self.hear_out(&mut inputs).await;
+        #[cfg(feature = "kafka")]
+        self.stop_kafka();
         if let Some(transport) = self.transport.take() {
             let patience = std::time::Duration::from_secs(2);
             let shutdown =

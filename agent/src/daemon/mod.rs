@@ -18,6 +18,8 @@ mod group;
 mod handle;
 mod input;
 mod inspect;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod machine;
 mod open;
 mod producer;

@@ -251,7 +251,9 @@ fn settings(site: &str, config: &Config, lanes: &[String]) -> Settings {
         default_lane: number("normal"),
         topics: config.topics.iter().map(topic).collect(),
         create_topics: config.node.create_topics,
-        upstream: !config.upstream.addresses.is_empty(),
+        upstream: !config.upstream.addresses.is_empty() || config.kafka.is_there(),
+        // Kafka takes what it is given.
+        verifies: config.kafka.is_there(),
         trim_at: match config.upstream.trim_at {
             config::TrimAt::Root => TrimAt::Root,
             config::TrimAt::Hop => TrimAt::Hop,

@@ -80,12 +80,22 @@ impl Daemon {
         }
         let advertise = advertised(&config, listening);
         let uplink = uplink(&config, &opened);
+        #[cfg(feature = "kafka")]
+        let kafka = match network {
+            true => super::kafka::KafkaEnd::start(&config, &opened, inputs.clone())?,
+            false => None,
+        };
         let partitions: BTreeMap<_, _> =
             config.topics.iter().map(|topic| (topic.name.clone(), topic.partitions)).collect();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         let runtime = runtime.map_err(|error| StartError::File(data.clone(), error))?;
         let log_id = opened.node.journal().log().get();
-        let machine = Machine::new(opened, transport, uplink, advertise, commits, synced);
+        #[allow(unused_mut, reason = "without Kafka nothing is added")]
+        let mut machine = Machine::new(opened, transport, uplink, advertise, commits, synced);
+        #[cfg(feature = "kafka")]
+        {
+            machine.kafka = kafka;
+        }
         let stopped =
             tokio::task::spawn_blocking(move || Some(runtime.block_on(machine.run(taken))));
         let handle = Handle::new(inputs, committed, partitions, log_id);
@@ -285,7 +295,9 @@ fn uplink(config: &Config, opened: &Opened) -> Uplink {
     let learned = opened.token.iter().flat_map(|token| token.hub_keys.iter().copied());
     let mut keys: Vec<_> = keys.chain(learned).collect();
     keys.dedup();
-    let addresses = config.upstream.addresses.iter().map(ToString::to_string).collect();
+    let nodes = config.upstream.addresses.iter().map(ToString::to_string);
+    // One of the two is empty.
+    let addresses = nodes.chain(config.kafka.brokers.iter().cloned()).collect();
     Uplink { addresses, keys }
 }
 

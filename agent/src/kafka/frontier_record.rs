@@ -6,12 +6,17 @@
 //! ```text
 //! key    version u8 (1), kind u8
 //!        0 group · 1 opening · 2 commit · 3 branch: stream, branch u16
+//!        4 epoch: stream, epoch u64
 //! value  group    log u64, shards u32                   which log the group is, in partition 0
 //!        opening  epoch u64, site                       who owns the shard since when
 //!        commit   number u64                            the last commit of the shard
 //!        branch   kind u8, flags u8 (1 gaps · 2 hash), first u64, from u64, epoch u64, next u64,
 //!                 [hash 16], rungs u8, each: epoch u64, next u64, hash 16
+//!        epoch    next u64                              all that it wrote below is in Kafka
 //! ```
+//!
+//! A branch has no room for all epochs that wrote it, so those that ended have records of their
+//! own. By them what is repeated is told from what is new, although the hub keeps no log.
 //!
 //! Numbers are little-endian, streams and texts as in the journal's format.
 
@@ -60,6 +65,15 @@ pub enum FrontierRecord<'a> {
         /// Older points of it, the oldest first.
         ladder: Vec<Rung>,
     },
+    /// How far an epoch came that writes no more.
+    Epoch {
+        /// The stream.
+        stream: StreamId<'a>,
+        /// The epoch.
+        epoch: Epoch,
+        /// The offset after its last record.
+        next: Offset,
+    },
 }
 
 impl<'a> FrontierRecord<'a> {
@@ -96,10 +110,16 @@ impl<'a> FrontierRecord<'a> {
                 key.u16(ix.0)?;
                 put_branch(value, branch, ladder)
             }
+            Self::Epoch { stream, epoch, next } => {
+                key.u8(4)?;
+                stream.encode(key)?;
+                key.u64(epoch.get())?;
+                value.u64(next.get())
+            }
         }
     }
 
-    /// Reads a record; none if it is of a kind that may be skipped.
+    /// Reads a record.
     ///
     /// # Errors
     /// A later version wrote it, or something else than a hub.
@@ -117,6 +137,10 @@ impl<'a> FrontierRecord<'a> {
                 let ix = BranchIx(key.u16()?);
                 let (branch, ladder) = take_branch(&mut value)?;
                 Self::Branch { stream, ix, branch, ladder }
+            }
+            4 => {
+                let (stream, epoch) = (StreamId::decode(&mut key)?, Epoch::new(key.u64()?));
+                Self::Epoch { stream, epoch, next: Offset::new(value.counter()?) }
             }
             _ => return Err(Malformed::Unknown),
         };
@@ -205,6 +229,11 @@ mod tests {
             FrontierRecord::Group { log: LogId::new(0x0102), shards: 4 },
             FrontierRecord::Opening { epoch: Epoch::new(5), site: "hub-1" },
             FrontierRecord::Commit(CommitNo::new(77)),
+            FrontierRecord::Epoch {
+                stream: StreamId { origin: "s", topic: "t", partition: Partition::new(0) },
+                epoch: Epoch::new(8),
+                next: Offset::new(9),
+            },
             branch(None, 0),
             branch(Some(StreamHash::new([7; 16])), 32),
         ]

@@ -1,6 +1,31 @@
-//! A Kafka cluster behind a hub: what edge records are in Kafka.
+//! A Kafka cluster behind a hub: records go into Kafka's topics exactly once.
+//!
+//! ```text
+//! node of the hub ══ line ══ bridge: a node whose disk is Kafka ─▶ shards ─▶ transactions
+//! ```
+//!
+//! The hub's node dials the bridge as any node dials its upstream, and the bridge promises
+//! durable(root) as any root does, once a transaction has committed records and frontier together.
 
 pub mod birth;
+mod bridge;
+mod buffer;
+mod context;
+mod epochs;
+mod fault;
 pub mod frontier_record;
+mod gate;
+mod line;
 pub mod murmur;
+mod outgoing;
+mod owner;
+mod restored;
 pub mod route;
+mod serving;
+mod settings;
+mod shard;
+mod topics;
+
+pub use bridge::{LOG_FILE, start};
+pub use line::{Heard, Line, Said};
+pub use settings::{NoPassword, Settings};

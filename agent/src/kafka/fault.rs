@@ -1,0 +1,79 @@
+//! Why the bridge must begin anew.
+
+use std::fmt;
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use super::restored::Unusable;
+
+/// Why the bridge must begin anew. What was under way is in doubt until the frontier is read.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub(super) enum Fault {
+    /// Another hub of the group has taken over this shard.
+    Fenced(u32),
+    /// Kafka refused what was written to a topic, and would again.
+    Refused {
+        /// The topic.
+        topic: String,
+        /// Why.
+        why: String,
+    },
+    /// The frontier topic can't be gone on from; a person must decide.
+    Frontier(String),
+    /// Kafka can't be reached, or does not answer, or something went wrong there.
+    Kafka(String),
+    /// The hub itself broke a rule of its own.
+    Broken(&'static str),
+}
+
+impl Fault {
+    /// What librdkafka says went wrong with a shard, while it did something.
+    pub(super) fn of(shard: u32, doing: &str, error: &KafkaError) -> Self {
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::Fenced | RDKafkaErrorCode::InvalidProducerEpoch) => {
+                Self::Fenced(shard)
+            }
+            _ => Self::Kafka(format!("{doing} failed: {}", text(error))),
+        }
+    }
+
+    /// Whether only a person or another hub can change it, so that trying again soon is of no use.
+    pub(super) fn is_lasting(&self) -> bool {
+        matches!(self, Self::Fenced(_) | Self::Frontier(_))
+    }
+}
+
+/// An error of librdkafka in its own words, without the names of its wrapper.
+pub(super) fn text(error: &KafkaError) -> String {
+    match error {
+        KafkaError::Transaction(error) => error.string(),
+        _ => error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| code.to_string()),
+    }
+}
+
+impl From<Unusable> for Fault {
+    fn from(unusable: Unusable) -> Self {
+        Self::Frontier(unusable.to_string())
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fenced(shard) => write!(
+                f,
+                "another hub of the group has taken over shard {shard}; stop one of the two, or \
+                 give it another `kafka.group`"
+            ),
+            Self::Refused { topic, why } => {
+                write!(f, "Kafka does not take what is for its topic {topic}: {why}")
+            }
+            Self::Frontier(why) => write!(f, "the frontier topic can't be used: {why}"),
+            Self::Kafka(why) => f.write_str(why),
+            Self::Broken(what) => write!(f, "the hub broke a rule of its own: {what}"),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}

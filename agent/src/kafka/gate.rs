@@ -1,0 +1,40 @@
+//! The bridge's gate: only the hub itself dials it, and it may bring whatever Kafka takes.
+
+use std::sync::Arc;
+
+use landfall_core::name::{StreamId, topic_is_internal};
+use landfall_core::num::{Partition, Timestamp};
+use landfall_protocol::message::Enrol;
+
+use super::settings::Settings;
+use super::topics::Topics;
+use crate::node::{Admission, Gate, PeerKey};
+
+/// Lets the hub in, and refuses topics that Kafka does not take.
+pub(super) struct KafkaGate {
+    pub(super) settings: Arc<Settings>,
+    pub(super) topics: Arc<Topics>,
+}
+
+impl Gate for KafkaGate {
+    fn admit(&self, _: PeerKey, site: &str, _: Option<Enrol<'_>>, _: Timestamp) -> Admission {
+        Admission::Admitted { site: site.into(), records: Vec::new() }
+    }
+
+    fn is_welcome(&self, _: PeerKey, _: &str) -> bool {
+        true
+    }
+
+    fn may_carry(&self, _: &str, _: &str) -> bool {
+        true
+    }
+
+    fn may_write(&self, _: &str, origin: &str, topic: &str) -> bool {
+        // All partitions of an edge topic go to one topic there.
+        let stream = StreamId { origin, topic, partition: Partition::new(0) };
+        let name = self.settings.route.topic(stream);
+        !topic_is_internal(topic) && self.topics.partitions(&name).is_ok()
+    }
+
+    fn apply(&mut self, _: &str, _: &[u8], _: Option<&[u8]>) {}
+}

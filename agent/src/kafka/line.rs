@@ -1,0 +1,188 @@
+//! The line between a hub's node and its bridge to Kafka: a connection within the process.
+//!
+//! What the node sends waits here until the bridge takes it. How much that can be, the session
+//! limits: bytes that were not reported as sent count against its windows.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+/// What the bridge says to the node.
+#[derive(Debug)]
+pub enum Said {
+    /// It can be dialed from now on.
+    Ready,
+    /// The dial was answered; bytes follow.
+    Opened,
+    /// Bytes of the bridge on a channel.
+    Received(u8, Vec<u8>),
+    /// It has taken so many bytes of a channel.
+    Sent(u8, usize),
+    /// The connection is over, for this reason.
+    Closed(String),
+}
+
+/// What the node says to the bridge, since it was last asked.
+#[derive(Debug, Default)]
+pub struct Heard {
+    /// The node dials; what it sent before is void.
+    pub dialed: bool,
+    /// Bytes on channels, in order.
+    pub bytes: VecDeque<(u8, Bytes)>,
+    /// The node has hung up behind them.
+    pub closed: bool,
+    /// The process ends.
+    pub stop: bool,
+}
+
+/// One end for each thread.
+pub struct Line {
+    state: Mutex<State>,
+    woken: Condvar,
+    tell: Box<dyn Fn(Said) -> bool + Send + Sync>,
+}
+
+#[derive(Debug)]
+struct State {
+    heard: Heard,
+    /// Why the bridge can't be dialed now; none if it can.
+    waits: Option<String>,
+}
+
+impl Line {
+    /// A line whose bridge speaks to the node by `tell`, which says whether the node still listens.
+    pub fn new(tell: impl Fn(Said) -> bool + Send + Sync + 'static) -> Self {
+        let waits = Some("the hub is connecting to Kafka".to_owned());
+        let state = Mutex::new(State { heard: Heard::default(), waits });
+        Self { state, woken: Condvar::new(), tell: Box::new(tell) }
+    }
+
+    /// The node dials.
+    ///
+    /// # Errors
+    /// Kafka is not there, for this reason.
+    pub fn dial(&self) -> Result<(), String> {
+        let mut state = self.state();
+        if let Some(why) = &state.waits {
+            return Err(why.clone());
+        }
+        state.heard.bytes.clear();
+        (state.heard.dialed, state.heard.closed) = (true, false);
+        self.woken.notify_one();
+        Ok(())
+    }
+
+    /// The node sends bytes on a channel.
+    pub fn send(&self, channel: u8, bytes: Bytes) {
+        self.state().heard.bytes.push_back((channel, bytes));
+        self.woken.notify_one();
+    }
+
+    /// The node hangs up.
+    pub fn close(&self) {
+        self.state().heard.closed = true;
+        self.woken.notify_one();
+    }
+
+    /// The process ends.
+    pub fn stop(&self) {
+        self.state().heard.stop = true;
+        self.woken.notify_one();
+    }
+
+    /// The bridge says something to the node; whether the node still listens.
+    pub fn tell(&self, said: Said) -> bool {
+        (self.tell)(said)
+    }
+
+    /// The bridge can be dialed, or can't for this reason. What was sent to it so far is void.
+    pub fn set_waits(&self, why: Option<String>) {
+        let mut state = self.state();
+        state.waits = why;
+        let stop = state.heard.stop;
+        state.heard = Heard { stop, ..Heard::default() };
+    }
+
+    /// Why the bridge can't be dialed now; none if it can.
+    pub fn waits(&self) -> Option<String> {
+        self.state().waits.clone()
+    }
+
+    /// What the node has said, once there is something, or nothing after `patience`.
+    pub fn wait(&self, patience: Duration) -> Heard {
+        let nothing = |state: &mut State| {
+            let Heard { dialed, bytes, closed, stop } = &state.heard;
+            !dialed && bytes.is_empty() && !closed && !stop
+        };
+        let state = self.state();
+        let waited = self.woken.wait_timeout_while(state, patience, nothing);
+        let (mut state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        let stop = state.heard.stop;
+        std::mem::replace(&mut state.heard, Heard { stop, ..Heard::default() })
+    }
+
+    /// Waits for as long, unless the process ends. Returns whether it does.
+    pub fn rest(&self, pause: Duration) -> bool {
+        let state = self.state();
+        let waited =
+            self.woken.wait_timeout_while(state, pause, |state: &mut State| !state.heard.stop);
+        waited.unwrap_or_else(PoisonError::into_inner).0.heard.stop
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing that holds it can leave it half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Line {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Line").field("state", &self.state).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NONE: Duration = Duration::ZERO;
+
+    fn ready() -> Line {
+        let line = Line::new(|_| true);
+        line.set_waits(None);
+        line
+    }
+
+    #[test]
+    fn nobody_is_dialed_while_kafka_is_away_and_the_reason_is_told() {
+        let line = Line::new(|_| true);
+        line.set_waits(Some("no broker".into()));
+        assert_eq!(line.dial(), Err("no broker".into()));
+        assert!(!line.wait(NONE).dialed);
+    }
+
+    #[test]
+    fn what_was_sent_before_a_dial_is_not_taken_for_the_new_connection() {
+        let line = ready();
+        line.send(0, Bytes::from_static(b"old"));
+        line.close();
+        line.dial().unwrap();
+        line.send(0, Bytes::from_static(b"new"));
+        let heard = line.wait(NONE);
+        assert!(heard.dialed && !heard.closed);
+        assert_eq!(heard.bytes, [(0, Bytes::from_static(b"new"))]);
+        assert!(line.wait(NONE).bytes.is_empty());
+    }
+
+    #[test]
+    fn what_is_told_once_is_told_once_but_the_end_stays() {
+        let line = ready();
+        line.stop();
+        assert!(line.wait(NONE).stop);
+        line.set_waits(Some("ending".into()));
+        assert!(line.wait(NONE).stop);
+        assert!(line.rest(Duration::from_secs(60)));
+    }
+}

@@ -1,0 +1,143 @@
+//! What the bridge to Kafka is told.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rdkafka::config::ClientConfig;
+
+use super::route::Route;
+use crate::config;
+use crate::node::LaneSettings;
+
+/// What the bridge to Kafka is told, checked.
+#[derive(Clone)]
+pub struct Settings {
+    /// This hub's site.
+    pub site: String,
+    /// The hub's lanes.
+    pub lanes: Vec<LaneSettings>,
+    /// What the hubs that share the work are called.
+    pub group: String,
+    /// How many shards there are, for ever.
+    pub shards: u32,
+    /// The topic of the frontier records.
+    pub frontier_topic: String,
+    /// Which topic is which there.
+    pub route: Route,
+    /// Whether missing topics are made, and how.
+    pub create: Option<Create>,
+    /// How long records are collected for one transaction.
+    pub commit_every: Duration,
+    /// How long a transaction may take.
+    pub transaction_timeout: Duration,
+    properties: Vec<(String, String)>,
+}
+
+/// How a missing topic is made.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Create {
+    /// Its partitions.
+    pub partitions: u32,
+    /// Its replicas; none for what the brokers' default says.
+    pub replication: Option<u32>,
+}
+
+/// The file with the password can't be read.
+#[derive(Debug)]
+pub struct NoPassword(pub PathBuf, pub std::io::Error);
+
+/// Defaults that the operator may change: bytes rather than processor, and memory that is bounded.
+const USUAL: [(&str, &str); 4] = [
+    ("compression.type", "lz4"),
+    ("linger.ms", "5"),
+    ("queue.buffering.max.kbytes", "32768"),
+    ("queue.buffering.max.messages", "200000"),
+];
+
+impl Settings {
+    /// From the configuration, whose mapping was checked.
+    ///
+    /// # Errors
+    /// The password can't be read.
+    pub fn of(
+        config: &config::Config,
+        site: &str,
+        lanes: &[LaneSettings],
+    ) -> Result<Option<Self>, NoPassword> {
+        let kafka = &config.kafka;
+        if !kafka.is_there() {
+            return Ok(None);
+        }
+        let route = Route::new(&kafka.topic, &kafka.rename);
+        let Ok(route) = route else { unreachable!("the configuration was checked") };
+        let own = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+        let mut properties: Vec<_> = USUAL.into_iter().map(own).collect();
+        properties.extend(kafka.librdkafka().map(own));
+        properties.push(own(("bootstrap.servers", &kafka.brokers.join(","))));
+        properties.push(own(("client.id", site)));
+        if let Some(path) = &kafka.password_file {
+            let password = std::fs::read_to_string(path);
+            let password = password.map_err(|error| NoPassword(path.clone(), error))?;
+            properties.push(own(("sasl.password", password.trim_end_matches(['\r', '\n']))));
+        }
+        let (partitions, replication) = (kafka.partitions, kafka.replication);
+        Ok(Some(Self {
+            site: site.to_owned(),
+            lanes: lanes.to_vec(),
+            group: kafka.group.clone(),
+            shards: kafka.shards,
+            frontier_topic: kafka.frontier_topic.clone(),
+            route,
+            create: kafka.create_topics.then_some(Create { partitions, replication }),
+            commit_every: kafka.commit_every,
+            transaction_timeout: kafka.transaction_timeout,
+            properties,
+        }))
+    }
+
+    /// What any client of the cluster is told.
+    pub(super) fn client(&self) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        for (name, value) in &self.properties {
+            config.set(name, value);
+        }
+        config.set("allow.auto.create.topics", "false");
+        config
+    }
+
+    /// The owner of a shard, for a producer: the same for ever, whoever owns it.
+    pub(super) fn producer(&self, shard: u32) -> ClientConfig {
+        let timeout = self.transaction_timeout.as_millis().to_string();
+        let mut config = self.client();
+        config.set("transactional.id", format!("{}.{shard}", self.group));
+        config.set("transaction.timeout.ms", &timeout);
+        // A record that is not taken in time must not outlive its transaction.
+        config.set("message.timeout.ms", &timeout);
+        config
+    }
+
+    /// For reading what is committed, from places that are given by hand.
+    pub(super) fn consumer(&self) -> ClientConfig {
+        let mut config = self.client();
+        // Nothing is ever committed or joined under this name; librdkafka asks for one.
+        config.set("group.id", format!("{}.frontier", self.group));
+        config.set("enable.auto.commit", "false");
+        config.set("isolation.level", "read_committed");
+        config
+    }
+}
+
+impl std::fmt::Debug for Settings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Properties may hold a password.
+        f.debug_struct("Settings").field("group", &self.group).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Display for NoPassword {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the password for Kafka can't be read from {}: {}", self.0.display(), self.1)
+    }
+}
+
+impl std::error::Error for NoPassword {}
