@@ -1,9 +1,12 @@
 //! Worlds, media and helpers for the whole-system tests.
 
 pub mod bench;
+pub mod broker;
+pub mod census;
 pub mod fuzz;
 pub mod injection;
 pub mod internet;
+pub mod kafka_proxy;
 #[cfg(target_os = "linux")]
 pub mod memory_group;
 pub mod openapi;

@@ -15,7 +15,8 @@ use broker::Broker;
 pub(crate) const TASK: Task = Task {
     name: "kafka",
     about: "up, down or status: an Apache Kafka on loopback, of Maven's jars. --port PORT (9092; \
-            0: any that is free), --dir DIR (target/kafka/broker)",
+            0: any that is free), --dir DIR (target/kafka/broker), --proxy PORT (of a proxy that \
+            clients come through)",
     run,
 };
 
@@ -33,6 +34,8 @@ struct Wish {
     verb: Verb,
     /// The port for clients, if the user chose; zero stands for any.
     port: Option<u16>,
+    /// The port of a proxy that clients come through, if there is one.
+    proxy: Option<u16>,
     folder: PathBuf,
 }
 
@@ -40,7 +43,7 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
     let wish = parse(arguments)?;
     let broker = Broker::new(wish.folder);
     match wish.verb {
-        Verb::Up => up(&broker, wish.port),
+        Verb::Up => up(&broker, wish.port, wish.proxy),
         Verb::Down => down(&broker),
         Verb::Status => status(&broker),
     }
@@ -58,30 +61,34 @@ fn parse(arguments: &[String]) -> Result<Wish, Failure> {
         Some(other) => return Err(usage(format!("`cargo xtask kafka` knows no `{other}`"))),
         None => return Err(usage("what shall be done with Kafka?".into())),
     };
-    let (mut port, mut folder) = (None, shell::target().join("kafka/broker"));
+    let (mut port, mut proxy) = (None, None);
+    let mut folder = shell::target().join("kafka/broker");
     while let Some(word) = words.next() {
         let value = words.next().ok_or_else(|| usage(format!("nothing follows `{word}`")))?;
         match word.as_str() {
-            "--port" if verb == Verb::Up => {
+            "--port" | "--proxy" if verb == Verb::Up => {
                 let told = value.parse().map_err(|_| usage(format!("`{value}` is no port")))?;
-                port = Some(told);
+                *(if word == "--port" { &mut port } else { &mut proxy }) = Some(told);
             }
             "--dir" => folder = std::path::absolute(value).unwrap_or_else(|_| value.into()),
             _ => return Err(usage(format!("`{word}` is not known here"))),
         }
     }
-    Ok(Wish { verb, port, folder })
+    Ok(Wish { verb, port, proxy, folder })
 }
 
-fn up(broker: &Broker, port: Option<u16>) -> Result<(), Failure> {
+fn up(broker: &Broker, port: Option<u16>, proxy: Option<u16>) -> Result<(), Failure> {
     if let Some(pid) = broker.pid() {
         println!("Kafka runs already at {}, process {pid}", broker.address()?);
         return Ok(());
     }
     let jars = jars::fetched()?;
-    broker.prepare(&jars, port)?;
+    broker.prepare(&jars, port, proxy)?;
     let pid = broker.start(&jars)?;
     println!("Kafka {} runs at {}, process {pid}", jars::version()?, broker.address()?);
+    if let Some(listener) = broker.proxied()? {
+        println!("the proxy leads to {listener}");
+    }
     println!("its files are in {}", broker.folder().display());
     println!("end it with: cargo xtask kafka down");
     Ok(())
@@ -123,8 +130,9 @@ mod tests {
 
     #[test]
     fn a_verb_is_needed_and_options_are_those_of_the_verb() {
-        let wish = parsed("up --port 0 --dir /b").unwrap();
-        assert_eq!(wish, Wish { verb: Verb::Up, port: Some(0), folder: "/b".into() });
+        let wish = parsed("up --port 0 --dir /b --proxy 7").unwrap();
+        let (port, proxy) = (Some(0), Some(7));
+        assert_eq!(wish, Wish { verb: Verb::Up, port, proxy, folder: "/b".into() });
         assert_eq!(parsed("down --dir /b").unwrap().verb, Verb::Down);
         for wrong in ["", "sideways", "up --port", "up --port x", "down --port 1", "up --speed 9"] {
             assert!(matches!(parsed(wrong), Err(Failure::Usage(_))), "{wrong}");

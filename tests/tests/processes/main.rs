@@ -8,6 +8,8 @@ mod fleet;
 mod full_disk;
 mod input;
 mod intruders;
+mod kafka;
+mod kafka_faults;
 mod limits;
 mod links;
 #[cfg(target_os = "linux")]

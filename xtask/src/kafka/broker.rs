@@ -46,14 +46,22 @@ impl Broker {
 
     /// Where clients find it.
     pub(crate) fn address(&self) -> Result<SocketAddr, Failure> {
-        let settings = shell::read(&self.properties())?;
-        let listener = settings.split_once("PLAINTEXT://").and_then(|(_, rest)| {
-            let end = rest.find([',', '\n'])?;
-            rest.get(..end)?.parse().ok()
-        });
-        listener.ok_or_else(|| {
+        self.listener("PLAINTEXT://")?.ok_or_else(|| {
             Failure::Check(format!("{} names no listener", self.properties().display()))
         })
+    }
+
+    /// Where a proxy is to lead that clients come through, if they do.
+    pub(crate) fn proxied(&self) -> Result<Option<SocketAddr>, Failure> {
+        self.listener("PROXIED://")
+    }
+
+    fn listener(&self, name: &str) -> Result<Option<SocketAddr>, Failure> {
+        let settings = shell::read(&self.properties())?;
+        Ok(settings.split_once(name).and_then(|(_, rest)| {
+            let end = rest.find([',', '\n'])?;
+            rest.get(..end)?.parse().ok()
+        }))
     }
 
     /// Its process, if it runs. A number that another process has by now is not taken for it.
@@ -73,7 +81,12 @@ impl Broker {
     }
 
     /// Writes its settings and formats its storage, unless an earlier start has.
-    pub(crate) fn prepare(&self, jars: &Path, port: Option<u16>) -> Result<(), Failure> {
+    pub(crate) fn prepare(
+        &self,
+        jars: &Path,
+        port: Option<u16>,
+        proxy: Option<u16>,
+    ) -> Result<(), Failure> {
         let cannot = |error| self.cannot(&error);
         // The last file that formatting writes.
         if self.data().join("meta.properties").is_file() {
@@ -88,10 +101,12 @@ impl Broker {
             return Ok(());
         }
         fs::create_dir_all(&self.folder).map_err(cannot)?;
-        // Held until both are known, so that they differ.
-        let (clients, controller) = (free(port.unwrap_or(PORT))?, free(0)?);
-        let ports = (port_of(&clients)?, port_of(&controller)?);
-        drop((clients, controller));
+        // Held until all are known, so that they differ.
+        let held = [free(port.unwrap_or(PORT))?, free(0)?, free(0)?];
+        let [clients, controller, proxied] = held.each_ref().map(port_of);
+        let proxy = proxy.map(|proxy| proxied.map(|proxied| (proxied, proxy))).transpose()?;
+        let ports = Ports { clients: clients?, controller: controller?, proxy };
+        drop(held);
         fs::write(self.properties(), properties(&self.data(), ports)).map_err(cannot)?;
         fs::write(self.log4j(), LOG4J).map_err(cannot)?;
         let tool = || {
@@ -207,18 +222,33 @@ fn port_of(listener: &TcpListener) -> Result<u16, Failure> {
     address.map(|address| address.port()).map_err(|error| Failure::Machine(error.to_string()))
 }
 
-fn properties(data: &Path, (clients, controller): (u16, u16)) -> String {
-    let listeners = format!("PLAINTEXT://127.0.0.1:{clients},CONTROLLER://127.0.0.1:{controller}");
+/// The ports of a broker.
+struct Ports {
+    clients: u16,
+    controller: u16,
+    /// Where clients of a proxy arrive, and the proxy that they are told to come to.
+    proxy: Option<(u16, u16)>,
+}
+
+fn properties(data: &Path, ports: Ports) -> String {
+    let Ports { clients, controller, proxy } = ports;
+    let own = format!("PLAINTEXT://127.0.0.1:{clients},CONTROLLER://127.0.0.1:{controller}");
+    let (mut listeners, mut advertised) = (own.clone(), own);
+    if let Some((proxied, proxy)) = proxy {
+        listeners += &format!(",PROXIED://127.0.0.1:{proxied}");
+        advertised += &format!(",PROXIED://127.0.0.1:{proxy}");
+    }
     // One broker has no one to copy to, and few partitions start and recover fast.
     format!(
         "process.roles=broker,controller\n\
          node.id=1\n\
          controller.quorum.bootstrap.servers=127.0.0.1:{controller}\n\
          listeners={listeners}\n\
-         advertised.listeners={listeners}\n\
+         advertised.listeners={advertised}\n\
          inter.broker.listener.name=PLAINTEXT\n\
          controller.listener.names=CONTROLLER\n\
-         listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT\n\
+         listener.security.protocol.map=\
+         CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT\n\
          log.dirs={}\n\
          auto.create.topics.enable=false\n\
          offsets.topic.replication.factor=1\n\
@@ -249,9 +279,10 @@ mod tests {
     fn the_address_is_read_from_the_settings() {
         let broker = Broker::new(shell::target().join("kafka/of-a-test"));
         fs::create_dir_all(broker.folder()).unwrap();
-        let settings = properties(&broker.data(), (4711, 4712));
-        fs::write(broker.properties(), settings).unwrap();
+        let ports = Ports { clients: 4711, controller: 4712, proxy: Some((4713, 4714)) };
+        fs::write(broker.properties(), properties(&broker.data(), ports)).unwrap();
         assert_eq!(broker.address().unwrap(), ([127, 0, 0, 1], 4711).into());
+        assert_eq!(broker.proxied().unwrap(), Some(([127, 0, 0, 1], 4713).into()));
         fs::remove_dir_all(broker.folder()).unwrap();
     }
 

@@ -1,0 +1,145 @@
+//! A real Kafka broker for a test: Apache Kafka, as `cargo xtask kafka` starts it, in a folder of
+//! its own. It ends with the value that stands for it.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use tokio::process::Command;
+
+use crate::injection::skipped;
+use crate::process::until;
+
+/// How long a broker may take to start, on a machine that does much else.
+const START_MAX: Duration = Duration::from_secs(120);
+
+/// A running broker, or one that was killed.
+#[derive(Debug)]
+pub struct Broker {
+    folder: PathBuf,
+    address: SocketAddr,
+    proxied: Option<SocketAddr>,
+    pid: Pid,
+}
+
+/// Whether there are Java and Maven. If not, says so loudly: the test is then skipped.
+pub fn is_possible(test: &str) -> bool {
+    let missing = ["java", "mvn"].into_iter().find(|program| {
+        let mut ask = std::process::Command::new(program);
+        let status = ask.arg("-version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+        !status.is_ok_and(|status| status.success())
+    });
+    if let Some(program) = missing {
+        skipped(test, &format!("{program} is not installed, which Apache Kafka needs"));
+    }
+    missing.is_none()
+}
+
+impl Broker {
+    /// Starts a broker in the folder `kafka` of a folder.
+    ///
+    /// # Errors
+    /// It does not start; with what the task said.
+    pub async fn start(folder: &Path) -> io::Result<Self> {
+        Self::start_with(folder, &[]).await
+    }
+
+    /// The same, with a second listener whose clients are told to come to a proxy.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn start_behind(folder: &Path, proxy: SocketAddr) -> io::Result<Self> {
+        Self::start_with(folder, &["--proxy", &proxy.port().to_string()]).await
+    }
+
+    async fn start_with(folder: &Path, words: &[&str]) -> io::Result<Self> {
+        let folder = folder.join("kafka");
+        let Up { address, proxied, pid } = up(&folder, words).await?;
+        Ok(Self { folder, address, proxied, pid })
+    }
+
+    /// Where clients find it.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where the proxy that it was started behind is to lead.
+    pub fn proxied(&self) -> Option<SocketAddr> {
+        self.proxied
+    }
+
+    /// What a hub is to be told that shall find it at an address: to commit often, and to give up
+    /// soon.
+    pub fn settings_at(&self, address: SocketAddr) -> String {
+        format!(
+            "[kafka]\nbrokers = [\"{address}\"]\ncommit_every = \"20ms\"\n\
+             transaction_timeout = \"4s\"\n"
+        )
+    }
+
+    /// SIGKILL.
+    ///
+    /// # Errors
+    /// The system refuses.
+    pub async fn kill(&self) -> io::Result<()> {
+        kill_process(self.pid, Signal::KILL)?;
+        let pid = self.pid;
+        let gone =
+            until("the broker is gone", async || test_kill_process(pid).is_err().then_some(()));
+        gone.await.map_err(io::Error::other)
+    }
+
+    /// Starts it again with what it has, at the same address.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn restart(&mut self) -> io::Result<()> {
+        self.pid = up(&self.folder, &[]).await?.pid;
+        Ok(())
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        // It may have been killed already.
+        let _ = kill_process(self.pid, Signal::KILL);
+    }
+}
+
+/// What the task says of a broker that it started.
+struct Up {
+    address: SocketAddr,
+    proxied: Option<SocketAddr>,
+    pid: Pid,
+}
+
+/// Runs the task that starts a broker.
+async fn up(folder: &Path, words: &[&str]) -> io::Result<Up> {
+    let own = std::env::current_exe()?;
+    let beside = own.ancestors().skip(1).take(2).map(|folder| folder.join("xtask"));
+    let task = beside.into_iter().find(|path| path.is_file()).ok_or_else(|| {
+        let text = format!("no xtask beside {}; `cargo build -p xtask` first", own.display());
+        io::Error::new(io::ErrorKind::NotFound, text)
+    })?;
+    let mut command = Command::new(task);
+    command.args(["kafka", "up", "--port", "0", "--dir"]).arg(folder).args(words);
+    let output = tokio::time::timeout(START_MAX, command.kill_on_drop(true).output()).await??;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let told = said.lines().find_map(|line| {
+        let (_, rest) = line.split_once(" runs at ")?;
+        let (address, pid) = rest.split_once(", process ")?;
+        Some((address.parse().ok()?, Pid::from_raw(pid.parse().ok()?)?))
+    });
+    let proxied = said.lines().find_map(|line| line.strip_prefix("the proxy leads to "));
+    let proxied = proxied.and_then(|address| address.parse().ok());
+    match told {
+        Some((address, pid)) => Ok(Up { address, proxied, pid }),
+        None => {
+            let errors = String::from_utf8_lossy(&output.stderr);
+            Err(io::Error::other(format!("no broker was started: {said}{errors}")))
+        }
+    }
+}
