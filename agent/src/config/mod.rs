@@ -11,6 +11,7 @@
 //! - A key that is not described is an error.
 //! - `Config` has no `Default`: an empty file is read like any other.
 
+mod check;
 mod error;
 mod file;
 mod kafka;
@@ -110,7 +111,7 @@ impl Config {
             #[cfg(feature = "views")]
             views: file.views.clone(),
         };
-        sections::check_together(&config)?;
+        check::together(&config)?;
         #[cfg(feature = "views")]
         view::check_derived(&config.views, &config.topics)?;
         Ok(config)

@@ -19,14 +19,10 @@ use super::input::Input;
 use super::open::Opened;
 use super::producer::Taken;
 use super::reader::{Readers, reached};
-use crate::api::{AppendReceipt, Span};
 use crate::clock;
-use crate::coordinates::{Coordinates, StreamName};
 use crate::identity::tls::HubKeys;
 use crate::media::FileMedia;
-use crate::node::{
-    AppendOutcome, Direction, Event, LinkId, Node, Now, Parting, PeerKey, Phase, Ticket,
-};
+use crate::node::{Direction, Event, LinkId, Node, Now, Parting, PeerKey, Phase, Ticket};
 use crate::transport::{Channel, CloseCode, Connection, ConnectionId, Transport, TransportEvent};
 
 /// How the node thread ended.
@@ -73,8 +69,8 @@ pub(super) struct Machine {
     enrolling: bool,
     /// Connections that end when the last word has had time to arrive: closing overtakes it.
     closing: Vec<(Instant, Connection, String)>,
-    waiting: BTreeMap<Ticket, Waiting>,
-    produced: BTreeMap<Ticket, Taken>,
+    pub(super) waiting: BTreeMap<Ticket, Waiting>,
+    pub(super) produced: BTreeMap<Ticket, Taken>,
     ids: BTreeMap<ConnectionId, LinkId>,
     pub(super) next_link: u64,
     commits: watch::Sender<u64>,
@@ -371,42 +367,6 @@ impl Machine {
         let keys = HubKeys(self.uplink.keys.clone());
         let _network = self.network.enter();
         transport.dial(self.uplink.addresses.clone(), keys);
-    }
-
-    fn answer(&mut self, ticket: Ticket, outcome: AppendOutcome) {
-        if let Some(taken) = self.produced.remove(&ticket) {
-            return self.answer_producer(taken, outcome);
-        }
-        let Some(waiting) = self.waiting.remove(&ticket) else { return };
-        let answer = match outcome {
-            AppendOutcome::Appended { epoch, parts, duplicates, .. } => {
-                let spans = waiting.streams.iter().zip(parts).filter_map(|(stream, written)| {
-                    let (origin, (topic, partition)) = (&self.node.settings().site, stream.clone());
-                    let stream = StreamName { origin: origin.clone(), topic, partition };
-                    let (offset, epoch) = (written.first?.get(), Some(epoch.get()));
-                    let first = Coordinates { stream, offset, epoch };
-                    Some(Span { first, count: u64::from(written.count) })
-                });
-                Ok(AppendReceipt { written: spans.collect(), duplicates: u64::from(duplicates) })
-            }
-            AppendOutcome::Refused { why, .. } => {
-                let topic = waiting.streams.first().map_or("", |(topic, _)| topic);
-                Err(super::refusal::refusal(why, topic, &waiting.consumers))
-            }
-        };
-        let _ = waiting.answer.send(answer);
-    }
-
-    fn answer_producer(&self, taken: Taken, outcome: AppendOutcome) {
-        match outcome {
-            AppendOutcome::Appended { first, written, .. } => {
-                taken.answer(first.map(|first| first.get()), u64::from(written), None);
-            }
-            AppendOutcome::Refused { written, why } => {
-                let refused = super::refusal::refusal(why, taken.topic(), &[]);
-                taken.answer(None, u64::from(written), Some(refused));
-            }
-        }
     }
 
     fn on_transport(&mut self, event: TransportEvent) {

@@ -12,6 +12,7 @@
 //! The network and the API run on tokio and never wait for the disk; the node thread does.
 
 mod admin;
+mod answer;
 mod consumers;
 mod gate;
 mod group;
