@@ -7,6 +7,7 @@ use landfall_core::batch::ClockQuality;
 use landfall_core::num::{CommitNo, Partition};
 use landfall_node::consumer::{Action, Change, Place, Share, Slots};
 use landfall_node::{AppendOutcome, ClientId, Part, Request, Ticket};
+use landfall_protocol::time::Duration;
 
 use super::World;
 use super::check::has_dropped;
@@ -14,6 +15,11 @@ use super::reading::Held;
 
 /// Its name.
 const NAME: &str = "taker";
+
+/// Its only member, when it has one.
+const MEMBER: &str = "member";
+/// For as long as it is not heard of again.
+const LEASE: Duration = Duration::from_secs(60);
 
 /// A commit and how many of its records.
 type At = (CommitNo, u32);
@@ -58,10 +64,25 @@ impl World {
             self.change_consumer(name, action, (CommitNo::ZERO, 0), (topic, Vec::new()));
         }
         let at = Place { epoch, commit, index: u32::MAX };
-        let share = Share { slots: Slots::ALL, at };
         let records = (0..records).map(|_| self.new_record()).collect();
-        let action = Action::Commit { share, member: None };
+        let member = self.join(name, at);
+        let share = Share { slots: Slots::ALL, at };
+        let action = Action::Commit { share, member: member.map(str::to_owned) };
         self.change_consumer(name, action, (commit, u32::MAX), (topic, records));
+        if let (Some(member), Some(node)) = (member, self.host_mut(name).node.as_mut()) {
+            node.leave(NAME, member);
+        }
+    }
+
+    /// Every other time the consumer has a member, which is given all up to a place.
+    fn join(&mut self, name: &str, to: Place) -> Option<&'static str> {
+        let now = self.clock_of(name);
+        let shared = self.tickets.is_multiple_of(2);
+        let node = self.host_mut(name).node.as_mut().filter(|_| shared)?;
+        let portion = node.take_share(NAME, MEMBER, LEASE, true, now).ok().flatten()?;
+        node.note_given(NAME, MEMBER, (&portion, to), false);
+        assert_eq!(portion.slots, Slots::ALL, "nobody shares with the only member");
+        Some(MEMBER)
     }
 
     fn change_consumer(
