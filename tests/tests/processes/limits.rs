@@ -59,7 +59,7 @@ async fn with_too_few_descriptors_nothing_acknowledged_is_lost() {
 
 #[tokio::test]
 async fn with_too_little_memory_nothing_acknowledged_is_lost() {
-    let limits: Vec<_> = (6..=26).step_by(2).map(|mebi| format!("--as={}", mebi << 20)).collect();
+    let limits: Vec<_> = (6..=46).step_by(4).map(|mebi| format!("--as={}", mebi << 20)).collect();
     let Some(refused) = append_under(&limits).await else { return };
     assert!((2..limits.len()).contains(&refused), "{refused} of {} were too low", limits.len());
 }
