@@ -75,9 +75,8 @@ class ConsumingTest(NodeTest):
         self.assertEqual(consumer.commit(batch, [NewRecord(3, topic=out)]).count, 1)
         self.assertEqual([record.value for record in self.client.read(out)], [2, 3])
 
-
     def test_what_could_not_be_dealt_with_is_set_aside_and_retried(self) -> None:
-        headers = [("unit", "kn"), ("raw", b"\xff")]
+        headers: list[tuple[str, str | bytes | None]] = [("unit", "kn"), ("raw", b"\xff")]
         values = [1, "two", b"\x00\xff", None]
         records = [NewRecord(one, key="k", headers=headers, timestamp=1_000) for one in values]
         self.client.append_many(self.topic, [*records, NewRecord.tombstone("k")])
@@ -149,7 +148,12 @@ class KilledMembersTest(NodeTest):
         seed = int(os.environ.get("LANDFALL_SEED", random.SystemRandom().getrandbits(32)))
         chance = random.Random(seed)
         members = [child(lambda: take_in(self.node)) for _ in range(MEMBERS)]
-        self.addCleanup(lambda: [kill(one) for one in members])
+
+        def end_all() -> None:
+            for one in members:
+                kill(one)
+
+        self.addCleanup(end_all)
         self.append(0, RECORDS)
         for kills in range(6):
             self.wait_for(RECORDS * (kills + 1) // 8)
