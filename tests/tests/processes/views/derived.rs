@@ -37,21 +37,27 @@ pub(super) async fn deriving() -> io::Result<Alone> {
     Ok(alone)
 }
 
-/// All that views derive of so many records is durable.
-fn derived(records: u64) -> impl FnMut(Status) -> Option<()> {
+/// All that views derive of what the first of a chain has seen is durable, and a view has seen so
+/// many records.
+fn derived(view: &str, records: u64) -> impl FnMut(Status) -> Option<()> {
     move |status| {
         let find = |name: &str| status.views.iter().find(|view| view.view == name);
         let all = status.views.iter().all(|view| {
             view.caught_up && view.outbox == 0 && view.behind_commits == 0 && view.next.is_none()
         });
-        let latest = find("latest")?;
-        (all && latest.records + latest.errors == records).then_some(())
+        let view = find(view)?;
+        (all && view.records + view.errors == records).then_some(())
     }
 }
 
-pub(super) async fn until_derived(runs: &mut Running, records: u64) {
-    let what = format!("all that {records} records derive is durable");
-    runs.until(&what, derived(records)).await.unwrap();
+pub(super) async fn until_derived(node: &NodeDir, runs: &mut Running, records: u64) {
+    // Each view hears by itself of what has come, the next of a chain last.
+    for view in ["latest", "route"] {
+        let what = format!("all that {view} derives of {records} records is durable");
+        runs.until(&what, derived(view, records)).await.unwrap();
+    }
+    let alarms = read(node, "alarms").await.len() as u64;
+    runs.until("the chain has seen all alarms", derived("chain", alarms)).await.unwrap();
 }
 
 async fn read(node: &NodeDir, topic: &str) -> Vec<Value> {
@@ -122,7 +128,7 @@ async fn what_is_derived_is_there_once_whatever_is_killed_or_lost() {
         }
     }
     let mut runs = alone.node.run_up().await.unwrap();
-    until_derived(&mut runs, appended).await;
+    until_derived(&alone.node, &mut runs, appended).await;
     check(&alone.node).await;
     let verdict = alone.node.done("view", &["verify", "latest"]).await.unwrap();
     assert!(verdict.contains("are what the log says"), "{verdict}");
@@ -134,7 +140,7 @@ async fn a_derived_topic_is_written_by_nobody_else_and_passed_on_with_its_causes
     let alone = deriving().await.unwrap();
     let mut runs = alone.node.run_up().await.unwrap();
     alone.append(&[r#"{"mmsi":"a","lat":1,"sog":30,"time":1}"#]).await.unwrap();
-    until_derived(&mut runs, 1).await;
+    until_derived(&alone.node, &mut runs, 1).await;
     let very = read(&alone.node, "alarms.very").await.pop().unwrap();
     assert_eq!(very["value"], serde_json::json!({"knots": 30, "of": "a"}));
     assert_eq!(header(&very, "landfall.by"), "chain/1");

@@ -120,13 +120,13 @@ async fn views_that_are_killed_equal_those_that_are_made_anew_and_derive_each_re
     }
     let records = feeding.await.unwrap();
     let mut runs = alone.node.run_up().await.unwrap();
-    until_derived(&mut runs, records).await;
+    until_derived(&alone.node, &mut runs, records).await;
     let found = dumps(&alone).await;
     let derived = check(&alone.node).await;
     assert!(runs.terminate().await.unwrap().success());
     remove(&path);
     let mut runs = alone.node.run_up().await.unwrap();
-    until_derived(&mut runs, records).await;
+    until_derived(&alone.node, &mut runs, records).await;
     assert_eq!(dumps(&alone).await, found, "made anew, the rows are others");
     assert_eq!(check(&alone.node).await, derived, "what is derived is there once");
     assert!(runs.terminate().await.unwrap().success());
