@@ -33,8 +33,18 @@ pub(super) struct Taking {
     said: At,
     /// What it said and was not answered.
     pending: BTreeMap<u64, At>,
-    /// A record of each group, and how far the consumer was to be with it.
-    groups: Vec<(At, Vec<u8>)>,
+    /// A record of each group, by its ticket.
+    groups: BTreeMap<u64, Group>,
+}
+
+/// A commit together with records.
+#[derive(Clone, Debug)]
+struct Group {
+    /// How far the consumer was to be with it.
+    at: At,
+    /// One of its records.
+    record: Vec<u8>,
+    acknowledged: bool,
 }
 
 impl Taking {
@@ -48,6 +58,7 @@ impl Taking {
         let Some(at) = self.pending.remove(&ticket.0) else { return };
         if matches!(outcome, AppendOutcome::Appended { .. }) {
             self.acknowledged = self.acknowledged.max(Some(at));
+            self.groups.entry(ticket.0).and_modify(|group| group.acknowledged = true);
         }
     }
 }
@@ -113,7 +124,8 @@ impl World {
         });
         host.taking.said = host.taking.said.max(at);
         host.taking.pending.insert(ticket.0, at);
-        host.taking.groups.extend(records.first().map(|record| (at, record.clone())));
+        let group = |record: &Vec<u8>| Group { at, record: record.clone(), acknowledged: false };
+        host.taking.groups.extend(records.first().map(|record| (ticket.0, group(record))));
         self.truth.note_group(ticket.0, &records);
         self.host_mut(name).pending.insert(ticket.0, (topic.into(), records));
         self.drive(name);
@@ -143,13 +155,12 @@ impl World {
             "the cursor at {name} is {at:?} and not from {least:?} to {most:?}\n{}",
             self.describe()
         );
-        for (with, record) in &taking.groups {
-            let is_there = held.records.iter().any(|held| held.encoded == *record);
-            let alone = taking.groups.iter().filter(|(other, _)| other == with).count() == 1;
-            let moved = with <= &at;
-            assert!(moved || !is_there, "{name} has a group without its cursor, {with:?}");
-            let must = alone && *with == at && taking.acknowledged == Some(at);
-            assert!(is_there || !must || has_dropped(host), "{name} lacks the group of {with:?}");
+        for group in taking.groups.values() {
+            let is_there = held.records.iter().any(|held| held.encoded == group.record);
+            let moved = group.at <= at;
+            assert!(moved || !is_there, "{name} has a group without its cursor, {:?}", group.at);
+            let must = group.acknowledged && !has_dropped(host);
+            assert!(is_there || !must, "{name} lacks the group of {:?}", group.at);
         }
     }
 }
