@@ -13,7 +13,9 @@ use super::dial::Phase;
 use super::link::{Link, LinkState, PeerHello, Say};
 use super::note::Note;
 use super::sender::Sender;
-use super::{Admission, AlarmKind, Core, Direction, Gate, LinkId, Node, Now, Offence, PeerKey};
+use super::{
+    Admission, AlarmKind, Core, Direction, Gate, LinkId, Node, Now, Offence, PeerKey, before,
+};
 use crate::codec;
 
 /// Who is told to come again because too many connect at once, does so after a second and a random
@@ -40,6 +42,7 @@ impl<M: Media, G: Gate> Node<M, G> {
             // What was wanted in the session before is said again in this one.
             core.wants.clear();
             core.say_tips(&mut state, false);
+            before::ask(&mut state, &core.waits_before(&self.links));
             if let Some(dialer) = &mut core.dialer {
                 dialer.turn(Phase::Greeting, "waiting to be accepted", now.instant);
             }

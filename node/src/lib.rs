@@ -17,6 +17,7 @@
 
 mod alarm;
 mod append;
+mod before;
 mod behind;
 mod branch;
 mod checksum;

@@ -11,6 +11,10 @@ use super::{Gate, LinkId, Node};
 pub(crate) enum Note {
     /// These streams have become durable at the root.
     Rooted(Vec<StreamIx>),
+    /// Nodes below wait for points that lie before what is held here of their streams.
+    AskedBefore(Vec<(StreamIx, Point)>),
+    /// Such a point is durable at the root.
+    RootedBefore(StreamIx, Point),
     /// The upstream node wants a stream again that came from below: from where up to where.
     Wanted(StreamIx, Point, Point),
     /// What it wants is missing for good, says who was asked.
@@ -25,6 +29,8 @@ impl<M: Media, G: Gate> Node<M, G> {
         while let Some(note) = self.core.notes.pop_front() {
             match note {
                 Note::Rooted(streams) => self.pass_root(&streams),
+                Note::AskedBefore(asked) => self.ask_above(&asked),
+                Note::RootedBefore(ix, at) => self.pass_root_before(ix, at),
                 Note::Wanted(ix, at, to) => self.pass_wanted(ix, at, to),
                 Note::Missing(ix, missing) => self.pass_missing(ix, missing),
                 Note::Arrived(id) => self.on_arrival(id),

@@ -79,8 +79,12 @@ impl<M: Media, G: Gate> Core<M, G> {
     fn promise_hop(&mut self, state: &mut LinkState, proven: Points) {
         let mut here = Vec::new();
         let mut beyond = Vec::new();
+        let mut before = Vec::new();
         for ((ix, branch, _, tip), point) in proven {
             if self.goes_on(ix) {
+                if self.lies_before(ix, branch, point) {
+                    before.push((ix, point));
+                }
                 let keep = if tip.is_some() { add_tip } else { add };
                 keep(&mut state.told, ix, branch, point);
                 beyond.push((ix, point));
@@ -94,6 +98,9 @@ impl<M: Media, G: Gate> Core<M, G> {
         self.say_durable(state, Scope::Root, promise, here);
         self.say_durable(state, Scope::Hop, promise, beyond);
         self.promise_root(state, &rooted);
+        if !before.is_empty() {
+            self.notes.push_back(Note::AskedBefore(before));
+        }
     }
 
     /// What came back from the upstream node is durable there.
@@ -110,7 +117,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         }
     }
 
-    fn say_durable(
+    pub(crate) fn say_durable(
         &self,
         state: &mut LinkState,
         scope: Scope,
@@ -208,6 +215,10 @@ impl<M: Media, G: Gate> Core<M, G> {
         for point in durable.streams.iter() {
             let Some(ix) = self.journal.frontier().find(point.stream) else { continue };
             let told = Point { epoch: point.epoch, next: point.next, hash: point.hash };
+            if durable.scope == Scope::Root && self.lies_before(ix, self.branch_at(ix, told), told)
+            {
+                self.notes.push_back(Note::RootedBefore(ix, told));
+            }
             if !self.note_promise(state, ix, told, durable.scope) {
                 continue;
             }

@@ -127,6 +127,12 @@ impl Sender {
             let before = |flight: &&Flight| place(&flight.after) < place(&cursor);
             let passed = lane.flights.iter().take_while(before).count();
             lane.flights.truncate(passed + 1);
+            // What lies behind is sent again, in flights of its own.
+            if let Some(last) =
+                lane.flights.back_mut().filter(|last| place(&cursor) < place(&last.after))
+            {
+                last.after = cursor;
+            }
         }
     }
 }

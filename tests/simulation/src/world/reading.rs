@@ -7,7 +7,7 @@ use std::ops::Range;
 use landfall_core::batch::{Batch, batches};
 use landfall_core::control::{BranchBody, GapBody};
 use landfall_core::entry::Kind;
-use landfall_core::frontier::{BranchName, Frontier, StreamIx};
+use landfall_core::frontier::{BranchKind, BranchName, Frontier, StreamIx};
 use landfall_core::gap::GapReason;
 use landfall_core::hash::StreamHash;
 use landfall_core::journal::{Journal, ReadStep};
@@ -29,6 +29,8 @@ pub struct Held {
     /// How many entries hold records.
     pub entries: usize,
     open: BTreeMap<String, Vec<Strand>>,
+    /// From where on records came late for gaps, by stream.
+    late: BTreeSet<(String, u64)>,
 }
 
 /// A record as a node holds it.
@@ -121,6 +123,10 @@ impl Held {
         self.gaps.iter().any(|gap| gap.stream == stream && gap.offsets.contains(&offset))
     }
 
+    fn begins_late(&self, stream: &str, offset: u64) -> bool {
+        self.late.contains(&(stream.to_owned(), offset))
+    }
+
     fn take_body(&mut self, lane: Lane, body: &[u8], whole: bool) {
         self.entries += 1;
         for batch in batches(body, checksum()) {
@@ -192,6 +198,9 @@ impl Held {
         let strands = self.open.entry(begun.stream.to_string()).or_default();
         let name = (begun.first, begun.at.next);
         strands.push(Strand { name, next: begun.at.next, hash: begun.at.hash });
+        if begun.kind == BranchKind::Late {
+            self.late.insert((begun.stream.to_string(), begun.at.next.get()));
+        }
     }
 
     fn take_losses<M: Media>(&mut self, journal: &Journal<M, Heap>) {
@@ -214,9 +223,11 @@ impl Held {
                 "{stream}~{epoch}@{offset} is here twice"
             );
             let before = last.insert((stream, *epoch), *offset);
-            // What came late for a gap stands behind what came after the gap.
+            // What came late for a gap stands behind what came after the gap, which may have been
+            // stated in a segment that is gone.
+            let is_late = || self.is_gap(stream, *offset) || self.begins_late(stream, *offset);
             assert!(
-                before.is_none_or(|before| before < *offset) || self.is_gap(stream, *offset),
+                before.is_none_or(|before| before < *offset) || is_late(),
                 "{stream}~{epoch}@{offset} comes behind {before:?}"
             );
         }
