@@ -2,7 +2,7 @@
 
 use landfall_core::frontier::{Branch, BranchIx, BranchKind, Frontier, Point, StreamIx};
 use landfall_core::media::Media;
-use landfall_core::num::Offset;
+use landfall_core::num::{Epoch, Offset};
 
 use super::{Core, Gate};
 
@@ -47,6 +47,29 @@ impl<M: Media, G: Gate> Core<M, G> {
         let found =
             exact.or_else(|| spanning.iter().copied().find(|held| self.is_under(ix, held, point)));
         found.or(only).map(|(at, _)| *at)
+    }
+
+    /// The branch with records of an epoch that goes on behind an offset.
+    pub(crate) fn branch_under(
+        &self,
+        ix: StreamIx,
+        epoch: Epoch,
+        next: Offset,
+    ) -> Option<(BranchIx, Branch)> {
+        let spans = |branch: &Branch| branch.from <= next && next < branch.tip.next;
+        let mut branches = self.journal.frontier().branches(ix);
+        branches.find(|(at, branch)| spans(branch) && self.has_epoch(ix, *at, branch, epoch))
+    }
+
+    /// Whether records of an epoch are known of a stream.
+    pub(crate) fn is_of(&self, ix: StreamIx, epoch: Epoch) -> bool {
+        let mut branches = self.journal.frontier().branches(ix);
+        branches.any(|(at, branch)| self.has_epoch(ix, at, &branch, epoch))
+    }
+
+    fn has_epoch(&self, ix: StreamIx, at: BranchIx, branch: &Branch, epoch: Epoch) -> bool {
+        let mut rungs = self.journal.frontier().ladder(ix, at).iter();
+        [branch.first, branch.tip.epoch].contains(&epoch) || rungs.any(|rung| rung.epoch == epoch)
     }
 
     /// Whether a branch is known to go on behind a point in the epoch of the record before it.

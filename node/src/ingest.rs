@@ -24,7 +24,7 @@ use super::link::{LinkState, OwnedStream, Say};
 use super::promise;
 use super::unread::Unjudged;
 use super::verdict::{Verdict, View};
-use super::{Core, Gate, Now, Offence};
+use super::{Core, Direction, Gate, Now, Offence};
 use crate::checksum;
 
 /// Streams of one origin that peers may begin here, so that none takes the places of all others.
@@ -80,6 +80,9 @@ impl<M: Media, G: Gate> Core<M, G> {
             .map_err(|_| Offence::BodyLength.fault())?;
         if checksum().of(&body) != entry.body_crc {
             return Err(Offence::BodyChecksum.fault());
+        }
+        if entry.purpose == Purpose::Return && state.returns_wait {
+            return Ok(());
         }
         self.note_replay(state, lane, entry);
         let mut judged: Vec<Judged<'_>> = Vec::new();
@@ -311,6 +314,11 @@ impl<M: Media, G: Gate> Core<M, G> {
                 Ok(()) => return Ok(true),
                 Err(StageError::OtherLane | StageError::CommitFull) => self.commit_staged(),
                 Err(StageError::LaneFull) if self.room_for_peers(lane) => {}
+                // What comes back is kept above, and room is made by what goes up.
+                Err(StageError::LaneFull) if state.direction == Direction::Up => {
+                    state.returns_wait = true;
+                    return Ok(false);
+                }
                 Err(StageError::LaneFull | StageError::Media(_)) => {
                     let code = landfall_protocol::message::GoodbyeCode::Overloaded {
                         retry_after: Duration::from_secs(10),

@@ -81,6 +81,8 @@ pub(crate) struct LinkState {
     pub(crate) givebacks: VecDeque<Giveback>,
     /// Streams of which something was given back.
     pub(crate) returned: BTreeSet<StreamIx>,
+    /// There was no room for what came back: it waits for the next session.
+    pub(crate) returns_wait: bool,
     /// The peer was promised more than this node has.
     pub(crate) lacking: bool,
     /// What the upstream node, which lacks a promise, has not said yet to have: up to where.
@@ -412,6 +414,7 @@ impl LinkState {
             sender: None,
             givebacks: VecDeque::new(),
             returned: BTreeSet::new(),
+            returns_wait: false,
             lacking: false,
             owed: BTreeMap::new(),
             asked_tips: BTreeSet::new(),

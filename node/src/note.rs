@@ -17,6 +17,8 @@ pub(crate) enum Note {
     RootedBefore(StreamIx, Point),
     /// The upstream node wants a stream again that came from below: from where up to where.
     Wanted(StreamIx, Point, Point),
+    /// It wants another branch of a stream of which one has come again.
+    WantedNext(StreamIx, Point),
     /// What it wants is missing for good, says who was asked.
     Missing(StreamIx, Missing),
     /// A link was accepted under a site.
@@ -32,6 +34,7 @@ impl<M: Media, G: Gate> Node<M, G> {
                 Note::AskedBefore(asked) => self.ask_above(&asked),
                 Note::RootedBefore(ix, at) => self.pass_root_before(ix, at),
                 Note::Wanted(ix, at, to) => self.pass_wanted(ix, at, to),
+                Note::WantedNext(ix, want) => self.send_next(ix, want),
                 Note::Missing(ix, missing) => self.pass_missing(ix, missing),
                 Note::Arrived(id) => self.on_arrival(id),
             }

@@ -225,6 +225,7 @@ impl<M: Media, G: Gate> Core<M, G> {
             if durable.scope == Scope::Root {
                 rooted.push(ix);
             }
+            self.end_repair(state, ix, told.next);
         }
         self.advance_durable(state);
         if root_was_unknown && durable.scope == Scope::Root {

@@ -17,10 +17,10 @@ use std::collections::{BTreeMap, VecDeque};
 
 use landfall_core::batch::{Batch, batches};
 use landfall_core::codec::Malformed;
-use landfall_core::frontier::{Frontier, Point, StreamIx};
+use landfall_core::frontier::{BranchIx, Frontier, Point, StreamIx};
 use landfall_core::gap::GapReason;
 use landfall_core::journal::{Cursor, Entry};
-use landfall_core::media::Media;
+use landfall_core::media::{Media, MediaError};
 use landfall_core::num::{Lane, Offset};
 use landfall_protocol::message::{Gap, StreamPoint};
 
@@ -42,11 +42,21 @@ pub(crate) type Wants = BTreeMap<StreamIx, (Point, Point)>;
 pub(crate) struct Repair {
     /// The lane of its stream.
     pub(crate) lane: Lane,
+    /// Where the stream has forks: the branch, from where it was wanted, and how far it has come.
+    strand: Option<Strand>,
     /// What is from here on was not forgotten here.
     to: Point,
     /// Where it was last found that what comes next is not here either.
     asked: Option<Offset>,
     missing: VecDeque<Missing>,
+}
+
+/// The repair of one branch among others.
+#[derive(Clone, Copy, Debug)]
+struct Strand {
+    branch: BranchIx,
+    from: Offset,
+    at: Point,
 }
 
 /// What is missing for good, says who was asked.
@@ -62,8 +72,20 @@ const MISSING_MAX: usize = 1_024;
 
 impl Repair {
     pub(crate) fn new(lane: Lane, to: Point) -> Self {
-        Self { lane, to, asked: None, missing: VecDeque::new() }
+        Self { lane, strand: None, to, asked: None, missing: VecDeque::new() }
     }
+
+    /// The repair of a branch of a stream with forks, from a point on.
+    pub(crate) fn of_branch(lane: Lane, branch: BranchIx, at: Point, to: Point) -> Self {
+        let strand = Some(Strand { branch, from: at.next, at });
+        Self { strand, ..Self::new(lane, to) }
+    }
+}
+
+/// Where a batch ends.
+fn end_of(batch: &Batch<'_>) -> Point {
+    let head = &batch.head;
+    Point { epoch: head.epoch, next: head.end(), hash: Some(head.after) }
 }
 
 /// What a repair waits for before it goes on.
@@ -77,10 +99,29 @@ enum Next {
 }
 
 impl Sender {
+    /// What is wanted next of a stream of which one branch has come again.
+    fn next_queued(&mut self, ix: StreamIx) -> Option<Point> {
+        let at = self.queued.iter().position(|(of, _)| *of == ix)?;
+        self.queued.remove(at).map(|(_, want)| want)
+    }
+
+    /// A repair of a stream has come to there.
+    pub(crate) fn advance_repair(&mut self, ix: StreamIx, to: Point) {
+        if let Some(strand) = self.repairs.get_mut(&ix).and_then(|repair| repair.strand.as_mut()) {
+            strand.at = to;
+        }
+    }
+
+    /// A batch of a repair is sent.
+    pub(crate) fn note_repaired(&mut self, ix: StreamIx, batch: &Batch<'_>) {
+        self.advance_repair(ix, end_of(batch));
+    }
+
     /// What is to be done next for a repair, by how far its stream has been sent.
     fn next_of_repair(&self, ix: StreamIx) -> Option<Next> {
         let repair = self.repairs.get(&ix)?;
         let sent = self.sent.get(&ix).copied().unwrap_or_default();
+        let sent = repair.strand.map_or(sent, |strand| strand.at.next);
         if sent >= repair.to.next {
             return Some(Next::Stored(sent));
         }
@@ -101,6 +142,13 @@ impl Sender {
             let Some(ix) = core.journal.frontier().find(batch.head.stream) else { continue };
             let Some(repair) = self.repairs.get_mut(&ix) else { continue };
             let before = wanted.iter().rev().find(|(of, _)| *of == ix);
+            if let Some(strand) = &repair.strand {
+                let at = before.map_or(strand.at, |(_, batch)| end_of(batch));
+                if at.meets(batch.head.base, batch.head.before) {
+                    wanted.push((ix, batch));
+                }
+                continue;
+            }
             let sent = self.sent.get(&ix).copied().unwrap_or_default();
             let sent = before.map_or(sent, |(_, batch)| batch.head.end());
             if sent >= batch.head.end() {
@@ -132,11 +180,23 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
                             return;
                         }
                         self.sender.sent.insert(ix, to.next);
+                        self.sender.advance_repair(ix, to);
                     }
-                    Next::Stored(from) => match self.core.place_of(ix, from) {
-                        Err(error) => return self.core.read_failed(error),
-                        Ok(place) => self.go_on_with_stored(ix, from, place),
-                    },
+                    Next::Stored(from) => {
+                        // Other branches were held back with the one that came again.
+                        let strand = self.sender.repairs.get(&ix).and_then(|repair| repair.strand);
+                        let again = strand.map_or(from, |strand| strand.from);
+                        match self.core.place_of(ix, again) {
+                            Err(error) => return self.core.read_failed(error),
+                            Ok(place) => self.go_on_with_stored(ix, from, place),
+                        }
+                        if let Some(Strand { branch, .. }) = strand {
+                            self.sender.note_strand(ix, branch, from);
+                        }
+                        if let Some(next) = self.sender.next_queued(ix) {
+                            self.core.notes.push_back(Note::WantedNext(ix, next));
+                        }
+                    }
                 }
             }
         }
@@ -166,32 +226,86 @@ impl<M: Media, G: Gate> Core<M, G> {
         let Some(ix) = self.journal.frontier().find(want.stream) else {
             return self.ask_for_unknown(want);
         };
-        let place = match self.place_of(ix, want.next) {
-            Ok(place) => place,
-            Err(error) => return self.put_off(state, error),
-        };
-        let Some(sender) = &mut state.sender else { return };
+        let point = Point { epoch: want.epoch, next: want.next, hash: want.hash };
+        if let Err(error) = self.send_again(state, ix, point) {
+            self.put_off(state, error);
+        }
+    }
+
+    /// Sends a stream again from a point on, as far as it is still here.
+    fn send_again(
+        &mut self,
+        state: &mut LinkState,
+        ix: StreamIx,
+        want: Point,
+    ) -> Result<(), MediaError> {
+        let place = self.place_of(ix, want.next)?;
+        let strand = self.missing_strand(ix, want)?;
+        let stream = self.journal.frontier().name(ix);
+        let own = stream.origin == self.settings.site;
+        let lane = self.lane_of_topic(stream.topic);
+        let Some(sender) = &mut state.sender else { return Ok(()) };
+        if strand.is_some() && sender.repairs.get(&ix).is_some_and(|of| of.strand.is_some()) {
+            // One branch after the other.
+            if sender.queued.len() < MISSING_MAX {
+                sender.queued.push_back((ix, want));
+            }
+            return Ok(());
+        }
         sender.let_go(ix);
         // Of another branch, more may have been wanted before.
         for from in [&mut sender.lowered, &mut sender.sent] {
             let from = from.entry(ix).or_insert(want.next);
             *from = want.next.min(*from);
         }
+        sender.lower_strands(ix, want.next);
         sender.resumed.retain(|(of, _)| *of != ix);
-        if let Some((lane, cursor)) = place {
-            sender.rewind(lane, cursor);
-        } else if want.stream.origin == self.settings.site {
-            let lane = self.lane_of_topic(want.stream.topic);
-            let lane = sender.lanes.entry(lane).or_default();
-            lane.gone.push_back((ix, want.next));
-        } else {
-            let lane = self.lane_of_topic(want.stream.topic);
-            let tip = self.journal.frontier().tip(ix);
-            sender.hold_back(ix);
-            sender.repairs.insert(ix, Repair::new(lane, tip));
-            let point = Point { epoch: want.epoch, next: want.next, hash: want.hash };
-            self.notes.push_back(Note::Wanted(ix, point, tip));
+        let tip = self.journal.frontier().tip(ix);
+        let (repair, to) = match (strand, place) {
+            (Some((at, to)), _) => (Repair::of_branch(lane, at, want, to), to),
+            (None, Some((lane, cursor))) => {
+                sender.rewind(lane, cursor);
+                return Ok(());
+            }
+            (None, None) if own => {
+                sender.lanes.entry(lane).or_default().gone.push_back((ix, want.next));
+                return Ok(());
+            }
+            (None, None) => (Repair::new(lane, tip), tip),
+        };
+        sender.hold_back(ix);
+        sender.repairs.insert(ix, repair);
+        self.notes.push_back(Note::Wanted(ix, want, to));
+        Ok(())
+    }
+
+    /// Of a stream with forks that others write: the branch that is wanted, and where what is still
+    /// here of it begins, if it begins too late.
+    fn missing_strand(
+        &self,
+        ix: StreamIx,
+        want: Point,
+    ) -> Result<Option<(BranchIx, Point)>, MediaError> {
+        let frontier = self.journal.frontier();
+        let forked = frontier.branch(ix, BranchIx(1)).is_some();
+        if !forked || frontier.name(ix).origin == self.settings.site {
+            return Ok(None);
         }
+        let Some((at, branch)) = self.branch_under(ix, want.epoch, want.next) else {
+            return Ok(None);
+        };
+        let mut first = None;
+        self.each_batch(ix, (want.next, branch.tip.next), |_, batch| {
+            let head = &batch.head;
+            let its =
+                head.end() > want.next && self.branch_of(ix, head.base, end_of(batch)) == Some(at);
+            if its {
+                first = Some(Point { epoch: head.epoch, next: head.base, hash: Some(head.before) });
+            }
+            !its
+        })?;
+        let to = first.unwrap_or(branch.tip);
+        Ok((to.next > want.next).then_some((at, to)))
     }
 
     /// The upstream node wants a stream that never came by here: whoever roamed to a node below may
@@ -214,6 +328,9 @@ impl<M: Media, G: Gate> Core<M, G> {
     ) -> Result<Vec<(Option<Verdict>, Batch<'a>)>, Malformed> {
         let Some((at, to)) = self.wants.get(&ix) else { return Ok(vec![(None, *batch)]) };
         let at = before.iter().rev().find_map(|earlier| earlier.repaired(ix)).unwrap_or(*at);
+        if self.is_of_another(ix, batch, *to) {
+            return Ok(vec![(None, *batch)]);
+        }
         if batch.head.end() <= at.next || to.next <= batch.head.base {
             return Ok(vec![(None, *batch)]);
         }
@@ -223,7 +340,10 @@ impl<M: Media, G: Gate> Core<M, G> {
             let inside = at.next <= head.base && head.end() <= to.next;
             let verdict = match inside {
                 true if at.meets(head.base, head.before) => Some(Verdict::Repair),
-                true if head.base > at.next => Some(Verdict::Early(at)),
+                // Where it is known which history is wanted, others may come along.
+                true if head.base > at.next && (at.hash.is_none() || head.epoch == to.epoch) => {
+                    Some(Verdict::Early(at))
+                }
                 _ => None,
             };
             (verdict, part)
@@ -231,11 +351,28 @@ impl<M: Media, G: Gate> Core<M, G> {
         Ok(judged.collect())
     }
 
+    /// Whether a batch is known to be of another branch than the one that is wanted up to a point.
+    fn is_of_another(&self, ix: StreamIx, batch: &Batch<'_>, to: Point) -> bool {
+        let its = self.branch_of(ix, batch.head.base, end_of(batch));
+        let wanted = self.branch_at(ix, to);
+        its.is_some() && wanted.is_some() && its != wanted
+    }
+
     /// A part of what is wanted again has been staged.
     pub(crate) fn repaired(&mut self, ix: StreamIx, end: Point) {
         let Some((at, to)) = self.wants.get_mut(&ix) else { return };
         *at = end;
         if at.next >= to.next {
+            self.wants.remove(&ix);
+        }
+    }
+
+    /// The upstream node has a stream up to there: if it was to come again, it need not.
+    pub(crate) fn end_repair(&mut self, state: &mut LinkState, ix: StreamIx, next: Offset) {
+        let Some(sender) = &mut state.sender else { return };
+        let done = |repair: &Repair| repair.strand.is_none() && repair.to.next <= next;
+        if sender.repairs.get(&ix).is_some_and(done) {
+            sender.let_go(ix);
             self.wants.remove(&ix);
         }
     }
@@ -288,6 +425,15 @@ impl<M: Media, G: Gate> Node<M, G> {
         self.core.wants.insert(ix, (at, to));
         for link in self.links.values_mut() {
             self.core.ask_below(&mut link.state, ix, at);
+        }
+    }
+
+    /// The upstream node has one branch of a stream again, and wants the next one.
+    pub(crate) fn send_next(&mut self, ix: StreamIx, want: Point) {
+        for link in self.links.values_mut().filter(|link| link.state.direction == Direction::Up) {
+            if let Err(error) = self.core.send_again(&mut link.state, ix, want) {
+                self.core.put_off(&mut link.state, error);
+            }
         }
     }
 

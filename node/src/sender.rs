@@ -6,6 +6,7 @@
 
 mod ends;
 mod stated;
+mod strands;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -40,8 +41,12 @@ pub(crate) struct Sender {
     pub(crate) resumed: BTreeSet<(StreamIx, BranchIx)>,
     /// How far each stream has been sent.
     pub(crate) sent: BTreeMap<StreamIx, Offset>,
+    /// How far branches of streams that others write and that have forks were sent.
+    strands: BTreeMap<(StreamIx, BranchIx), Offset>,
     /// Streams of which something comes from below again.
     pub(crate) repairs: BTreeMap<StreamIx, Repair>,
+    /// What is wanted of streams of which another branch is coming again.
+    pub(crate) queued: VecDeque<(StreamIx, Point)>,
     /// Streams that the upstream node does not take, or that wait for what is missing.
     pub(crate) held_back: BTreeSet<StreamIx>,
     pub(crate) packing: Packing,
@@ -82,7 +87,9 @@ impl Sender {
             lowered: BTreeMap::new(),
             resumed: BTreeSet::new(),
             sent: BTreeMap::new(),
+            strands: BTreeMap::new(),
             repairs: BTreeMap::new(),
+            queued: VecDeque::new(),
             held_back: BTreeSet::new(),
             packing: Packing::new(core.counts_bytes()),
         }
@@ -94,6 +101,7 @@ impl Sender {
             return;
         }
         self.sent.clear();
+        self.strands.clear();
         for (lane, sender) in &mut self.lanes {
             let root = core.durable.get(lane).map(|place| place.root).unwrap_or_default();
             sender.cursor = later(root, core.journal.first(*lane));
@@ -350,6 +358,7 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
             joiner.add(*ix, entry.path, batch);
             let sent = self.sender.sent.entry(*ix).or_default();
             *sent = batch.head.end().max(*sent);
+            self.sender.note_repaired(*ix, batch);
         }
         Turn::On
     }
@@ -397,6 +406,9 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
         let own = self.core.is_own(ix);
         let (epoch, base) = (batch.head.epoch, batch.head.base);
         let at = Point { epoch, next: base, hash: Some(batch.head.before) };
+        if forked && !own && !self.goes_on_with_strand(ix, batch) {
+            return Some(false);
+        }
         match self.sender.sent.get(&ix).copied() {
             None if base > Offset::ZERO => self.begin_in_the_middle(ix, at).then_some(true),
             Some(_) if forked => self.resume_branch(ix, batch).then_some(true),

@@ -1,7 +1,5 @@
 //! Tips: where a node's streams end, by which the other end finds out what was lost on either side.
 
-use std::collections::btree_map::Entry;
-
 use landfall_core::frontier::{Branch, BranchIx, Frontier, Point, StreamIx};
 use landfall_core::hash::StreamHash;
 use landfall_core::media::{Media, MediaError};
@@ -9,7 +7,7 @@ use landfall_core::num::{Epoch, Offset};
 use landfall_protocol::limits::STREAMS_MAX;
 use landfall_protocol::message::{Diverged, DivergedKind, Promise, Tip, Tips};
 
-use super::feed::{Feed, Want};
+use super::feed::Want;
 use super::giveback::Giveback;
 use super::link::{LinkState, Say};
 use super::lookup::Held;
@@ -74,12 +72,17 @@ impl<M: Media, G: Gate> Core<M, G> {
         if highest.next < point.next {
             // It has more than this node. If it holds that to be durable, it must be asked for it.
             let comes = self.comes_by_itself(state);
-            if let (Entry::Vacant(feed), false) = (state.feeds.entry(ix), comes) {
-                feed.insert(Feed::default()).want(Want::Behind(highest));
-                state.says.push_back(Say::NeedFrom(ix, highest));
+            // What comes of it need not be of the branch whose end is gone here.
+            let comes = comes || !state.lacking && state.feeds.contains_key(&ix);
+            if !comes {
+                let start = Point { epoch: point.epoch, ..Point::START };
+                let known = !state.lacking || self.is_of(ix, point.epoch);
+                let want = if known { highest } else { start };
+                state.feeds.entry(ix).or_default().want(Want::Behind(want));
+                state.says.push_back(Say::NeedFrom(ix, want));
                 if state.lacking {
                     // It may have forgotten what it says to be durable here.
-                    self.notes.push_back(Note::Wanted(ix, highest, highest));
+                    self.notes.push_back(Note::Wanted(ix, want, want));
                 }
             }
             return Ok(());
@@ -109,7 +112,9 @@ impl<M: Media, G: Gate> Core<M, G> {
         if lost || held == Held::Gone && self.is_resumed(state) {
             // It is a branch that was lost here, or one that can't be told from what was forgotten.
             // Nothing more comes of it by itself.
-            let want = self.deeper(ix, point.next);
+            let start = Point { epoch: point.epoch, ..Point::START };
+            let known = self.is_of(ix, point.epoch);
+            let want = if known { self.deeper(ix, point.next) } else { start };
             state.feeds.entry(ix).or_default().want(Want::Behind(want));
             state.says.push_back(Say::NeedFrom(ix, want));
         }

@@ -7,6 +7,7 @@ use landfall_core::media::Media;
 use landfall_core::num::Offset;
 
 use super::Pump;
+use crate::link::Say;
 use crate::note::Note;
 use crate::repair::Repair;
 use crate::{Core, Gate};
@@ -30,6 +31,7 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
             if let Some((from, tip)) = self.lost_end(ix) {
                 self.lose_end(ix, from, tip);
             }
+            self.ask_for_lost_branches(ix);
         }
     }
 
@@ -49,6 +51,24 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
         (branch.tip.next > known).then_some((known, branch.tip))
     }
 
+    /// Of a stream with forks that others write, the next node is asked what it has of each branch
+    /// that was not sent to its end. If it lacks that, it wants it again.
+    fn ask_for_lost_branches(&mut self, ix: StreamIx) {
+        let frontier = self.core.journal.frontier();
+        let forked = frontier.branch(ix, BranchIx(1)).is_some();
+        let goes_up = self.core.topics.goes_up(frontier.name(ix).topic);
+        if !forked || !goes_up || self.core.is_own(ix) || self.sender.held_back.contains(&ix) {
+            return;
+        }
+        let branches: Vec<_> = frontier.branches(ix).collect();
+        for (at, branch) in branches {
+            if branch.tip.next > self.strand(ix, at) {
+                let tips = vec![(ix, branch.tip, Offset::ZERO)];
+                self.link.state.says.push_back(Say::Tips { last: false, tips });
+            }
+        }
+    }
+
     fn lose_end(&mut self, ix: StreamIx, from: Offset, tip: Point) {
         if self.core.is_own(ix) {
             self.core.note_lost_end(self.lane, ix, from, tip);
@@ -58,6 +78,9 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
             self.sender.repairs.insert(ix, Repair::new(self.lane, tip));
             let missing = Point { epoch: tip.epoch, next: from, hash: None };
             self.core.notes.push_back(Note::Wanted(ix, missing, tip));
+            // The promise may be what is lost.
+            let tips = vec![(ix, tip, Offset::ZERO)];
+            self.link.state.says.push_back(Say::Tips { last: false, tips });
         }
     }
 }
