@@ -360,10 +360,13 @@ impl Fleet {
         self.world.run(2 * CALM_MS);
         let roots = &HUBS[..self.shape.hubs];
         let forbidden = core::mem::take(&mut self.forbidden);
-        self.world.check_delivered_to(roots, |stream| {
-            !stream.split('/').nth(1).is_some_and(|topic| forbidden.contains(topic))
-        });
-        self.world.count("fleets whole but for what was forbidden");
+        // What is not taken stays, and with it what came after it: a small disk fills up behind it.
+        if !self.shape.small_disks {
+            self.world.check_delivered_to(roots, |stream| {
+                !stream.split('/').nth(1).is_some_and(|topic| forbidden.contains(topic))
+            });
+            self.world.count("fleets whole but for what was forbidden");
+        }
         for host in self.hosts() {
             self.world.allow(host);
         }

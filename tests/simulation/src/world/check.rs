@@ -262,7 +262,8 @@ impl World {
                 || is_gap(at)
                 || gone()
                 || self.has_made_room(roots, &held, at)
-                || self.truth.lost_at_root.contains(at) && !self.is_held_next_to(roots, at);
+                || self.truth.lost_at_root.contains(at)
+                    && (!self.is_held_next_to(roots, at) || self.waits_for_ever(&here, at));
             assert!(known, "{at:?} never came to {roots:?}\n{}", self.describe());
         }
     }
@@ -275,6 +276,22 @@ impl World {
         };
         let held = self.hosts.values().filter(dials).filter_map(Host::held);
         held.into_iter().any(|held| held.records.iter().any(|record| record.is_at(at)))
+    }
+
+    /// Whether a record waits for one before it that nobody has any more. Only its origin could say
+    /// that it is gone, and has forgotten the stream, as from a backup.
+    fn waits_for_ever(&self, here: &BTreeSet<Coordinates>, at: &Coordinates) -> bool {
+        let origin = at.0.split('/').next().unwrap_or_default();
+        let held: Vec<_> = self.hosts.values().map(|host| (host, host.held())).collect();
+        let has = |at: &Coordinates| {
+            let mut held = held.iter().filter_map(|(_, held)| held.as_ref());
+            held.any(|held| held.records.iter().any(|record| record.is_at(at)))
+        };
+        let before = self.truth.lost_at_root.range((at.0.clone(), at.1, 0)..at.clone());
+        let gone = before.filter(|before| !here.contains(*before) && !has(before)).count() > 0;
+        let knows = |held: &Held| held.records.iter().any(|record| record.stream == at.0);
+        let its = held.iter().filter(|(host, _)| host.settings.site == origin);
+        gone && !its.filter_map(|(_, held)| held.as_ref()).any(knows)
     }
 
     /// Whether a record was at a root, and has gone with all before it in its stream when one of
