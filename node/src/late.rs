@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use landfall_core::batch::Batch;
+use landfall_core::batch::{Batch, BatchHead};
 use landfall_core::codec::Malformed;
 use landfall_core::control::GapBody;
 use landfall_core::entry::Kind;
 use landfall_core::frontier::{Branch, BranchIx, BranchKind, Frontier, StreamIx};
+use landfall_core::hash::StreamHash;
 use landfall_core::journal::{ReadStep, Reader};
 use landfall_core::media::{Media, MediaError};
 use landfall_core::num::{Lane, Offset};
@@ -25,17 +26,34 @@ pub(crate) struct Gaps {
     known: Option<KnownGaps>,
 }
 
-type KnownGaps = BTreeMap<StreamIx, Vec<Range<Offset>>>;
+type KnownGaps = BTreeMap<StreamIx, Vec<KnownGap>>;
+
+/// Offsets that are missing for good, and the stream hash behind them, if it was stated.
+#[derive(Clone, Debug)]
+struct KnownGap {
+    offsets: Range<Offset>,
+    after: Option<StreamHash>,
+}
+
+impl KnownGap {
+    /// Whether a part of a batch may be of what is missing. What comes to another hash at the end
+    /// of the gap is of another history.
+    fn may_hold(&self, part: &BatchHead<'_>) -> bool {
+        let Range { start, end } = self.offsets;
+        let other = part.end() == end && self.after.is_some_and(|after| after != part.after);
+        start <= part.base && part.end() <= end && !other
+    }
+}
 
 impl Gaps {
     /// A gap has been staged.
-    pub(crate) fn add(&mut self, ix: StreamIx, from: Offset, to: Offset) {
+    pub(crate) fn add(&mut self, ix: StreamIx, offsets: Range<Offset>, after: Option<StreamHash>) {
         if let Some(known) = &mut self.known {
-            known.entry(ix).or_default().push(from..to);
+            known.entry(ix).or_default().push(KnownGap { offsets, after });
         }
     }
 
-    fn of(&self, ix: StreamIx) -> &[Range<Offset>] {
+    fn of(&self, ix: StreamIx) -> &[KnownGap] {
         let known = self.known.as_ref().and_then(|known| known.get(&ix));
         known.map(Vec::as_slice).unwrap_or_default()
     }
@@ -63,18 +81,17 @@ impl<M: Media, G: Gate> Core<M, G> {
         }
         self.load_gaps()?;
         let gaps = self.gaps.of(ix);
-        let touches = |gap: &Range<Offset>| gap.start < head.end() && head.base < gap.end;
+        let touches =
+            |gap: &KnownGap| gap.offsets.start < head.end() && head.base < gap.offsets.end;
         if !gaps.iter().any(touches) {
             return Ok(vec![(false, *batch)]);
         }
-        let ends = gaps.iter().flat_map(|gap| [gap.start, gap.end]);
+        let ends = gaps.iter().flat_map(|gap| [gap.offsets.start, gap.offsets.end]);
         let late = self.journal.frontier().branches(ix).map(|(_, branch)| branch);
         let late = late.filter(|branch| branch.kind == BranchKind::Late);
         let cuts: Vec<_> = ends.chain(late.flat_map(|late| [late.from, late.tip.next])).collect();
         let parts = cut_at(batch, &cuts)?;
-        let inside = |part: &Batch<'_>| {
-            gaps.iter().any(|gap| gap.start <= part.head.base && part.head.end() <= gap.end)
-        };
+        let inside = |part: &Batch<'_>| gaps.iter().any(|gap| gap.may_hold(&part.head));
         Ok(parts.into_iter().map(|part| (inside(&part), part)).collect())
     }
 
@@ -131,7 +148,8 @@ impl<M: Media, G: Gate> Core<M, G> {
                 let gap = Some(entry.body).filter(|_| entry.header.kind == Kind::Gap);
                 let Some(gap) = gap.and_then(|body| GapBody::decode(body).ok()) else { continue };
                 if let Some(ix) = self.journal.frontier().find(gap.stream) {
-                    known.entry(ix).or_default().push(gap.from..gap.to);
+                    let (offsets, after) = (gap.from..gap.to, gap.after);
+                    known.entry(ix).or_default().push(KnownGap { offsets, after });
                 }
             }
         }

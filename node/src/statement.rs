@@ -168,7 +168,7 @@ impl<M: Media, G: Gate> Core<M, G> {
             );
             let told = state.gaps.is_power_of_two();
             self.alarm_paced(AlarmKind::Gap, self.stream_name(ix), text, told, true);
-            self.gaps.add(ix, branch.tip.next, gap.to);
+            self.gaps.add(ix, branch.tip.next..gap.to, gap.after);
             let point = Point { epoch: gap.epoch, next: gap.to, hash: gap.after };
             state.feeds.entry(ix).or_default().goes_on(Some(at), point, point);
             self.prove_stated(state, (ix, Some(at)), point);
