@@ -45,7 +45,10 @@ pub use consumers::{
     FetchRequest, MemberStatus, ShareStatus,
 };
 pub use cursor::{Cursor, NotCursor, Seen, ShareCursor};
-pub use dead::{DEAD_HEADERS, DEAD_SUFFIX};
+pub(crate) use dead::dead_topic;
+pub use dead::{DEAD_HEADERS, DEAD_SUFFIX, FORM_LEFT_OUT, FORM_TOMBSTONE};
+#[cfg(feature = "views")]
+pub(crate) use dead::{SetAside, SetAsideBy, letter_of};
 pub use error::{ApiError, ErrorCode};
 pub use group::GroupDone;
 pub use read::ReadEnd;

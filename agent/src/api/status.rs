@@ -64,7 +64,7 @@ pub struct ViewStatus {
     pub caught_up: bool,
     /// Records that its statements took.
     pub records: u64,
-    /// Records that they refused; `_errors` in the file tells which.
+    /// Records that they refused; `_errors` in the file tells which, and they are dead letters.
     pub errors: u64,
     /// Records of its lanes, of whatever topic, that the log had forgotten before it came to them.
     pub lacking: u64,

@@ -1,4 +1,4 @@
-//! `landfall dead`: what consumers could not deal with.
+//! `landfall dead`: what consumers, views and rules could not deal with.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -13,11 +13,11 @@ use super::arguments::{Arguments, Stop, Word};
 use super::status::print_text;
 use super::terminal::Table;
 use super::{Command, DataOptions, Exit, Failure};
-use crate::api::{Client, DEAD_HEADERS, DEAD_SUFFIX};
+use crate::api::{Client, DEAD_HEADERS, DEAD_SUFFIX, FORM_LEFT_OUT, FORM_TOMBSTONE};
 use crate::coordinates::{Coordinates, check_topic};
 
 pub(super) const HELP: &str = "\
-Show what consumers could not deal with, and say what becomes of it
+Show what consumers, views and rules could not deal with, and say what becomes of it
 
 Usage: landfall dead --data DIR list TOPIC [--json]
        landfall dead --data DIR show LETTER
@@ -25,9 +25,10 @@ Usage: landfall dead --data DIR list TOPIC [--json]
        landfall dead --data DIR drop LETTER…
        landfall dead --data DIR retry|drop --all TOPIC
 
-A letter is a record that a consumer set aside in TOPIC.dead, with its error; it is named by the
-consumer and the record's coordinates, as list shows. retry appends the record to its topic again,
-as a new one, for all who take that in. Both settle the letter, whoever does so at the same time.
+A letter is a record that a consumer, a view or a rule set aside in TOPIC.dead, with its error; it
+is named by the consumer, or view/ and the view, and the record's coordinates, as list shows. retry
+appends the record to its topic again, as a new one, for all who take that in. Both settle the
+letter, whoever does so at the same time.
 
 Options:
   --data DIR       The node's directory
@@ -164,7 +165,7 @@ impl Letter {
             set("timestamp", ms.into());
         }
         match (self.text("form").as_str(), &self.form) {
-            ("tombstone", _) => set("form", "tombstone".into()),
+            (FORM_TOMBSTONE, _) => set("form", "tombstone".into()),
             (_, Some(form)) => set("form", form.as_str().into()),
             _ => {}
         }
@@ -247,6 +248,11 @@ async fn settle(
                 let text = format!("landfall dead: {name} was written at {}", letter.origin);
                 return Err(Failure::refused(format!("{text}; deal with it there")));
             }
+            if retry && letter.text("form") == FORM_LEFT_OUT {
+                let text = format!("landfall dead: {name} has no room for its record");
+                let at = letter.text("record");
+                return Err(Failure::refused(format!("{text}; read it at {at}, then drop it")));
+            }
             client.group(letter.settled(&topic, retry), None).await?;
             print_text(out, &format!("{name} {done}\n"))?;
         }
@@ -264,7 +270,7 @@ async fn letters(client: &Client, topic: &str) -> Result<BTreeMap<String, Letter
         }
         let letter: Option<Letter> = serde_json::from_slice(&line).ok();
         let Some((name, letter)) = letter.and_then(|one| Some((one.key.clone()?, one))) else {
-            // Whatever it is, no consumer has written it.
+            // Whatever it is, it is no letter.
             continue;
         };
         let line = String::from_utf8_lossy(&line).into_owned();

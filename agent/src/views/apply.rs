@@ -12,7 +12,7 @@ use rusqlite::{Connection, Error};
 use super::bind::Prepared;
 use super::check::is_of_statement;
 use super::definition::{Definition, OnError};
-use super::derive::{Deriving, Emits, keep_behind};
+use super::derive::{Deriving, Emits, keep_behind, put_letter};
 use super::file::{Progress, ViewFile};
 use super::notes::{Refused, put_error, put_progress, put_state};
 use crate::api::{Cursor, ReadItem, ReadPage};
@@ -124,7 +124,8 @@ fn part(
     let outcome = file.transaction(|connection| {
         let mut progress = *before;
         let mut statements = Statements::new(connection, definition);
-        let mut emits = deriving.map(|deriving| Emits::new(connection, definition, deriving));
+        let deriving_rows = deriving.filter(|_| definition.emits());
+        let mut emits = deriving_rows.map(|deriving| Emits::new(connection, definition, deriving));
         let items = page.items.iter().enumerate().take(to).skip(from);
         for (at, item) in items {
             let ReadItem::Record(record, end) = item else { continue };
@@ -145,6 +146,10 @@ fn part(
         if let Some(refused) = refused {
             progress.errors += 1;
             put_error(connection, &definition.name, refused, now_ms)?;
+            if let Some(deriving) = deriving {
+                let at = ((behind.commit, behind.index), now_ms);
+                progress.derived = put_letter(connection, deriving, refused, at, progress.derived)?;
+            }
         }
         if let Some(after) = deriving.and_then(|deriving| deriving.derivation.after) {
             keep_behind(connection, &definition.name, after)?;

@@ -41,7 +41,7 @@ pub struct Source {
 #[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnError {
-    /// It is written to `_errors`, and the view goes on.
+    /// It is set aside as a dead letter, and the view goes on.
     DeadLetter,
     /// The view stops in front of it.
     Halt,
@@ -103,6 +103,12 @@ impl Definition {
     #[must_use]
     pub fn derives(&self) -> BTreeSet<String> {
         self.sources.values().flat_map(|source| source.emit.keys().cloned()).collect()
+    }
+
+    /// Whether it derives anything.
+    #[must_use]
+    pub fn emits(&self) -> bool {
+        self.sources.values().any(|source| !source.emit.is_empty())
     }
 
     /// Whether it derives topics and has no rows.

@@ -11,7 +11,8 @@
 //! - A view is a copy. One that is ahead of the log, of another log, or damaged is made anew.
 //! - The rows depend on nothing but the records: `authorizer` refuses SQL that depends on more.
 //! - A view that fails stops no other view, and nothing else in the node.
-//! - What a view derives goes into the log once, however often its rows are made.
+//! - What a view derives goes into the log once, however often its rows are made. So do the records
+//!   that it refuses, as dead letters.
 
 mod apply;
 mod authorizer;

@@ -217,6 +217,8 @@ async fn a_record_that_is_refused_is_told_and_the_next_one_seen_at_once() {
         "error": "NOT NULL constraint failed: latest.lat",
     }]);
     assert_eq!(Value::from(errors), expected);
+    let named = dealt_with(&alone).await;
+    assert!(named.starts_with("view/latest:ship/ais/0@0~"), "{named}");
     let status = runs.status().await.unwrap();
     let broken = status.views.iter().find(|view| view.view == "broken").unwrap();
     assert_eq!(broken.state, ViewState::Failed);
@@ -224,6 +226,27 @@ async fn a_record_that_is_refused_is_told_and_the_next_one_seen_at_once() {
     assert!(reason.contains("`on.ais.put`, line 1") && reason.contains("`random`"), "{reason}");
     let list = alone.node.done("view", &["list"]).await.unwrap();
     assert!(list.contains("failed") && list.contains("`random`"), "{list}");
+}
+
+/// Retries the only dead letter, which is refused again, and drops what comes of that. Returns its
+/// name.
+async fn dealt_with(alone: &Alone) -> String {
+    let only = async || {
+        let list = alone.node.done("dead", &["list", "ais", "--json"]).await.unwrap();
+        let [letter] = &list.lines().collect::<Vec<_>>()[..] else { return None };
+        let letter: Value = serde_json::from_str(letter).unwrap();
+        Some(letter["key"].as_str().unwrap().to_owned())
+    };
+    let first = until("a dead letter", only).await.unwrap();
+    let table = alone.node.done("dead", &["list", "ais"]).await.unwrap();
+    assert!(table.contains("NOT NULL constraint failed"), "{table}");
+    alone.node.done("dead", &["retry", &first]).await.unwrap();
+    let again = until("another letter", async || only().await.filter(|name| *name != first));
+    let again = again.await.unwrap();
+    alone.node.done("dead", &["drop", &again]).await.unwrap();
+    let none = alone.node.done("dead", &["list", "ais"]).await.unwrap();
+    assert_eq!(none, "there are no dead letters of ais\n");
+    first
 }
 
 #[tokio::test]

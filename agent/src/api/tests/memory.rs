@@ -111,7 +111,10 @@ impl Memory {
         let mut receipt = AppendReceipt::default();
         for event in &request.events {
             if let (Some(sequence), Some(producer)) = (request.sequence(event), &request.producer) {
-                let last = state.last_sequences.entry(producer.name.clone()).or_default();
+                let last = state
+                    .last_sequences
+                    .entry(format!("{} {}", producer.name, request.topic))
+                    .or_default();
                 if sequence <= *last {
                     receipt.duplicates += 1;
                     continue;

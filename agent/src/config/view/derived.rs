@@ -1,7 +1,9 @@
 //! Derived topics as they are written, and what must hold of all of them together.
 
 use super::*;
+use crate::api::{DEAD_SUFFIX, dead_topic};
 use crate::config::Topic;
+use crate::views::definition::OnError;
 
 impl Reader<'_> {
     /// What is derived from the records of a topic.
@@ -38,6 +40,10 @@ impl Reader<'_> {
         }
         if landfall_core::name::topic_is_internal(topic) {
             let allowed = "a topic without `_` in front; those are the node's own";
+            return Err(self.wrong(place, part, topic, allowed));
+        }
+        if topic.ends_with(DEAD_SUFFIX) {
+            let allowed = "a topic whose name does not end with `.dead`; those have dead letters";
             return Err(self.wrong(place, part, topic, allowed));
         }
         Ok(topic.to_owned())
@@ -84,14 +90,16 @@ pub(in crate::config) fn check_derived(
 /// How a topic is derived from itself, as `ais → fast (view speed) → ais (view slow)`.
 fn cycle(views: &[Definition], topic: &str) -> Option<String> {
     // Where each topic was come to first, and by which view.
-    let mut from: BTreeMap<&str, (&str, &str)> = BTreeMap::new();
-    let mut open = vec![topic];
+    let mut from: BTreeMap<String, (String, &str)> = BTreeMap::new();
+    let mut open = vec![topic.to_owned()];
     while let Some(at) = open.pop() {
         for view in views {
-            let Some(source) = view.sources.get(at) else { continue };
-            for to in source.emit.keys() {
-                if !from.contains_key(to.as_str()) {
-                    from.insert(to, (at, &view.name));
+            let Some(source) = view.sources.get(at.as_str()) else { continue };
+            // What it refuses comes there as dead letters, and may be refused again.
+            let letters = dead_topic(&at).filter(|_| view.on_error == OnError::DeadLetter);
+            for to in source.emit.keys().cloned().chain(letters) {
+                if !from.contains_key(&to) {
+                    from.insert(to.clone(), (at.clone(), &view.name));
                     open.push(to);
                 }
             }
@@ -100,7 +108,7 @@ fn cycle(views: &[Definition], topic: &str) -> Option<String> {
     let mut steps = Vec::new();
     let mut at = topic;
     loop {
-        let (before, view) = *from.get(at)?;
+        let (before, view) = from.get(at)?;
         steps.push(format!(" → {at} (view {view})"));
         at = before;
         if at == topic {

@@ -130,6 +130,12 @@ fn a_derived_topic_has_one_writer_and_does_not_feed_itself() {
              a → b (view x) → c (view y) → a (view z)",
         ),
         (rule("x", "a", "a"), "a → a (view x)"),
+        (
+            ab.clone() + &rule("y", "a.dead", "a"),
+            "`view.y`: `a` would be derived from itself without end: \
+             a → a.dead (view x) → a (view y)",
+        ),
+        (rule("x", "a", "b.dead"), "`view.x.rule.to` cannot be `b.dead`"),
         (ab.clone() + &rule("y", "c", "b"), "`view.y`: derives `b`, as `x` does"),
         (own.to_owned() + &ab, "`view.x`: derives `b`, which names `writers`"),
         (rule("x", "a", "_sites"), "`view.x.rule.to` cannot be `_sites`"),

@@ -4,9 +4,12 @@ use std::time::Duration;
 
 use landfall_core::num::Partition;
 
+use super::letter::set_aside_by;
 use super::outbox::cause_of;
 use super::{BY, CAUSE};
-use crate::api::{ApiError, Backend, Cursor, ErrorCode, ReadFrom, ReadItem, ReadQuery};
+use crate::api::{
+    ApiError, Backend, Cursor, DEAD_SUFFIX, ErrorCode, ReadFrom, ReadItem, ReadQuery,
+};
 use crate::coordinates::{Coordinates, Position};
 use crate::event_json::Record;
 use crate::node::{CauseStream, Derived, Target};
@@ -76,7 +79,7 @@ pub(in crate::views) async fn known<B: Backend>(
     }
 }
 
-/// Where a record was derived to, and from what, if a view has derived it.
+/// Where a record was derived to, and from what, if a view has derived it or set its cause aside.
 fn derived_by(
     view: &str,
     record: &Record,
@@ -85,11 +88,18 @@ fn derived_by(
         let found = record.headers.iter().rev().find(|header| header.name == name)?;
         std::str::from_utf8(found.value.as_deref()?).ok()
     };
-    let (by, _) = header(BY)?.split_once('/')?;
-    let cause: Coordinates = header(CAUSE)?.parse().ok()?;
+    let derived = || {
+        let (by, _) = header(BY)?.split_once('/')?;
+        (by == view).then(|| header(CAUSE)?.parse().ok()).flatten()
+    };
+    // A letter has the headers of its record, which may have been derived itself.
+    let cause: Coordinates = match record.coordinates.stream.topic.ends_with(DEAD_SUFFIX) {
+        true => set_aside_by(view, record)?,
+        false => derived()?,
+    };
     let stream = &record.coordinates.stream;
     let target =
         Target { topic: stream.topic.clone(), partition: Partition::new(stream.partition) };
     let (stream, offset) = cause_of(&cause);
-    (by == view).then_some((target, stream, offset))
+    Some((target, stream, offset))
 }

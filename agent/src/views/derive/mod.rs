@@ -9,12 +9,14 @@
 //! - A record is put into the outbox in the transaction that moves the view past its cause.
 //! - It goes to the log under a sequence of its own, so that it is written once although it is
 //!   sent twice, and is taken out of the outbox when it is durable.
+//! - What the view's statements refuse goes the same way, as a dead letter.
 //! - It names its cause. At a start the log is asked which causes have been derived from, so that
 //!   nothing is derived twice if the file was lost, or the node has forgotten who wrote it.
 
 mod check;
 mod emit;
 mod known;
+mod letter;
 mod outbox;
 mod send;
 #[cfg(test)]
@@ -25,6 +27,7 @@ use crate::node::Derived;
 pub(super) use check::check_emits;
 pub(super) use emit::Emits;
 pub(super) use known::{Asked, known};
+pub(super) use letter::{letter_topics, put_letter};
 pub(super) use outbox::{
     count, forget, keep_behind, lowest, prune, put_derivation, stored, topics,
 };

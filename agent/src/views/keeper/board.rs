@@ -44,7 +44,9 @@ impl<B: Backend> Keeper<B> {
         }
         let wal_bytes = self.file.as_ref().map_or(0, ViewFile::wal_bytes);
         let current = self.views.values().filter(|view| matches!(view.stage, Stage::Current));
-        let runs = current.filter(|view| view.state == State::Running);
+        // A view that waits for the log to take its dead letters goes on meanwhile.
+        let goes_on = |view: &&Running| matches!(view.state, State::Running | State::Waiting(..));
+        let runs = current.filter(goes_on);
         let through = runs.map(|view| (view.definition.name.clone(), view.through)).collect();
         let changes = self.file.as_ref().map_or(0, |file| file.connection.total_changes());
         let writes = (self.openings << OPENING_BITS) | changes;

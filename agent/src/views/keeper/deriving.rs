@@ -4,7 +4,8 @@ use super::*;
 use crate::api::Cursor;
 use crate::node::Derived;
 use crate::views::derive::{
-    Asked, Derivation, Deriving, Sent, count, forget, lowest, prune, send, stored, topics,
+    Asked, Derivation, Deriving, Sent, count, forget, letter_topics, lowest, prune, send, stored,
+    topics,
 };
 
 /// What a running view has of its derived topics.
@@ -12,8 +13,10 @@ use crate::views::derive::{
 pub(super) struct ViewDerives {
     derivation: Derivation,
     known: Derived,
-    /// Whether it derives anything.
+    /// Whether it derives anything, or sets records aside as dead letters.
     derives: bool,
+    /// Whether what waits is dead letters only, which the rows need not wait for.
+    letters_only: bool,
     /// Whether the log was asked what it has.
     asked: bool,
     /// Whether something is on its way.
@@ -75,11 +78,14 @@ impl<B: Backend> Keeper<B> {
             return Ok((ViewDerives::default(), none));
         };
         let mut wanted = definition.derives();
+        let letters_only = wanted.is_empty();
+        wanted.extend(letter_topics(definition));
         let derivation = stored(connection, name, generation)?;
         let (waits_for, waiting) = (topics(connection, name)?, count(connection, name)?);
         let lowest = lowest(connection, name)?;
         let derives = !wanted.is_empty();
-        let view = ViewDerives { derivation, derives, waiting, ..ViewDerives::default() };
+        let view =
+            ViewDerives { derivation, derives, letters_only, waiting, ..ViewDerives::default() };
         if matches!(stage, Stage::Next(_)) {
             // Until it is in place it derives only what nobody else has.
             return Ok((view, none));
@@ -200,7 +206,10 @@ impl<B: Backend> Keeper<B> {
                 let why = format!("what it derives is refused: {why}");
                 tracing::warn!(view = name, why, "the view waits");
                 view.state = State::Waiting(why, clock::monotonic(), AGAIN_AFTER_MS);
-                return view.hush();
+                if !view.deriving.letters_only {
+                    view.hush();
+                }
+                return;
             }
         };
         self.written.get_or_insert(clock::monotonic());

@@ -99,6 +99,17 @@ pub(super) async fn check(node: &NodeDir) -> usize {
     alarms + very + slow + quick
 }
 
+/// How many dead letters there are, if each record that the view refuses has one.
+async fn set_aside(node: &NodeDir) -> usize {
+    let records = read(node, "ais").await;
+    let refused = records.iter().filter(|record| record["value"]["lat"].is_null());
+    let expected: Vec<_> = refused.map(coordinates).collect();
+    let letters = read(node, "ais.dead").await;
+    let found: Vec<_> = letters.iter().map(|letter| header(letter, "dead-record")).collect();
+    assert_eq!(found, expected);
+    found.len()
+}
+
 pub(super) fn remove(path: &Path) {
     for end in ["", "-wal", "-shm"] {
         // What is not there need not go.
@@ -118,8 +129,11 @@ async fn what_is_derived_is_there_once_whatever_is_killed_or_lost() {
     let mut appended = 0;
     for round in 0..20 {
         let from = rng.below(4_000) as usize;
-        alone.append(&lines[from..from + 1_000]).await.unwrap();
-        appended += 1_000;
+        let poison = format!("{{\"mmsi\":\"nowhere {round}\",\"time\":{round}}}");
+        let mut batch = lines[from..from + 1_000].to_vec();
+        batch.insert(rng.below(1_000) as usize, &poison);
+        alone.append(&batch).await.unwrap();
+        appended += 1_001;
         let runs = alone.node.run(&[]).unwrap();
         pause(Duration::from_millis(rng.below(300))).await;
         runs.kill().await.unwrap();
@@ -130,6 +144,7 @@ async fn what_is_derived_is_there_once_whatever_is_killed_or_lost() {
     let mut runs = alone.node.run_up().await.unwrap();
     until_derived(&alone.node, &mut runs, appended).await;
     check(&alone.node).await;
+    assert_eq!(set_aside(&alone.node).await, 20);
     let verdict = alone.node.done("view", &["verify", "latest"]).await.unwrap();
     assert!(verdict.contains("are what the log says"), "{verdict}");
     assert!(runs.terminate().await.unwrap().success());
