@@ -35,6 +35,8 @@ pub enum AlarmKind {
     Unreadable,
     /// A consumer can't go on, or was given less than there was.
     Consumer,
+    /// A view lacks records that were forgotten before it came to them.
+    View,
     /// Retries of forgotten producers can't be recognised any more.
     ProducersForgotten,
 }

@@ -69,6 +69,7 @@ pub use derived::{CauseStream, Derived, Target};
 pub use dial::{DialState, Phase};
 pub use gate::{Admission, Gate, InternalRecord, OpenGate, PeerKey};
 pub use group::{Condition, Part, Request, Written};
+pub use hold::ViewPlace;
 pub use link::{Direction, LinkId, LinkView};
 pub use offence::Offence;
 pub use settings::{LaneSettings, OnFull, Replicate, Settings, TopicSettings, TrimAt};
@@ -202,6 +203,8 @@ pub(crate) struct Core<M: Media, G> {
     /// Whether all that is stored of the node's own topics has been read.
     pub(crate) knows_internal: bool,
     pub(crate) cursors: cursors::Cursors,
+    /// The views that the log waits for.
+    pub(crate) views: Vec<hold::HeldView>,
     /// Who shares the work of consumers.
     pub(crate) groups: members::Groups,
     pub(crate) newest: own::Newest,
@@ -259,6 +262,7 @@ impl<M: Media, G: Gate> Node<M, G> {
             codec: Codec::default(),
             knows_internal: false,
             cursors: cursors::Cursors::default(),
+            views: Vec::new(),
             groups: members::Groups::new(),
             newest: own::Newest::default(),
             read_again: None,

@@ -126,9 +126,10 @@ section! {
     low "records are gone for good before anybody has read them.";
     high "the budget decides, as with `none`.";
 
-    /// Bytes of a lane up to which records outstay their time for consumers that lack them.
+    /// Bytes of a lane up to which records outstay their time for consumers and views that lack
+    /// them.
     hold_max: ByteSize = "256MiB", Allowed::Size("0B", "1048576GiB");
-    low "a consumer that is away for long misses records: a gap, with an alarm.";
+    low "a consumer that is away for long misses records, and a view that halts: with an alarm.";
     high "a consumer that never comes back fills the lane up to its budget.";
 }
 

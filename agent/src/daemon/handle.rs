@@ -91,6 +91,12 @@ impl Handle {
         Producer::new(inputs, tickets, room, topic, partition, self.clock)
     }
 
+    /// Tells where the views are; whether somebody hears it.
+    #[cfg(feature = "views")]
+    pub(super) async fn tell_views(&self, places: Vec<crate::node::ViewPlace>) -> bool {
+        self.inputs.send(Input::Views(places)).await.is_ok()
+    }
+
     /// Stops the node in good order.
     pub async fn stop(&self) {
         // If the node is gone, it has stopped.
@@ -333,7 +339,8 @@ impl Backend for Handle {
         let mut status = self.ask(Input::Status).await?;
         #[cfg(feature = "views")]
         if let Some(views) = &self.views {
-            views.report(&mut status, *self.commits.borrow());
+            let missed = self.ask(Input::Missed).await?;
+            views.report(&mut status, *self.commits.borrow(), &missed);
         }
         Ok(status)
     }

@@ -32,6 +32,12 @@ pub(super) enum Input {
     },
     /// Somebody waits for a place.
     Reached(Place, oneshot::Sender<Result<Option<u64>, ApiError>>),
+    /// Where the views are, for the log to wait for them.
+    #[cfg(feature = "views")]
+    Views(Vec<crate::node::ViewPlace>),
+    /// Somebody asks what went before views came to it, in records by their names.
+    #[cfg(feature = "views")]
+    Missed(oneshot::Sender<std::collections::BTreeMap<String, u64>>),
     /// Somebody wants to know.
     Status(oneshot::Sender<Status>),
     /// An operator asks for something.

@@ -249,6 +249,13 @@ impl Machine {
             Input::Reached(place, answer) => {
                 let _ = answer.send(reached(&self.node, &place));
             }
+            #[cfg(feature = "views")]
+            Input::Views(places) => self.node.hold_for_views(places),
+            #[cfg(feature = "views")]
+            Input::Missed(answer) => {
+                let missed = self.node.missed_by_views();
+                let _ = answer.send(missed.map(|(view, n)| (view.to_owned(), n)).collect());
+            }
             Input::Status(answer) => {
                 let _ = answer.send(self.status());
             }

@@ -17,6 +17,8 @@ mod consumers;
 mod gate;
 mod group;
 mod handle;
+#[cfg(feature = "views")]
+mod holding;
 mod input;
 mod inspect;
 #[cfg(feature = "kafka")]

@@ -231,6 +231,7 @@ pub(super) fn kind(kind: AlarmKind) -> &'static str {
         AlarmKind::Journal => "journal",
         AlarmKind::Unreadable => "unreadable",
         AlarmKind::Consumer => "consumer",
+        AlarmKind::View => "view",
         AlarmKind::ProducersForgotten => "producers forgotten",
     }
 }

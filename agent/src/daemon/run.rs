@@ -118,6 +118,9 @@ impl Daemon {
         let kept = crate::views::keep(self.handle.clone(), data, config.views.clone());
         let kept = kept.map_err(|error| StartError::File(data.into(), error))?;
         if let Some((views, keeping)) = kept {
+            let telling =
+                super::holding::tell(self.handle.clone(), config.views.clone(), views.board());
+            tokio::spawn(telling);
             (self.handle.views, self.views) = (Some(views), Some(keeping));
         }
         Ok(())

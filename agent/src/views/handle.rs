@@ -1,5 +1,6 @@
 //! What the rest of the node has of the views: how they are, and answers to questions.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -95,12 +96,14 @@ impl Views {
         self.board.clone()
     }
 
-    /// Adds how the views are to a node's status. `last_commit` is the log's.
-    pub fn report(&self, status: &mut Status, last_commit: u64) {
+    /// Adds how the views are to a node's status. `last_commit` is the log's, and `missed` the
+    /// records that went before views came to them, since these are where they are.
+    pub fn report(&self, status: &mut Status, last_commit: u64, missed: &BTreeMap<String, u64>) {
         let board = self.board.borrow().clone();
         let held = reader_holds(&board, status.now_ms);
         let Board { mut views, trouble, .. } = board;
         for view in &mut views {
+            view.lacking += missed.get(&view.view).copied().unwrap_or_default();
             let seen_all = view.caught_up && view.state == ViewState::Running;
             view.behind_commits =
                 if seen_all { 0 } else { last_commit.saturating_sub(view.commit) };

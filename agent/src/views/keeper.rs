@@ -26,7 +26,7 @@ mod tending;
 #[cfg(test)]
 pub(super) mod tests;
 
-pub use board::Board;
+pub use board::{Board, Standing};
 use deriving::ViewDerives;
 pub(super) use making::make_in;
 

@@ -35,7 +35,7 @@ mod verify;
 pub use check::{Invalid, check_alone};
 pub(crate) use handle::keep;
 pub use handle::{Keeping, Views};
-pub use keeper::Board;
+pub use keeper::{Board, Standing};
 pub use query::query;
 pub use verify::verify;
 

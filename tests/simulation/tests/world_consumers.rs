@@ -1,5 +1,6 @@
-//! Consumers: their cursors outlast whatever happens to the disk, and what they have not taken in
-//! is kept for them, or they are told. D is a device, H the hub at the root; `s` is a topic of D.
+//! Consumers: their cursors outlast whatever happens to the disk, and what they, or views, have not
+//! taken in is kept for them, or they are told. D is a device, H the hub at the root; `s` is a topic
+//! of D.
 
 use landfall_node::{AlarmKind, InternalRecord};
 use landfall_simulation::media::damage::DamageModel;
@@ -152,6 +153,53 @@ fn held(keep_acked_ms: u64, hold_max_bytes: u64) -> World {
     });
     world.append("D", "s", 3);
     world.consume("D", "s", 0);
+    world.append_bulk("D", "s", 1_000);
+    world.sync();
+    world
+}
+
+#[test]
+fn what_a_view_has_not_taken_in_does_not_go_by_age() {
+    let mut world = followed(256 << 20);
+    world.run(5 * HOUR_MS);
+    assert_eq!(world.first_offset("D", "D/s/0"), 0, "it waits for the view");
+    world.follow("D", "speeds", "s");
+    world.run(MINUTE_MS);
+    assert!(world.first_offset("D", "D/s/0") > 500, "the view has come by");
+    world.expect_no_alarm("D", AlarmKind::View);
+}
+
+#[test]
+fn past_the_limit_records_go_and_it_is_told_what_the_view_has_missed() {
+    let mut world = followed(64 << 10);
+    world.run(5 * HOUR_MS);
+    let first = world.first_offset("D", "D/s/0");
+    assert!(first > 500, "{first}");
+    let missed = |world: &World| world.node("D").missed_by_views().map(|(_, n)| n).sum::<u64>();
+    assert_eq!(missed(&world), first - 3);
+    world.expect_alarm("D", AlarmKind::View, "speeds");
+    world.follow("D", "speeds", "s");
+    assert_eq!(missed(&world), 0, "its rows say so from here on");
+}
+
+#[test]
+fn nothing_waits_for_a_view_of_other_topics() {
+    let mut world = followed(256 << 20);
+    world.follow("D", "speeds", "other");
+    world.run(5 * HOUR_MS);
+    assert!(world.first_offset("D", "D/s/0") > 500);
+    world.expect_no_alarm("D", AlarmKind::View);
+}
+
+/// A device whose view has taken in three records of a thousand and three, all at the root.
+fn followed(hold_max_bytes: u64) -> World {
+    let mut world = World::device_and_hub(3);
+    world.configure("D", |settings| {
+        settings.keep_acked_ms = HOUR_MS;
+        settings.hold_max_bytes = hold_max_bytes;
+    });
+    world.append("D", "s", 3);
+    world.follow("D", "speeds", "s");
     world.append_bulk("D", "s", 1_000);
     world.sync();
     world

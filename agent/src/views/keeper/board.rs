@@ -1,7 +1,7 @@
 //! What the keeper tells others of the views.
 
 use super::*;
-use crate::api::{NextGeneration, ViewState, ViewStatus};
+use crate::api::{Cursor, NextGeneration, ViewState, ViewStatus};
 
 /// The views at one moment.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -19,6 +19,22 @@ pub struct Board {
     pub held_since_ms: Option<i64>,
     /// What is wrong with the file.
     pub trouble: Option<String>,
+    /// How far each view has come, and each generation that is built; none while the file can't be
+    /// used, so that this is not known.
+    pub standing: Option<Vec<Standing>>,
+}
+
+/// How far a view has come.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Standing {
+    /// Its name.
+    pub name: String,
+    /// What it follows.
+    pub topics: Vec<String>,
+    /// The place behind its last record; none before the first page.
+    pub cursor: Option<Cursor>,
+    /// Whether these are the rows that are read, and not those that are to replace them.
+    pub is_read: bool,
 }
 
 /// Changes are counted anew with each opening of the file.
@@ -52,7 +68,15 @@ impl<B: Backend> Keeper<B> {
         let writes = (self.openings << OPENING_BITS) | changes;
         let trouble = self.trouble.clone();
         let held_since_ms = self.held_since_ms;
-        let board = Board { views: told, through, writes, wal_bytes, held_since_ms, trouble };
+        let standing = self.views.values().map(|view| Standing {
+            name: view.definition.name.clone(),
+            topics: view.definition.topics(),
+            cursor: view.progress.cursor,
+            is_read: matches!(view.stage, Stage::Current),
+        });
+        let standing = self.file.as_ref().map(|_| standing.collect());
+        let views = told;
+        let board = Board { views, through, writes, wal_bytes, held_since_ms, trouble, standing };
         self.board.send_if_modified(|last| {
             let news = *last != board;
             *last = board;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use landfall_core::batch::ClockQuality;
 use landfall_core::num::{CommitNo, Partition};
 use landfall_node::consumer::{Action, Change, Place, Share, Slots};
-use landfall_node::{AppendOutcome, ClientId, Part, Request, Ticket};
+use landfall_node::{AppendOutcome, ClientId, Part, Request, Ticket, ViewPlace};
 use landfall_protocol::time::Duration;
 
 use super::World;
@@ -64,6 +64,15 @@ impl Taking {
 }
 
 impl World {
+    /// A view of a host says that it has taken in all that is durable there, of one topic.
+    pub fn follow(&mut self, name: &str, view: &str, topic: &str) {
+        let Some(node) = self.host_mut(name).node.as_mut() else { return };
+        let (epoch, commit) = (node.journal().epoch(), node.journal().synced_commit());
+        let at = Place { epoch, commit, index: u32::MAX };
+        let (view, topics) = (view.to_owned(), vec![topic.to_owned()]);
+        node.hold_for_views(vec![ViewPlace { view, topics, at, told: true }]);
+    }
+
     /// The consumer of a host takes in all that is durable there, and says so together with so many
     /// records that it writes to a topic. Without any, it says so alone.
     pub fn consume(&mut self, name: &str, topic: &str, records: u64) {
