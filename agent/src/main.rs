@@ -82,6 +82,7 @@ async fn obey(command: Command) -> Result<Exit, Failure> {
         #[cfg(feature = "views")]
         Command::View(options) => match &options.action {
             ViewAction::Verify(name) => verify_view(&options, name, &mut out).await,
+            ViewAction::At(name, wanted) => view_at(&options, name, wanted, &mut out).await,
             _ => cli::view::run(&options, &mut out).await,
         },
         Command::Status(options) => {
@@ -131,6 +132,27 @@ async fn verify_view(
         }
     };
     let outcome = verdict.and_then(|verdict| cli::view::print_verdict(options, &verdict, out));
+    node.end(outcome).await
+}
+
+/// Shows a view as it was, by the node that runs or from the directory opened here.
+#[cfg(feature = "views")]
+async fn view_at(
+    options: &cli::view::ViewOptions,
+    name: &str,
+    wanted: &landfall::api::ViewAtRequest,
+    out: &mut impl Write,
+) -> Result<Exit, Failure> {
+    let node = Reached::find(&options.node).await?;
+    let past = match &node.opened {
+        None => node.client.view_at(name, wanted).await.map_err(Failure::from),
+        Some((daemon, _)) => {
+            let (handle, data) = (daemon.handle.clone(), &options.node.data);
+            let past = landfall::views::at(handle, data, name, wanted.clone()).await;
+            past.map_err(|error| Failure::refused(error.to_string()))
+        }
+    };
+    let outcome = past.and_then(|past| cli::view::print_past(options, past, out));
     node.end(outcome).await
 }
 

@@ -13,7 +13,7 @@ use super::consumers::{ConsumerChange, ConsumerCommit, FetchPage, FetchRequest};
 use super::cursor::{Cursor, Seen};
 use super::error::{ApiError, ErrorCode};
 use super::status::{SiteStatus, Status, TokenGrant};
-use super::verdict::ViewVerdict;
+use super::verdict::{ViewAt, ViewAtRequest, ViewVerdict};
 use crate::coordinates::{Coordinates, Position, StreamName};
 use crate::event_json::{Event, Header, Record};
 
@@ -88,6 +88,16 @@ pub trait Backend: Clone + Send + Sync + 'static {
         &self,
         view: String,
     ) -> impl Future<Output = Result<ViewVerdict, ApiError>> + Send {
+        let error = ApiError::new(ErrorCode::NotFound, format!("there is no view `{view}`"));
+        std::future::ready(Err(error))
+    }
+
+    /// Asks a view's rows as they were behind a record.
+    fn view_at(
+        &self,
+        view: String,
+        _wanted: ViewAtRequest,
+    ) -> impl Future<Output = Result<ViewAt, ApiError>> + Send {
         let error = ApiError::new(ErrorCode::NotFound, format!("there is no view `{view}`"));
         std::future::ready(Err(error))
     }
@@ -376,11 +386,11 @@ impl QueryRequest {
         }
     }
 
-    fn rows_max_usual() -> usize {
+    pub(in crate::api) fn rows_max_usual() -> usize {
         1_000
     }
 
-    fn time_max_ms_usual() -> u64 {
+    pub(in crate::api) fn time_max_ms_usual() -> u64 {
         5_000
     }
 

@@ -23,7 +23,7 @@ use super::error::{ApiError, ErrorCode, ErrorLine};
 use super::group::GroupDone;
 use super::status::Status;
 use super::stream::AnyStream;
-use super::verdict::ViewVerdict;
+use super::verdict::{ViewAt, ViewAtRequest, ViewVerdict};
 
 /// Where a node's API is.
 #[derive(Clone)]
@@ -176,6 +176,16 @@ impl Client {
     pub async fn verify_view(&self, view: &str) -> Result<ViewVerdict, ClientError> {
         let path = format!("/v1/views/{}/verify", encoded(view));
         self.json(Method::POST, &path, nothing()).await
+    }
+
+    /// Asks a view's rows as they were behind a record, which takes as long as making them.
+    ///
+    /// # Errors
+    /// As the node says, or when nothing answers.
+    pub async fn view_at(&self, view: &str, wanted: &ViewAtRequest) -> Result<ViewAt, ClientError> {
+        let path = format!("/v1/views/{}/at", encoded(view));
+        let body = Full::new(Bytes::from(serde_json::to_vec(wanted).unwrap_or_default()));
+        self.json(Method::POST, &path, body.map_err(Into::into).boxed_unsync()).await
     }
 
     /// Asks for something that only an operator may.

@@ -22,6 +22,8 @@ mod error;
 mod group;
 pub mod limits;
 mod live;
+#[cfg(feature = "views")]
+mod locate;
 mod metrics;
 mod read;
 mod routes;
@@ -51,6 +53,8 @@ pub use dead::{DEAD_HEADERS, DEAD_SUFFIX, FORM_LEFT_OUT, FORM_TOMBSTONE};
 pub(crate) use dead::{SetAside, SetAsideBy, letter_of};
 pub use error::{ApiError, ErrorCode};
 pub use group::GroupDone;
+#[cfg(feature = "views")]
+pub(crate) use locate::locate;
 pub use read::ReadEnd;
 pub use server::{Access, ListenError, Listener, serve, serve_connection};
 pub use status::{
@@ -59,7 +63,7 @@ pub use status::{
 };
 
 pub use token_file::TokenFileError;
-pub use verdict::{TableVerdict, ViewVerdict};
+pub use verdict::{TableVerdict, ViewAt, ViewAtRequest, ViewVerdict};
 
 #[cfg(test)]
 pub(crate) mod tests;

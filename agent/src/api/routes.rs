@@ -21,6 +21,7 @@ use super::body::{Pieces, pieces};
 use super::error::{ApiError, ErrorCode, PROBLEM_TYPE};
 use super::limits::{HEALTH_TIMEOUT, JSON_BODY_BYTES_MAX};
 use super::metrics::{METRICS_TYPE, metrics};
+use super::verdict::ViewAtRequest;
 use crate::coordinates::{check_site, check_topic};
 use crate::event_json::LineShape;
 
@@ -117,16 +118,29 @@ impl<N: Backend> Router<N> {
             ["v1", "views", view, "verify"] if method == Method::POST => {
                 Ok(json(StatusCode::OK, &self.backend.verify_view((*view).to_owned()).await?))
             }
+            ["v1", "views", view, "at"] if method == Method::POST => {
+                self.view_at(view, request).await
+            }
             ["v1", "topics", _, "records"] => Err(wrong_method(&method, "GET, POST")),
             ["v1", "status" | "sites" | "health" | "metrics" | "openapi.json" | "views"] => {
                 Err(wrong_method(&method, "GET"))
             }
             ["v1", "tokens" | "query" | "groups"]
             | ["v1", "sites", _, "revoke" | "split"]
-            | ["v1", "views", _, "verify"] => Err(wrong_method(&method, "POST")),
+            | ["v1", "views", _, "verify" | "at"] => Err(wrong_method(&method, "POST")),
             _ => Err(ApiError::new(ErrorCode::NotFound, format!("there is no `{path}`"))
                 .with_hint("/v1/openapi.json lists all paths")),
         }
+    }
+
+    async fn view_at(
+        &self,
+        view: &str,
+        request: Request<Incoming>,
+    ) -> Result<Response<ReplyBody>, ApiError> {
+        let wanted: ViewAtRequest = json_body(request, "a look into the past").await?;
+        query::check_limits(wanted.rows_max, wanted.time_max_ms)?;
+        Ok(json(StatusCode::OK, &self.backend.view_at(view.to_owned(), wanted).await?))
     }
 
     async fn append(

@@ -1,6 +1,8 @@
-//! What a comparison of a view with the log found.
+//! What a comparison of a view with the log found, and what its rows were in the past.
 
 use serde::{Deserialize, Serialize};
+
+use super::backend::QueryRequest;
 
 /// A view's rows beside those that the log makes.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -39,6 +41,61 @@ pub struct TableVerdict {
     pub surplus_rows: Vec<String>,
     /// Some that are missing.
     pub missing_rows: Vec<String>,
+}
+
+/// What is asked of a view's rows as they were behind a record.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ViewAtRequest {
+    /// The record.
+    pub coordinates: String,
+    /// One statement of SQL that only reads; all rows of the view if none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sql: Option<String>,
+    /// Most rows of the answer.
+    #[serde(default = "QueryRequest::rows_max_usual")]
+    pub rows_max: usize,
+    /// Milliseconds after which the question is given up, once the rows are made.
+    #[serde(default = "QueryRequest::time_max_ms_usual")]
+    pub time_max_ms: u64,
+    /// Whether the rows may lack those of records that the log has forgotten.
+    #[serde(default)]
+    pub accept_loss: bool,
+}
+
+/// A view's rows as they were behind a record.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+pub struct ViewAt {
+    /// The view.
+    pub view: String,
+    /// The record, with its epoch.
+    pub coordinates: String,
+    /// The commit of this node's log that it is of.
+    pub commit: u64,
+    /// Records that the rows are made of.
+    pub records: u64,
+    /// Records, of whatever topic, that the view took and the log has no longer.
+    pub lacking: u64,
+    /// The names of the columns.
+    pub columns: Vec<String>,
+    /// The rows, as a query gives them.
+    pub rows: Vec<Vec<serde_json::Value>>,
+    /// Whether there were more rows than the answer may have.
+    pub truncated: bool,
+}
+
+impl ViewAtRequest {
+    /// All rows behind a record, within the usual limits.
+    #[must_use]
+    pub fn new(coordinates: impl Into<String>) -> Self {
+        Self {
+            coordinates: coordinates.into(),
+            sql: None,
+            rows_max: QueryRequest::rows_max_usual(),
+            time_max_ms: QueryRequest::time_max_ms_usual(),
+            accept_loss: false,
+        }
+    }
 }
 
 impl ViewVerdict {

@@ -160,7 +160,7 @@ fn print_answer(
 }
 
 /// One JSON object a row; of columns with the same name, the last.
-fn lines(reply: &QueryReply) -> String {
+pub(super) fn lines(reply: &QueryReply) -> String {
     let object = |row: &Vec<Value>| {
         let pairs = reply.columns.iter().cloned().zip(row.iter().cloned());
         Value::Object(pairs.collect::<Map<_, _>>()).to_string() + "\n"
@@ -168,7 +168,7 @@ fn lines(reply: &QueryReply) -> String {
     reply.rows.iter().map(object).collect()
 }
 
-fn table(reply: &QueryReply) -> String {
+pub(super) fn table(reply: &QueryReply) -> String {
     let is_number = |column: usize| {
         let mut values = reply.rows.iter().filter_map(|row| row.get(column));
         values.all(|value| value.is_number() || value.is_null())

@@ -5,10 +5,13 @@ use std::time::Duration;
 
 use super::arguments::{Arguments, Stop, Word};
 use super::connect::running_node;
+use super::query::{lines, table};
 use super::status::print_text;
 use super::terminal::Table;
 use super::{Command, DataOptions, Exit, Failure};
-use crate::api::{QueryReply, QueryRequest, ViewState, ViewStatus, ViewVerdict};
+use crate::api::{
+    QueryReply, QueryRequest, ViewAt, ViewAtRequest, ViewState, ViewStatus, ViewVerdict,
+};
 use crate::config::Config;
 use crate::nearest::nearest;
 use crate::quantity::{count_text, duration_text};
@@ -21,16 +24,21 @@ Show how the views are, and what their definitions do
 Usage: landfall view --data DIR list [OPTION…]
        landfall view --data DIR explain NAME
        landfall view --data DIR verify NAME [OPTION…]
+       landfall view --data DIR at NAME COORDINATES [OPTION…]
 
 list shows how they are; without a running node, how they were when it stopped. explain prints the
 SQL of a view as the configuration defines it, also what a short form stands for, and checks it.
 verify makes its rows again from the log, beside those that are there, and shows what differs; it
-exits with 1 if anything does.
+exits with 1 if anything does. at makes its rows again up to a record, such as ship-17/ais/0@4711,
+and shows them as they were when it had taken that in; sweeps are left out.
 
 Options:
   --data DIR       The node's directory
   --config FILE    Its configuration; landfall.toml in the directory if left out
-  --json           Print JSON for machines
+  --sql SQL        With at: ask this, and not for all rows
+  --max N          With at: rows at most; 1000 if left out
+  --accept-loss    With at: show the rows without the records that the log has forgotten
+  --json           Print JSON for machines; with at, one object a row
   --help           Show this
 ";
 
@@ -54,26 +62,46 @@ pub enum ViewAction {
     Explain(String),
     /// Whether one is what the log says.
     Verify(String),
+    /// What one was behind a record.
+    At(String, ViewAtRequest),
 }
 
 impl ViewOptions {
     pub(super) fn parse(arguments: &mut Arguments<'_>) -> Result<Command, Stop> {
         let (mut words, mut json) = (Vec::new(), false);
+        let (mut past, usual) = (ViewAtRequest::new(""), ViewAtRequest::new(""));
         while let Some(word) = arguments.next()? {
             match word {
                 Word::Option(name) if name == "--json" => json = true,
-                Word::Plain(text) if words.len() < 2 => words.push(text),
+                Word::Option(name) if name == "--accept-loss" => past.accept_loss = true,
+                Word::Option(name) if name == "--sql" => past.sql = Some(arguments.value(&name)?),
+                Word::Option(name) if name == "--max" => past.rows_max = arguments.parsed(&name)?,
+                Word::Plain(text) if words.len() < 3 => words.push(text),
                 _ => return Err(arguments.unknown(&word).into()),
             }
         }
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let action = match words.as_slice() {
+            ["at", name, coordinates] => {
+                past.coordinates = (*coordinates).to_owned();
+                ViewAction::At((*name).to_owned(), past)
+            }
+            ["at", ..] => return Err(arguments.wrong("at which record of which view?").into()),
+            _ if past != usual => {
+                return Err(arguments
+                    .wrong("`--sql`, `--max` and `--accept-loss` go with `at`")
+                    .into());
+            }
             ["list"] => ViewAction::List,
             ["explain", name] if !json => ViewAction::Explain((*name).to_owned()),
             ["verify", name] => ViewAction::Verify((*name).to_owned()),
             ["verify"] => return Err(arguments.wrong("verify which view?").into()),
             ["explain"] => return Err(arguments.wrong("explain which view?").into()),
-            _ => return Err(arguments.wrong("say `list`, `explain NAME` or `verify NAME`").into()),
+            _ => {
+                return Err(arguments
+                    .wrong("say `list`, `explain NAME`, `verify NAME` or `at NAME COORDINATES`")
+                    .into());
+            }
         };
         Ok(Command::View(Self { node: arguments.data()?, action, json }))
     }
@@ -114,6 +142,29 @@ pub fn print_verdict(
     };
     print_text(out, &text)?;
     Ok(if verdict.is_same() { Exit::Done } else { Exit::FailedCheck })
+}
+
+/// Writes what a view's rows were to `out`.
+///
+/// # Errors
+/// When `out` fails.
+pub fn print_past(
+    options: &ViewOptions,
+    past: ViewAt,
+    out: &mut impl Write,
+) -> Result<Exit, Failure> {
+    let ViewAt { view, coordinates, records, lacking, columns, rows, truncated, .. } = past;
+    let reply = QueryReply { columns, rows, truncated };
+    let records = count_text(records);
+    eprintln!("landfall view: {view} behind {coordinates}, made of {records} records");
+    if lacking > 0 {
+        let lacking = count_text(lacking);
+        eprintln!("landfall view: up to {lacking} records are gone from the log, and not in it");
+    }
+    if truncated {
+        eprintln!("landfall view: there are more rows; `--max` lets more through");
+    }
+    print_text(out, &if options.json { lines(&reply) } else { table(&reply) })
 }
 
 fn verdict_text(verdict: &ViewVerdict) -> String {

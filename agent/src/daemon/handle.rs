@@ -15,14 +15,14 @@ use super::consumers;
 use super::group::{self, Encoded};
 use super::input::Input;
 use super::producer::Producer;
-#[cfg(feature = "views")]
-use crate::api::ViewVerdict;
 use crate::api::{
     self, AdminCommand, AdminReply, ApiError, AppendReceipt, AppendRequest, Backend,
     ConsumerAction, ConsumerChange, ConsumerCommit, Cursor, ErrorCode, FetchPage, FetchRequest,
     GroupRequest, QueryReply, QueryRequest, ReadFrom, ReadItem, ReadPage, ReadQuery, Status,
     Ticket,
 };
+#[cfg(feature = "views")]
+use crate::api::{ViewAt, ViewAtRequest, ViewVerdict};
 use crate::clock;
 use crate::coordinates::Position;
 use crate::event_json::Event;
@@ -349,8 +349,7 @@ impl Backend for Handle {
     async fn query(&self, request: QueryRequest) -> Result<QueryReply, ApiError> {
         match &self.views {
             Some(views) => views.query(request).await,
-            None => Err(ApiError::new(ErrorCode::NotFound, "this node keeps no views")
-                .with_hint("docs/views.md tells how to define one")),
+            None => Err(no_views()),
         }
     }
 
@@ -360,11 +359,18 @@ impl Backend for Handle {
     }
 
     #[cfg(feature = "views")]
+    async fn view_at(&self, view: String, wanted: ViewAtRequest) -> Result<ViewAt, ApiError> {
+        match &self.views {
+            Some(views) => views.at(self.clone(), &view, wanted).await,
+            None => Err(no_views()),
+        }
+    }
+
+    #[cfg(feature = "views")]
     async fn verify_view(&self, view: String) -> Result<ViewVerdict, ApiError> {
         match &self.views {
             Some(views) => views.verify(self.clone(), &view).await,
-            None => Err(ApiError::new(ErrorCode::NotFound, "this node keeps no views")
-                .with_hint("docs/views.md tells how to define one")),
+            None => Err(no_views()),
         }
     }
 
@@ -422,6 +428,12 @@ pub(super) fn partition_by_key(
 fn producer(request: &AppendRequest, partition: u32) -> Option<ProducerId> {
     let name = &request.producer.as_ref()?.name;
     Some(ProducerId::of(&format!("{name}\0{}\0{partition}", request.topic)))
+}
+
+#[cfg(feature = "views")]
+fn no_views() -> ApiError {
+    ApiError::new(ErrorCode::NotFound, "this node keeps no views")
+        .with_hint("docs/views.md tells how to define one")
 }
 
 pub(super) fn stopping() -> ApiError {

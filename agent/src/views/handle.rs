@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::{Mutex, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 
+use super::at::{at, remove_past};
 use super::definition::Definition;
 use super::feed::Told;
 use super::heap::Shed;
@@ -16,8 +17,8 @@ use super::query::{query_until, views_of};
 use super::verify::{remove_shadow, verify};
 use crate::api::limits::QUERIES_MAX;
 use crate::api::{
-    Alarm, ApiError, Backend, ErrorCode, QueryReply, QueryRequest, Status, ViewState, ViewStatus,
-    ViewVerdict,
+    Alarm, ApiError, Backend, ErrorCode, QueryReply, QueryRequest, Status, ViewAt, ViewAtRequest,
+    ViewState, ViewStatus, ViewVerdict,
 };
 use crate::quantity::{ByteSize, duration_text};
 
@@ -77,6 +78,7 @@ pub(crate) fn keep<B: Backend>(
     for view in &wanted {
         // What a node that was killed left.
         remove_shadow(data, &view.name);
+        remove_past(data, &view.name);
     }
     let (stop, stopping) = oneshot::channel();
     let shed = Shed::default();
@@ -137,6 +139,20 @@ impl Views {
     ) -> Result<ViewVerdict, ApiError> {
         let _only = self.verifying.lock().await;
         verify(backend, self.path.parent().unwrap_or(Path::new(".")), view).await
+    }
+
+    /// Answers a question to a view's rows as they were behind a record; one view at a time.
+    ///
+    /// # Errors
+    /// Those of [`at`](super::at()).
+    pub(crate) async fn at<B: Backend>(
+        &self,
+        backend: B,
+        view: &str,
+        wanted: ViewAtRequest,
+    ) -> Result<ViewAt, ApiError> {
+        let _only = self.verifying.lock().await;
+        at(backend, self.path.parent().unwrap_or(Path::new(".")), view, wanted).await
     }
 
     /// Waits until the views that a question reads have seen a commit of the log.

@@ -14,7 +14,9 @@
 //! - What a view derives goes into the log once, however often its rows are made. So do the records
 //!   that it refuses, as dead letters.
 
+mod again;
 mod apply;
+mod at;
 mod authorizer;
 mod bind;
 mod check;
@@ -32,6 +34,7 @@ mod swap;
 mod sweep;
 mod verify;
 
+pub use at::at;
 pub use check::{Invalid, check_alone};
 pub(crate) use handle::keep;
 pub use handle::{Keeping, Views};

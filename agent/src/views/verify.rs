@@ -5,11 +5,10 @@
 //! for the same time.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use rusqlite::Error;
 
-use super::apply::{Applied, Applying, apply};
+use super::again::{make_again, refused};
 use super::check::Failure;
 use super::definition::Definition;
 use super::file::{Progress, ViewFile, remove};
@@ -17,16 +16,9 @@ use super::keeper::make_in;
 use super::notes::quoted;
 use super::swap::{columns, copy};
 use super::sweep::run_sweeps;
-use crate::api::{
-    ApiError, Backend, Cursor, ErrorCode, ReadFrom, ReadItem, ReadPage, ReadQuery, Seen,
-    TableVerdict, ViewVerdict,
-};
+use crate::api::{ApiError, Backend, ErrorCode, TableVerdict, ViewVerdict};
 use crate::clock;
-use crate::coordinates::Position;
 
-/// Records of a page. Between pages the thread rests for as long as the page took.
-const PAGE_RECORDS_MAX: usize = 1_024;
-const PAGE_BYTES_MAX: usize = 256 << 10;
 /// Rows of each table that are shown, of those that differ.
 const EXAMPLES_MAX: u32 = 5;
 /// Letters of such a row.
@@ -108,7 +100,7 @@ impl Shadow {
         runtime: &tokio::runtime::Handle,
     ) -> Result<ViewVerdict, ApiError> {
         let made = match self.progress.cursor {
-            Some(to) => self.make(backend, runtime, to)?,
+            Some(to) => make_again((&self.made, &self.definition), (backend, runtime), to)?,
             None => Progress::START,
         };
         let Self { kept, made: shadow, made_path, definition, generation, progress } = self;
@@ -128,55 +120,6 @@ impl Shadow {
             tables,
         })
     }
-
-    /// Applies the log from its beginning up to a position.
-    fn make<B: Backend>(
-        &self,
-        backend: &B,
-        runtime: &tokio::runtime::Handle,
-        to: Cursor,
-    ) -> Result<Progress, ApiError> {
-        let mut query = ReadQuery {
-            topics: self.definition.topics(),
-            from: ReadFrom::Position(Position::Earliest),
-            not_before: None,
-            seen: Some(Seen::default()),
-            origin: None,
-            partition: None,
-            records_max: PAGE_RECORDS_MAX,
-            bytes_max: PAGE_BYTES_MAX,
-        };
-        let mut progress = Progress::START;
-        loop {
-            let mut page = runtime.block_on(backend.read(query.clone()))?;
-            let is_last = cut(&mut page, to) || page.end;
-            let began = clock::monotonic();
-            let view = Applying { file: &self.made, definition: &self.definition, deriving: None };
-            let applied = apply(view, &progress, &page, clock::wall().ms());
-            progress = match applied.map_err(refused)? {
-                Applied::Whole(progress) => progress,
-                Applied::Halted(progress, _) => return Ok(progress),
-            };
-            if is_last {
-                return Ok(progress);
-            }
-            (query.from, query.seen) = (ReadFrom::After(page.cursor), Some(page.seen));
-            let took = clock::monotonic().ms_since(began);
-            runtime.block_on(tokio::time::sleep(Duration::from_millis(took)));
-        }
-    }
-}
-
-/// Takes away what stands behind a position; whether the page came to it.
-fn cut(page: &mut ReadPage, to: Cursor) -> bool {
-    let place = |cursor: &Cursor| (cursor.commit, cursor.index);
-    if place(&page.cursor) < place(&to) {
-        return false;
-    }
-    page.items.retain(|item| match item {
-        ReadItem::Record(_, behind) | ReadItem::Gap(_, behind) => place(behind) <= place(&to),
-    });
-    true
 }
 
 /// What differs, table by table.
@@ -218,9 +161,4 @@ fn differences(kept: &ViewFile, made: &Path, view: &str) -> Result<Vec<TableVerd
             })
         })
         .collect()
-}
-
-fn refused(error: Error) -> ApiError {
-    ApiError::new(ErrorCode::Internal, format!("the files for the comparison: {error}"))
-        .with_hint("it takes as much room on the disk as the view, twice")
 }

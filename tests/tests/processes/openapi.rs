@@ -33,6 +33,7 @@ fn settings(tcp: SocketAddr, data: &Path) -> String {
          [[topic]]\nname = \"ais\"\n[[topic]]\nname = \"urgent\"\nlane = \"urgent\"\n\
          [[application]]\nname = \"nav\"\ntoken_file = \"{token}\"\n\
          [view.latest.latest]\ntopic = \"ais\"\ncolumns = {{ sog = \"$.sog\" }}\n\
+         [view.never.rule]\ntopic = \"ais\"\nto = \"ais.never\"\nwhere = \"false\"\n\
          [view.halts]\nddl = \"CREATE TABLE halts(a INTEGER NOT NULL)\"\non_error = \"halt\"\n\
          [view.halts.on.ais]\nput = \"INSERT INTO halts VALUES(:value->>'$.a')\"\n"
     )
@@ -86,6 +87,25 @@ async fn appends(asked: &mut Asked, way: &Way) {
     asked.ask(way, "POST /v1/topics/_sites/records", "1\n", 403).await;
     asked.ask(way, "POST /v1/topics/other/records", "1\n", 404).await;
     asked.ask(way, &format!("POST {AIS}"), &"9".repeat(300_000), 413).await;
+}
+
+/// A look into the past of a view, as it is to be asked for and as it is not.
+async fn past(asked: &mut Asked, way: &Way) {
+    let at = |view: &str| format!("POST /v1/views/{view}/at");
+    let body = |coordinates: &str, sql: &str, rows: u64| {
+        json!({"coordinates": coordinates, "sql": sql, "rows_max": rows, "time_max_ms": 5_000,
+            "accept_loss": true})
+        .to_string()
+    };
+    let first = |sql: &str| body("hub/ais/0@0", sql, 10);
+    asked.ask(way, &at("latest"), &first("SELECT * FROM latest"), 200).await;
+    asked.ask(way, &at("latest"), &first("DELETE FROM latest"), 400).await;
+    asked.ask(way, &at("latest"), &body("hub/ais/0@0", "SELECT 1", 0), 400).await;
+    asked.ask(way, &at("latest"), &body("hub", "SELECT 1", 1), 400).await;
+    asked.ask(way, &at("latest"), &body("hub/ais/0@7777", "SELECT 1", 1), 404).await;
+    asked.ask(way, &at("nobody"), &first("SELECT 1"), 404).await;
+    asked.ask(way, &at("never"), &first("SELECT 1"), 409).await;
+    asked.ask(way, &at("latest"), &" ".repeat(70_000), 413).await;
 }
 
 async fn groups(asked: &mut Asked, way: &Way) {
@@ -163,6 +183,7 @@ async fn views(asked: &mut Asked, way: &Way, data: &Path) {
     live(asked, way).await;
     asked.ask(way, "POST /v1/views/latest/verify", "", 200).await;
     asked.ask(way, "POST /v1/views/nobody/verify", "", 404).await;
+    past(asked, way).await;
     // As long as the rows are beside the database, spoiling it changes nothing.
     let sql = ask("SELECT * FROM latest");
     let answer = until("a query meets the damage", async || {

@@ -363,6 +363,12 @@ async fn rows_whose_records_the_log_has_forgotten_go_only_if_that_is_accepted() 
     assert!(reason.contains("`accept_loss = true`"), "{reason}");
     let total = "SELECT sum(n) AS n FROM latest";
     assert_eq!(alone.ask(total).await.unwrap()[0]["n"], appended, "the rows stay");
+    let last = format!("ship/ais/0@{}", appended - 1);
+    let lossy = alone.node.call("view", &["at", "latest", &last]).await.unwrap();
+    assert!(lossy.code == Some(3) && lossy.err.contains("are gone from the log"), "{lossy:?}");
+    let words = ["at", "latest", &last, "--accept-loss", "--json", "--sql", total];
+    let rows = alone.node.done("view", &words).await.unwrap();
+    assert_eq!(rows, format!("{{\"n\":{left}}}\n"));
     assert!(runs.terminate().await.unwrap().success());
     accepted_at_the_start(&alone).await;
     std::fs::write(&definition, format!("accept_loss = true\n{wider}")).unwrap();
@@ -375,6 +381,11 @@ async fn rows_whose_records_the_log_has_forgotten_go_only_if_that_is_accepted() 
     assert_eq!(alone.ask(total).await.unwrap()[0]["n"], left);
     let list = alone.node.done("view", &["list"]).await.unwrap();
     assert!(list.contains("records before the view came to them"), "{list}");
+    let last = format!("ship/ais/0@{}", appended - 1);
+    // These rows never had what is gone, so that nothing is lost to them.
+    alone.node.done("view", &["at", "latest", &last, "--max", "1"]).await.unwrap();
+    let gone = alone.node.call("view", &["at", "latest", "ship/ais/0@0"]).await.unwrap();
+    assert!(gone.err.contains("no record ship/ais/0@0"), "{gone:?}");
 }
 
 /// A copy of the node is told at its start that rows may go, and lets them go.

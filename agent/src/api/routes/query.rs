@@ -54,15 +54,24 @@ fn not_yet(place: &str) -> ApiError {
 }
 
 fn checked(query: QueryRequest) -> Result<QueryRequest, ApiError> {
-    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
-    if query.rows_max == 0 || query.rows_max > QUERY_ROWS_MAX {
-        return Err(bad(format!("`rows_max` must be from 1 to {QUERY_ROWS_MAX}")));
-    }
-    if query.time_max_ms == 0 || query.time_max_ms > ms(QUERY_TIME_MAX) {
-        return Err(bad(format!("`time_max_ms` must be from 1 to {}", ms(QUERY_TIME_MAX))));
-    }
+    check_limits(query.rows_max, query.time_max_ms)?;
     if query.wait_max_ms > ms(WAIT_MAX) {
         return Err(bad(format!("`wait_max_ms` must be at most {}", ms(WAIT_MAX))));
     }
     Ok(query)
+}
+
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Whether a question asks for no more than there may be.
+pub(super) fn check_limits(rows_max: usize, time_max_ms: u64) -> Result<(), ApiError> {
+    if rows_max == 0 || rows_max > QUERY_ROWS_MAX {
+        return Err(bad(format!("`rows_max` must be from 1 to {QUERY_ROWS_MAX}")));
+    }
+    if time_max_ms == 0 || time_max_ms > ms(QUERY_TIME_MAX) {
+        return Err(bad(format!("`time_max_ms` must be from 1 to {}", ms(QUERY_TIME_MAX))));
+    }
+    Ok(())
 }

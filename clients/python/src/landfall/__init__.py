@@ -37,7 +37,7 @@ from ._errors import (
 from ._events import Events
 from ._read import GapWarning, Reading, Rows, sql_literal
 from ._records import Condition, Coordinates, Gap, Header, NewRecord, Receipt, Record, Span
-from ._status import ConsumerStatus, Health, Site, Status, Token, View, ViewVerdict
+from ._status import ConsumerStatus, Health, Site, Status, Token, View, ViewAt, ViewVerdict
 
 __version__ = "0.1.0"
 
@@ -90,6 +90,7 @@ __all__ = [
     "Unmet",
     "Unreachable",
     "View",
+    "ViewAt",
     "ViewVerdict",
     "sql_literal",
 ]

@@ -374,6 +374,31 @@ class Client:
         told = self._retried(lambda: self._ask(request, timeout).json())
         return _status.told(_status.ViewVerdict, told)
 
+    def view_at(
+        self,
+        view: str,
+        coordinates: str,
+        sql: Optional[str] = None,
+        *,
+        max_rows: int = 1_000,
+        max_time: float = 5.0,
+        accept_loss: bool = False,
+        timeout: float = 3_600.0,
+    ) -> _status.ViewAt:
+        """A view's rows as they were behind a record, which takes as long as making them."""
+        asked: Dict[str, Any] = {
+            "coordinates": coordinates,
+            "rows_max": max_rows,
+            "time_max_ms": int(max_time * 1_000),
+            "accept_loss": accept_loss,
+        }
+        if sql is not None:
+            asked["sql"] = sql
+        path = f"/v1/views/{quote(view, safe='')}/at"
+        request = Request("POST", path, headers=JSON_TYPE, body=json_bytes(asked))
+        told = self._retried(lambda: self._ask(request, timeout).json())
+        return _status.told(_status.ViewAt, told)
+
     # --- The node ---
 
     def status(self) -> _status.Status:

@@ -233,6 +233,20 @@ class ViewVerdict:
         return all(table.surplus == 0 and table.missing == 0 for table in self.tables)
 
 
+@dataclass(frozen=True)
+class ViewAt:
+    """A view's rows as they were behind a record."""
+
+    view: str
+    coordinates: str
+    commit: int
+    records: int
+    lacking: int
+    columns: List[str]
+    rows: List[List[Any]]
+    truncated: bool
+
+
 def told(kind: Type[T], value: Any) -> T:
     """A value of the API as what it is."""
     made: T = _made(kind, value, kind.__name__)

@@ -50,6 +50,27 @@ async fn a_view_is_compared_with_the_log_while_the_node_runs_and_while_it_does_n
 }
 
 #[tokio::test]
+async fn a_view_is_shown_as_it_was_while_the_node_runs_and_while_it_does_not() {
+    let (alone, runs) = filled(LATEST).await;
+    let sum = ["--sql", "SELECT sum(n) AS n, count(*) AS vessels FROM latest", "--json"];
+    let past = async |place: &str| {
+        let words = [&["at", "latest", place][..], &sum].concat();
+        alone.node.done("view", &words).await.unwrap()
+    };
+    let early = past("ship/ais/0@99").await;
+    assert!(early.starts_with("{\"n\":100,"), "{early}");
+    let now = past("ship/ais/0@4999").await;
+    assert_eq!(now, "{\"n\":5000,\"vessels\":4264}\n");
+    let first = alone.node.done("view", &["at", "latest", "ship/ais/0@0"]).await.unwrap();
+    assert_eq!(first.lines().count(), 2, "one row below its heads: {first}");
+    assert_eq!(files(&alone), [""; 0], "nothing is left of it");
+    assert!(runs.terminate().await.unwrap().success());
+    assert_eq!(past("ship/ais/0@99").await, early, "also without a running node");
+    let none = alone.node.call("view", &["at", "latest", "ship/ais/0@5000"]).await.unwrap();
+    assert!(none.code == Some(3) && none.err.contains("no record ship/ais/0@5000"), "{none:?}");
+}
+
+#[tokio::test]
 async fn what_was_swept_is_no_difference_and_records_may_come_meanwhile() {
     let retention = "[retention]\nsql = 'DELETE FROM latest WHERE at < :watermark - 60000'\n\
          every = '1s'\n[on.ais]";
