@@ -90,6 +90,11 @@ async fn obey(command: Command) -> Result<Exit, Failure> {
             let outcome = cli::status::run(&options, &node.client, &mut out).await;
             node.end(outcome).await
         }
+        Command::Trace(options) => {
+            let node = Reached::find(&options.node).await?;
+            let outcome = cli::trace::run(&options, &node.client, &mut out).await;
+            node.end(outcome).await
+        }
         Command::Token(options) => {
             let node = Reached::find(&options.node).await?;
             let outcome = cli::token::run(&options, &node.client, &mut out).await;

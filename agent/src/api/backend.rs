@@ -13,6 +13,7 @@ use super::consumers::{ConsumerChange, ConsumerCommit, FetchPage, FetchRequest};
 use super::cursor::{Cursor, Seen};
 use super::error::{ApiError, ErrorCode};
 use super::status::{SiteStatus, Status, TokenGrant};
+use super::trace::Passed;
 use super::verdict::{ViewAt, ViewAtRequest, ViewVerdict};
 use crate::coordinates::{Coordinates, Position, StreamName};
 use crate::event_json::{Event, Header, Record};
@@ -100,6 +101,16 @@ pub trait Backend: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<ViewAt, ApiError>> + Send {
         let error = ApiError::new(ErrorCode::NotFound, format!("there is no view `{view}`"));
         std::future::ready(Err(error))
+    }
+
+    /// How a record came here, by its lane, its commit and its seq, and which topics there are.
+    fn passed(
+        &self,
+        _lane: String,
+        _commit: u64,
+        _seq: u64,
+    ) -> impl Future<Output = Result<Passed, ApiError>> + Send {
+        std::future::ready(Ok(Passed::default()))
     }
 
     /// Resolves when a place is behind what is durable here; gives the commit that views must have

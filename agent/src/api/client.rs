@@ -23,6 +23,7 @@ use super::error::{ApiError, ErrorCode, ErrorLine};
 use super::group::GroupDone;
 use super::status::Status;
 use super::stream::AnyStream;
+use super::trace::Trace;
 use super::verdict::{ViewAt, ViewAtRequest, ViewVerdict};
 
 /// Where a node's API is.
@@ -186,6 +187,15 @@ impl Client {
         let path = format!("/v1/views/{}/at", encoded(view));
         let body = Full::new(Bytes::from(serde_json::to_vec(wanted).unwrap_or_default()));
         self.json(Method::POST, &path, body.map_err(Into::into).boxed_unsync()).await
+    }
+
+    /// Where a record came from, and what it touched.
+    ///
+    /// # Errors
+    /// As the node says, or when nothing answers.
+    pub async fn trace(&self, coordinates: &str) -> Result<Trace, ClientError> {
+        let path = format!("/v1/trace?record={}", encoded(coordinates));
+        self.json(Method::GET, &path, nothing()).await
     }
 
     /// Asks for something that only an operator may.

@@ -22,7 +22,6 @@ mod error;
 mod group;
 pub mod limits;
 mod live;
-#[cfg(feature = "views")]
 mod locate;
 mod metrics;
 mod read;
@@ -32,6 +31,7 @@ mod sse;
 mod status;
 mod stream;
 mod token_file;
+mod trace;
 mod verdict;
 
 pub use append::{AppendDone, ReceiptLine, SpanText};
@@ -63,6 +63,9 @@ pub use status::{
 };
 
 pub use token_file::TokenFileError;
+#[cfg(feature = "views")]
+pub(crate) use trace::{BY, CAUSE};
+pub use trace::{Passed, Trace, TraceHop, TraceLetter, TraceLink, TraceView, trace};
 pub use verdict::{TableVerdict, ViewAt, ViewAtRequest, ViewVerdict};
 
 #[cfg(test)]

@@ -21,8 +21,9 @@ use super::body::{Pieces, pieces};
 use super::error::{ApiError, ErrorCode, PROBLEM_TYPE};
 use super::limits::{HEALTH_TIMEOUT, JSON_BODY_BYTES_MAX};
 use super::metrics::{METRICS_TYPE, metrics};
+use super::trace::trace;
 use super::verdict::ViewAtRequest;
-use crate::coordinates::{check_site, check_topic};
+use crate::coordinates::{NotCoordinates, check_site, check_topic};
 use crate::event_json::LineShape;
 
 mod consumer;
@@ -98,10 +99,7 @@ impl<N: Backend> Router<N> {
                 let text = Full::new(Bytes::from_static(OPENAPI.as_bytes())).boxed();
                 Ok(with_type(StatusCode::OK, "application/json", text))
             }
-            ["v1", "views"] if method == Method::GET => {
-                let views = self.backend.status().await?.views;
-                Ok(json(StatusCode::OK, &serde_json::json!({ "views": views })))
-            }
+            ["v1", "views"] if method == Method::GET => self.views().await,
             ["v1", "sites"] if method == Method::GET => self.admin(AdminCommand::Sites).await,
             ["v1", "sites", site, "revoke"] if method == Method::POST => {
                 self.admin(AdminCommand::Revoke { site: site_name(site)? }).await
@@ -118,19 +116,33 @@ impl<N: Backend> Router<N> {
             ["v1", "views", view, "verify"] if method == Method::POST => {
                 Ok(json(StatusCode::OK, &self.backend.verify_view((*view).to_owned()).await?))
             }
+            ["v1", "trace"] if method == Method::GET => self.trace(&request).await,
             ["v1", "views", view, "at"] if method == Method::POST => {
                 self.view_at(view, request).await
             }
             ["v1", "topics", _, "records"] => Err(wrong_method(&method, "GET, POST")),
-            ["v1", "status" | "sites" | "health" | "metrics" | "openapi.json" | "views"] => {
-                Err(wrong_method(&method, "GET"))
-            }
+            [
+                "v1",
+                "status" | "trace" | "sites" | "health" | "metrics" | "openapi.json" | "views",
+            ] => Err(wrong_method(&method, "GET")),
             ["v1", "tokens" | "query" | "groups"]
             | ["v1", "sites", _, "revoke" | "split"]
             | ["v1", "views", _, "verify" | "at"] => Err(wrong_method(&method, "POST")),
             _ => Err(ApiError::new(ErrorCode::NotFound, format!("there is no `{path}`"))
                 .with_hint("/v1/openapi.json lists all paths")),
         }
+    }
+
+    async fn trace(&self, request: &Request<Incoming>) -> Result<Response<ReplyBody>, ApiError> {
+        let mut query = Parameters::of(request.uri().query(), &["record"])?;
+        let record = query.text("record").ok_or_else(|| bad("trace which `record`?"))?;
+        let record = record.parse().map_err(|error: NotCoordinates| bad(error.to_string()))?;
+        Ok(json(StatusCode::OK, &trace(&self.backend, &record).await?))
+    }
+
+    async fn views(&self) -> Result<Response<ReplyBody>, ApiError> {
+        let views = self.backend.status().await?.views;
+        Ok(json(StatusCode::OK, &serde_json::json!({ "views": views })))
     }
 
     async fn view_at(

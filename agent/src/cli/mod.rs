@@ -23,6 +23,7 @@ pub mod terminal;
 pub mod token;
 #[cfg(feature = "torture")]
 pub mod torture;
+pub mod trace;
 pub mod verify;
 #[cfg(feature = "views")]
 pub mod view;
@@ -67,6 +68,8 @@ pub enum Command {
     /// To know how the views are.
     #[cfg(feature = "views")]
     View(view::ViewOptions),
+    /// To know where a record came from.
+    Trace(trace::TraceOptions),
     /// To check every checksum, hash and invariant.
     Verify(VerifyOptions),
     /// To let a site enrol.
@@ -97,6 +100,7 @@ Usage: landfall COMMAND [OPTION…]
   query     Ask the views in SQL
   view      Show how the views are
   status    Show how the node is and what to do about it
+  trace     Show where a record came from, and what it touched
   verify    Check every checksum, hash and invariant
   token     Make a token that lets a site enrol at this hub
   sites     List, revoke or split the sites of this hub
@@ -112,9 +116,9 @@ others.
 Exit codes: 0 done, 1 a check failed, 2 wrong usage, 3 refused or unreachable.
 ";
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 17] = [
     "demo", "init", "run", "append", "group", "read", "consumer", "dead", "query", "view",
-    "status", "verify", "token", "sites", "doctor", "torture",
+    "status", "trace", "verify", "token", "sites", "doctor", "torture",
 ];
 
 const DEMO_HELP: &str = "\
@@ -158,6 +162,7 @@ pub fn parse(
         #[cfg(not(feature = "views"))]
         "query" | "view" => Err(Usage::new("", "this build has no views; use the full program")),
         "status" => arguments.read("status", status::HELP, status::StatusOptions::parse),
+        "trace" => arguments.read("trace", trace::HELP, trace::TraceOptions::parse),
         "verify" => arguments.read("verify", node::VERIFY_HELP, VerifyOptions::parse),
         "token" => arguments.read("token", token::HELP, token::TokenOptions::parse),
         "sites" => arguments.read("sites", sites::HELP, sites::SitesOptions::parse),

@@ -18,8 +18,8 @@ use super::producer::Producer;
 use crate::api::{
     self, AdminCommand, AdminReply, ApiError, AppendReceipt, AppendRequest, Backend,
     ConsumerAction, ConsumerChange, ConsumerCommit, Cursor, ErrorCode, FetchPage, FetchRequest,
-    GroupRequest, QueryReply, QueryRequest, ReadFrom, ReadItem, ReadPage, ReadQuery, Status,
-    Ticket,
+    GroupRequest, Passed, QueryReply, QueryRequest, ReadFrom, ReadItem, ReadPage, ReadQuery,
+    Status, Ticket,
 };
 #[cfg(feature = "views")]
 use crate::api::{ViewAt, ViewAtRequest, ViewVerdict};
@@ -343,6 +343,10 @@ impl Backend for Handle {
             views.report(&mut status, *self.commits.borrow(), &missed);
         }
         Ok(status)
+    }
+
+    async fn passed(&self, lane: String, commit: u64, seq: u64) -> Result<Passed, ApiError> {
+        self.ask(|answer| Input::Passed(lane, (commit, seq), answer)).await?
     }
 
     #[cfg(feature = "views")]

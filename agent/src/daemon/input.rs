@@ -7,7 +7,8 @@ use tokio::sync::oneshot;
 use super::handle::Waiting;
 use super::producer::Queue;
 use crate::api::{
-    AdminCommand, AdminReply, ApiError, FetchPage, FetchRequest, Place, ReadPage, ReadQuery, Status,
+    AdminCommand, AdminReply, ApiError, FetchPage, FetchRequest, Passed, Place, ReadPage,
+    ReadQuery, Status,
 };
 use crate::node::Request;
 use crate::transport::TransportEvent;
@@ -32,6 +33,8 @@ pub(super) enum Input {
     },
     /// Somebody waits for a place.
     Reached(Place, oneshot::Sender<Result<Option<u64>, ApiError>>),
+    /// Somebody asks how a record came here, by its lane, commit and seq.
+    Passed(String, (u64, u64), oneshot::Sender<Result<Passed, ApiError>>),
     /// Where the views are, for the log to wait for them.
     #[cfg(feature = "views")]
     Views(Vec<crate::node::ViewPlace>),
@@ -59,6 +62,7 @@ impl Input {
             Self::Read(..)
                 | Self::Fetch(..)
                 | Self::Reached(..)
+                | Self::Passed(..)
                 | Self::Status(_)
                 | Self::Admin(..)
         )

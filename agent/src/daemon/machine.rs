@@ -249,6 +249,9 @@ impl Machine {
             Input::Reached(place, answer) => {
                 let _ = answer.send(reached(&self.node, &place));
             }
+            Input::Passed(lane, at, answer) => {
+                let _ = answer.send(super::trace::passed(&self.node, &lane, at));
+            }
             #[cfg(feature = "views")]
             Input::Views(places) => self.node.hold_for_views(places),
             #[cfg(feature = "views")]

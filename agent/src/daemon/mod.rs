@@ -33,6 +33,7 @@ mod run;
 mod split;
 #[cfg(test)]
 mod tests;
+mod trace;
 
 pub use gate::SiteGate;
 pub use handle::Handle;

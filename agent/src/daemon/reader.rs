@@ -41,7 +41,7 @@ struct Places {
 /// Readers that are remembered.
 const READERS_MAX: usize = 64;
 /// The largest entry with its header and path.
-const ENTRY_ROOM: usize = 260 * 1024;
+pub(super) const ENTRY_ROOM: usize = 260 * 1024;
 
 /// A page that fills.
 struct Filling<'q> {
@@ -213,7 +213,7 @@ fn losses<M: Media, G: Gate>(node: &Node<M, G>, query: &ReadQuery) -> Vec<Gap> {
     losses.collect()
 }
 
-fn refused_to_read(error: MediaError) -> ApiError {
+pub(super) fn refused_to_read(error: MediaError) -> ApiError {
     let text = format!("what is stored can't be read now: {error}");
     ApiError::new(ErrorCode::Internal, text).with_hint("check the disk, and read on from here")
 }

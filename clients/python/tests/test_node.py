@@ -41,7 +41,7 @@ class NodeItselfTest(NodeTest):
     def test_every_path_of_the_document_has_a_call(self) -> None:
         known = {
             "/v1/topics/{topic}/records", "/v1/groups", "/v1/query", "/v1/views",
-            "/v1/views/{view}/verify", "/v1/views/{view}/at", "/v1/status", "/v1/health", "/v1/metrics",
+            "/v1/views/{view}/verify", "/v1/views/{view}/at", "/v1/trace", "/v1/status", "/v1/health", "/v1/metrics",
             "/v1/openapi.json", "/v1/sites", "/v1/sites/{site}/revoke",
             "/v1/sites/{site}/split", "/v1/tokens", "/v1/consumers",
             "/v1/consumers/{consumer}", "/v1/consumers/{consumer}/commit",

@@ -21,6 +21,7 @@ mod stops;
 mod swarm;
 mod syscalls;
 mod torture;
+mod trace;
 mod views;
 #[cfg(target_os = "linux")]
 mod volatile;

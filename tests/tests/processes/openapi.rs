@@ -184,6 +184,9 @@ async fn views(asked: &mut Asked, way: &Way, data: &Path) {
     asked.ask(way, "POST /v1/views/latest/verify", "", 200).await;
     asked.ask(way, "POST /v1/views/nobody/verify", "", 404).await;
     past(asked, way).await;
+    asked.ask(way, "GET /v1/trace?record=hub/ais/0@0", "", 200).await;
+    asked.ask(way, "GET /v1/trace?record=hub", "", 400).await;
+    asked.ask(way, "GET /v1/trace?record=hub/ais/0@7777", "", 404).await;
     // As long as the rows are beside the database, spoiling it changes nothing.
     let sql = ask("SELECT * FROM latest");
     let answer = until("a query meets the damage", async || {

@@ -244,6 +244,11 @@ async fn dealt_with(alone: &Alone) -> String {
     alone.node.done("dead", &["retry", &first]).await.unwrap();
     let again = until("another letter", async || only().await.filter(|name| *name != first));
     let again = again.await.unwrap();
+    let of = |letter: &str| letter.split_once(':').unwrap().1.to_owned();
+    let traced = alone.node.done("trace", &[&of(&first)]).await.unwrap();
+    assert!(traced.contains(&first) && traced.contains("settled: NOT NULL"), "{traced}");
+    let traced = alone.node.done("trace", &[&of(&again)]).await.unwrap();
+    assert!(traced.contains("waits: NOT NULL"), "{traced}");
     alone.node.done("dead", &["drop", &again]).await.unwrap();
     let none = alone.node.done("dead", &["list", "ais"]).await.unwrap();
     assert_eq!(none, "there are no dead letters of ais\n");

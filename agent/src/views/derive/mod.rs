@@ -22,6 +22,7 @@ mod send;
 #[cfg(test)]
 mod tests;
 
+use crate::api::{BY, CAUSE};
 use crate::node::Derived;
 
 pub(super) use check::check_emits;
@@ -33,10 +34,6 @@ pub(super) use outbox::{
 };
 pub(super) use send::{Sent, send};
 
-/// The header of a derived record with the coordinates of its cause.
-pub(super) const CAUSE: &str = "landfall.cause";
-/// The header of a derived record with the view or rule, and the generation that derived it.
-pub(super) const BY: &str = "landfall.by";
 /// How the names of headers begin that no statement may give.
 const RESERVED: &str = "landfall.";
 

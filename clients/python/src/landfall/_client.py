@@ -399,6 +399,11 @@ class Client:
         told = self._retried(lambda: self._ask(request, timeout).json())
         return _status.told(_status.ViewAt, told)
 
+    def trace(self, coordinates: str) -> Dict[str, Any]:
+        """Where a record came from, and what it touched, as docs/api.md tells it."""
+        told: Dict[str, Any] = self._get(f"/v1/trace?record={quote(coordinates, safe='')}")
+        return told
+
     # --- The node ---
 
     def status(self) -> _status.Status:

@@ -161,6 +161,7 @@ async fn a_derived_topic_is_written_by_nobody_else_and_passed_on_with_its_causes
     assert_eq!(header(&very, "landfall.by"), "chain/1");
     let alarm = read(&alone.node, "alarms").await.pop().unwrap();
     assert_eq!(header(&very, "landfall.cause"), coordinates(&alarm));
+    traced(&alone.node, &very, &alarm).await;
     let path = alone.node.path.with_extension("mine");
     std::fs::write(&path, "{}\n").unwrap();
     let path = path.to_string_lossy();
@@ -174,6 +175,28 @@ async fn a_derived_topic_is_written_by_nobody_else_and_passed_on_with_its_causes
         (&list[1]["derives"], &list[1]["derived"]),
         (&serde_json::json!(["alarms"]), &1.into())
     );
+}
+
+/// An alarm is traced to the position that it is derived from, and to what is derived from it.
+async fn traced(node: &NodeDir, very: &Value, alarm: &Value) {
+    let trace = async |of: &str| {
+        let out = node.done("trace", &[of, "--json"]).await.unwrap();
+        serde_json::from_str::<Value>(&out).unwrap()
+    };
+    let nothing = serde_json::json!([]);
+    let told = trace(&coordinates(alarm)).await;
+    assert_eq!(told["cause"]["coordinates"], header(alarm, "landfall.cause"));
+    assert_eq!((&told["record"]["key"], &told["path"]), (&Value::from("a"), &nothing));
+    let derived = serde_json::json!([{"coordinates": coordinates(very), "by": "chain/1"}]);
+    assert_eq!((&told["derived"], &told["letters"]), (&derived, &nothing));
+    assert_eq!(told["views"][0]["view"], "chain");
+    assert_eq!(told["views"][0]["passed"], true);
+    let first = trace("ship/ais/0@0").await;
+    assert_eq!((&first["cause"], first["derived"].as_array().unwrap().len()), (&Value::Null, 2));
+    let shown = node.done("trace", &["ship/ais/0@0"]).await.unwrap();
+    assert!(shown.contains(&coordinates(alarm)) && shown.contains("by latest/1"), "{shown}");
+    let none = node.call("trace", &["ship/ais/0@1"]).await.unwrap();
+    assert!(none.code == Some(3) && none.err.contains("no record ship/ais/0@1"), "{none:?}");
 }
 
 #[tokio::test]
