@@ -84,7 +84,8 @@ fn clippy(packages: &[&str]) -> Result<(), Failure> {
 
 /// The agent switches core's `alloc` on for the whole workspace; a device leaves it off.
 fn clippy_without_alloc() -> Result<(), Failure> {
-    clippy(&["--package", "landfall-core", "--package", "landfall-protocol"])
+    let packages = ["landfall-core", "landfall-protocol", "landfall-device"];
+    clippy(&packages.map(|package| ["--package", package]).concat())
 }
 
 fn documentation() -> Result<(), Failure> {

@@ -1,0 +1,6 @@
+//! A device on simulated flash, which loses power wherever it hurts.
+
+mod cuts;
+mod flash;
+mod life;
+mod rig;
