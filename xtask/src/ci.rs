@@ -3,7 +3,7 @@
 use crate::Task;
 use crate::shell::{self, Failure};
 use crate::stopwatch::Stopwatch;
-use crate::{licences, sim, size, test, tidy};
+use crate::{firmware, licences, sim, size, test, tidy};
 
 pub(crate) const TASK: Task =
     Task { name: "ci", about: "run every check and all tests, as before each merge", run };
@@ -15,7 +15,7 @@ struct Step {
 }
 
 /// Cheap checks first, so that a slip shows within seconds.
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     Step { name: "formatting", run: formatting },
     Step { name: "tidy", run: || (tidy::TASK.run)(&[]) },
     Step { name: "licences", run: || (licences::TASK.run)(&[]) },
@@ -24,6 +24,7 @@ const STEPS: [Step; 11] = [
     Step { name: "clippy without alloc", run: clippy_without_alloc },
     Step { name: "documentation", run: documentation },
     Step { name: "build without std", run: || (size::TASK.run)(&[]) },
+    Step { name: "firmware", run: || (firmware::TASK.run)(&[]) },
     Step { name: "fleets", run: fleets },
     Step { name: "power cuts", run: power_cuts },
     Step { name: "tests", run: || (test::TASK.run)(&[]) },
@@ -49,10 +50,13 @@ fn cargo(arguments: &[&str]) -> Result<(), Failure> {
     shell::run(&mut shell::cargo(arguments))
 }
 
-/// The programs of `cross/size` and the drivers of `fuzz` are workspaces of their own.
+/// The programs for a Cortex-M3 and the drivers of `fuzz` are workspaces of their own.
 fn formatting() -> Result<(), Failure> {
     cargo(&["fmt", "--all", "--check"])?;
-    cargo(&["fmt", "--all", "--check", "--manifest-path", "cross/size/Cargo.toml"])?;
+    for folder in ["size", "firmware"] {
+        let manifest = format!("cross/{folder}/Cargo.toml");
+        cargo(&["fmt", "--check", "--manifest-path", &manifest])?;
+    }
     cargo(&["fmt", "--check", "--manifest-path", "fuzz/Cargo.toml"])
 }
 

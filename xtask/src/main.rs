@@ -3,8 +3,11 @@
 //! A task is a file of this crate with a `TASK` constant; its line in [`TASKS`] makes it known.
 
 mod bench;
+mod budgets;
 mod ci;
 mod counts;
+mod debian;
+mod firmware;
 mod fuzz;
 mod kafka;
 mod licences;
@@ -33,7 +36,7 @@ pub(crate) struct Task {
 }
 
 /// All tasks, in the order of the help.
-const TASKS: [Task; 11] = [
+const TASKS: [Task; 12] = [
     test::TASK,
     python::TASK,
     ci::TASK,
@@ -45,6 +48,7 @@ const TASKS: [Task; 11] = [
     tidy::TASK,
     licences::TASK,
     size::TASK,
+    firmware::TASK,
 ];
 
 fn main() -> ExitCode {

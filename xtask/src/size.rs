@@ -1,102 +1,99 @@
-//! `cargo xtask size`: core and protocol built for a Cortex-M3 without std, and their bytes.
-//!
-//! The programs of `cross/size` are built by Debian's compiler, which comes with the source of
-//! `core`; that they build proves that neither crate needs std or alloc. Debian's cargo is called
-//! by its path, with a target directory of its own: libraries of two compilers never mix.
+//! `cargo xtask size`: core, protocol and the firmware built for a Cortex-M3 without std, and their
+//! bytes. That they build proves that none of them needs std or alloc.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use crate::Task;
+use crate::budgets::Budgets;
+use crate::debian::{self, COMPILER, EMULATOR, LINKER, Needed, SIZES};
 use crate::shell::{self, Failure};
 
 pub(crate) const TASK: Task = Task {
     name: "size",
-    about: "build core and protocol for a Cortex-M3 without std and print their size",
+    about: "build core, protocol and the firmware for a Cortex-M3 and hold them to their budgets",
     run,
 };
 
-/// What the build needs: a file that shows that it is there, and the Debian package that has it.
-const NEEDED: [(&str, &str); 5] = [
-    ("/usr/bin/rustc", "rustc-web"),
-    ("/usr/bin/cargo", "cargo-web"),
-    ("/usr/lib/rustlib/src/rust/library/core/Cargo.toml", "rust-web-src"),
-    ("/usr/bin/ld.lld", "lld"),
-    ("/usr/bin/size", "binutils"),
-];
-
 /// The measured programs of `cross/size` and what they hold.
 const PROGRAMS: [(&str, &str); 2] = [("core", "core"), ("protocol", "core + protocol")];
+/// Functions of the firmware that are named as the largest.
+const LARGEST: usize = 10;
+
+/// What building and running programs for a Cortex-M needs.
+pub(crate) fn needed() -> Vec<Needed> {
+    COMPILER.into_iter().chain([LINKER, EMULATOR, SIZES]).collect()
+}
 
 fn run(arguments: &[String]) -> Result<(), Failure> {
     shell::no_arguments(TASK.name, arguments)?;
-    install_missing()?;
-    let built = build()?;
-    println!(
-        "bytes on a Cortex-M3; RAM without the stack (goal of the last: 32768 flash, 4096 RAM)"
-    );
+    debian::install_missing(&needed())?;
+    let budgets = Budgets::read()?;
+    let built = debian::build_for_cortex("size")?;
+    let firmware = debian::build_for_cortex("firmware")?.join("landfall-firmware");
+    println!("bytes on a Cortex-M3; RAM without the stack");
     let heads = [".text", ".rodata", ".data", ".bss", "flash", "RAM"];
     println!("{:<16}{}", "", heads.map(|head| format!("{head:>9}")).concat());
+    let mut core = None;
     for (program, holds) in PROGRAMS {
-        let printed = shell::output(Command::new("size").arg("-A").arg(built.join(program)))?;
-        let sections = Sections::parse(&printed)?;
+        let sections = Sections::of(&built.join(program))?;
         println!("{holds:<16}{}", sections.columns().map(|bytes| format!("{bytes:>9}")).concat());
+        core = core.or(Some(sections.flash()));
+    }
+    let sections = Sections::of(&firmware)?;
+    println!("{:<16}{}", "firmware", sections.columns().map(|n| format!("{n:>9}")).concat());
+    largest(&firmware)?;
+    println!("\n{:<28}{:>9}{:>9}{:>9}", "budget", "bytes", "most", "goal");
+    let ram = sections.data + sections.bss + stack(&firmware)?;
+    let measured = [
+        ("core_flash", core.unwrap_or_default()),
+        ("firmware_flash", sections.flash()),
+        ("firmware_ram", ram),
+    ];
+    for (name, bytes) in measured {
+        println!("{}", budgets.check(name, bytes)?);
     }
     Ok(())
 }
 
-fn install_missing() -> Result<(), Failure> {
-    let missing = NEEDED.iter().filter(|(file, _)| !Path::new(file).exists());
-    let missing: Vec<&str> = missing.map(|(_, package)| *package).collect();
-    if missing.is_empty() {
-        return Ok(());
+/// Prints the functions of a program that take most.
+fn largest(program: &Path) -> Result<(), Failure> {
+    let mut nm = Command::new("nm");
+    let symbols = shell::output(nm.args(["-CS", "--size-sort", "--reverse-sort"]).arg(program))?;
+    println!("\nthe largest functions of the firmware");
+    for line in symbols.lines().take(LARGEST) {
+        // Address, size, kind, name.
+        let mut words = line.splitn(4, ' ').skip(1);
+        let bytes = words.next().and_then(|size| u64::from_str_radix(size, 16).ok());
+        let name = words.last().unwrap_or_default();
+        // What a method is of takes a line by itself, and is mostly the journal.
+        let name = name.rsplit_once(">>::").map_or(name, |(_, method)| method);
+        println!("{:>8}  {name}", bytes.unwrap_or_default());
     }
-    let install = [&["install", "--yes", "--no-install-recommends"], &missing[..]].concat();
-    let by_root = shell::output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
-    if !by_root || !Path::new("/usr/bin/apt-get").exists() {
-        return Err(Failure::Machine(format!(
-            "the build for Cortex-M needs packages of Debian that are missing here; as root:\n  \
-             apt-get update && apt-get {}",
-            install.join(" ")
-        )));
-    }
-    println!("installing {}", missing.join(" "));
-    let apt = |arguments: &[&str]| {
-        let mut command = Command::new("apt-get");
-        shell::output(command.env("DEBIAN_FRONTEND", "noninteractive").args(arguments))
-    };
-    apt(&["update"])?;
-    apt(&install)?;
     Ok(())
 }
 
-/// Builds the programs and returns the folder that they are in.
-fn build() -> Result<PathBuf, Failure> {
-    let folder = shell::root().join("cross/size");
-    let target = shell::target().join("cross-size");
-    // The workspace's versions; cargo leaves out what the programs do not use.
-    fs::copy(shell::root().join("Cargo.lock"), folder.join("Cargo.lock")).map_err(|error| {
-        Failure::Machine(format!("cannot write cross/size/Cargo.lock: {error}"))
-    })?;
-    let mut cargo = Command::new("/usr/bin/cargo");
-    shell::without_our_package(&mut cargo);
-    // What the outer cargo and its compiler set is not for this one.
-    let outer = ["CARGO", "LD_LIBRARY_PATH", "RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS"];
-    for name in outer.into_iter().chain(["RUSTUP_TOOLCHAIN", "RUSTC_WRAPPER"]) {
-        cargo.env_remove(name);
-    }
-    cargo.current_dir(&folder).args(["build", "--release"]);
-    cargo.env("RUSTC", "/usr/bin/rustc").env("CARGO_TARGET_DIR", &target);
-    // Building `core` from source is unstable: switched on for this build only.
-    cargo.env("RUSTC_BOOTSTRAP", "1");
-    shell::run(&mut cargo)?;
-    Ok(target.join("thumbv7m-none-eabi/release"))
+/// Lets the firmware fill its flash in an emulator and returns how much stack it ever used.
+fn stack(firmware: &Path) -> Result<u64, Failure> {
+    let folder = shell::target().join("cross-firmware/run");
+    let cannot = |error| Failure::Machine(format!("cannot write {}: {error}", folder.display()));
+    std::fs::create_dir_all(&folder).map_err(cannot)?;
+    std::fs::write(folder.join("flash.bin"), [0xFF; 65_536]).map_err(cannot)?;
+    let mut qemu = Command::new("timeout");
+    qemu.args(["120", "qemu-system-arm", "-machine", "lm3s6965evb", "-cpu", "cortex-m3"]);
+    qemu.args(["-display", "none", "-monitor", "none", "-serial", "null", "-serial", "stdio"]);
+    qemu.args(["-semihosting-config", "enable=on,target=native", "-kernel"]);
+    qemu.arg(firmware).current_dir(&folder);
+    let told = shell::output(&mut qemu)?;
+    let line = told.lines().find_map(|line| line.strip_prefix("stack "));
+    line.and_then(|bytes| bytes.parse().ok())
+        .ok_or_else(|| Failure::Check(format!("the firmware told no stack:\n{told}")))
 }
 
 /// The bytes of a linked program's sections.
 #[derive(Debug, Default, Eq, PartialEq)]
 struct Sections {
+    /// With the table of vectors.
     text: u64,
     rodata: u64,
     data: u64,
@@ -104,6 +101,10 @@ struct Sections {
 }
 
 impl Sections {
+    fn of(program: &Path) -> Result<Self, Failure> {
+        Self::parse(&shell::output(Command::new("size").arg("-A").arg(program))?)
+    }
+
     /// Reads what `size -A` prints: a line per section with its name, size and address.
     fn parse(printed: &str) -> Result<Self, Failure> {
         let mut sections = Self::default();
@@ -113,7 +114,7 @@ impl Sections {
                 continue;
             };
             match name {
-                ".text" => sections.text = bytes,
+                ".vector_table" | ".text" => sections.text += bytes,
                 ".rodata" => sections.rodata = bytes,
                 ".data" => sections.data = bytes,
                 ".bss" => sections.bss = bytes,
@@ -126,9 +127,13 @@ impl Sections {
         Ok(sections)
     }
 
+    fn flash(&self) -> u64 {
+        self.text + self.rodata + self.data
+    }
+
     fn columns(&self) -> [u64; 6] {
         let Self { text, rodata, data, bss } = *self;
-        [text, rodata, data, bss, text + rodata + data, data + bss]
+        [text, rodata, data, bss, self.flash(), data + bss]
     }
 }
 

@@ -1,0 +1,84 @@
+//! A sensor that appends a number to its journal, again and again, and tells on its second serial
+//! line what is stored. It is killed at any time; what it told must be on the flash.
+//!
+//! It runs in QEMU (`cargo xtask firmware`), on a chip whose flash is a file of the host.
+#![no_std]
+#![no_main]
+
+mod board;
+mod flash;
+
+use core::panic::PanicInfo;
+
+use cortex_m_rt::entry;
+use landfall_core::batch::ClockQuality;
+use landfall_core::journal::Fresh;
+use landfall_core::num::{BootId, CommitNo, Epoch, LogId, Partition, Timestamp};
+use landfall_core::record::Record;
+use landfall_core::tables::Slot;
+use landfall_device::{AppendError, Device, Memory, Nor};
+
+use board::Console;
+use flash::{BLOCK_BYTES, FileFlash};
+
+/// Slots of the journal; each is a block of the flash.
+const SLOTS: u32 = 16;
+
+#[entry]
+fn main() -> ! {
+    let mut slots = [Slot::default(); SLOTS as usize];
+    let mut commit = [0; 1_536];
+    let mut read = [0; 560];
+    let memory = Memory { slots: &mut slots, commit: &mut commit, read: &mut read };
+    let ended = run(memory);
+    Console.line("stack", &[u64::from(board::stack_used())]);
+    match ended {
+        Ended::Full => board::exit(),
+        Ended::Failed(what) => Console.line("failed", &[what]),
+    }
+    board::abort()
+}
+
+/// Why the sensor stopped.
+enum Ended {
+    /// The flash is full.
+    Full,
+    /// A step failed: 1 to reach the flash, 2 to open the journal, 3 to append.
+    Failed(u64),
+}
+
+/// Opens the journal and appends until the flash is full.
+fn run(memory: Memory<'_>) -> Ended {
+    let flash = FileFlash::open().and_then(|file| Nor::new(file, 0, SLOTS, BLOCK_BYTES).ok());
+    let Some(flash) = flash else { return Ended::Failed(1) };
+    let boot = board::random();
+    let fresh = Fresh {
+        log: LogId::new(board::random()),
+        epoch: Epoch::new(board::random()),
+        boot: BootId::new(boot),
+        first_commit: CommitNo::new(1),
+    };
+    let opened = Device::<_, 1>::open(flash, "buoy-4", memory, fresh);
+    let Ok((mut device, _)) = opened else { return Ended::Failed(2) };
+    let Ok(sea) = device.stream("sea", Partition::new(0)) else { return Ended::Failed(3) };
+    Console.line("opened", &[device.next(sea).get()]);
+    let mut reading = boot;
+    loop {
+        // What a sensor would say; no two starts say the same.
+        reading = reading.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let value = reading.to_le_bytes();
+        let record = Record::new(Timestamp::new(0), None, Some(&value));
+        match device.append(sea, &record, ClockQuality::Unset) {
+            Ok(offset) => Console.line("stored", &[offset.get(), reading]),
+            Err(AppendError::Full) => return Ended::Full,
+            Err(_) => return Ended::Failed(3),
+        }
+    }
+}
+
+/// A defect: it shows as an exit with a failure.
+#[panic_handler]
+fn stop(_: &PanicInfo<'_>) -> ! {
+    Console.line("panicked", &[]);
+    board::abort()
+}

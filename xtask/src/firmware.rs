@@ -1,0 +1,20 @@
+//! `cargo xtask firmware`: the sensor of `cross/firmware` in an emulator whose power goes at random
+//! moments, and what it takes of flash and memory.
+
+use crate::shell::{self, Failure};
+use crate::{Task, debian, size};
+
+pub(crate) const TASK: Task = Task {
+    name: "firmware",
+    about: "run the sensor's firmware in QEMU and cut its power at random moments",
+    run,
+};
+
+fn run(arguments: &[String]) -> Result<(), Failure> {
+    shell::no_arguments(TASK.name, arguments)?;
+    debian::install_missing(&size::needed())?;
+    let firmware = debian::build_for_cortex("firmware")?.join("landfall-firmware");
+    let mut test = shell::cargo(&["test", "--locked", "--package", "landfall-device"]);
+    test.args(["--test", "qemu"]).env("LANDFALL_FIRMWARE", firmware);
+    shell::run(&mut test)
+}
