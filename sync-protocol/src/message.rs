@@ -240,8 +240,11 @@ impl<'a> LaneMessage<'a> {
         }
     }
 
-    /// Writes everything but the tail.
-    pub(crate) fn encode_head(&self, out: &mut [u8]) -> Result<usize, NoRoom> {
+    /// Writes everything but an entry's body, which follows, and returns how many bytes it took.
+    ///
+    /// # Errors
+    /// It does not fit.
+    pub fn encode_head(&self, out: &mut [u8]) -> Result<usize, NoRoom> {
         let mut out = Output::to(out);
         self.put_head(&mut out)?;
         Ok(out.len())

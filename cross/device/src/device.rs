@@ -19,7 +19,7 @@ use crate::memory::{Lent, Memory, parts};
 use crate::nor::{Nor, Operations};
 
 /// The one lane of a device.
-const LANE: Lane = Lane::new(0);
+pub(crate) const LANE: Lane = Lane::new(0);
 /// Bytes of a commit beside the body of its entry.
 const COMMIT_BYTES_MORE: usize = 768 + 2 * SEGMENT_HEADERS_BYTES;
 /// Bytes of an entry's header, which is read with the body.
@@ -31,8 +31,10 @@ const MARK: [u8; 8] = *b"LANDFALL";
 
 /// A journal on flash, with up to `STREAMS` streams.
 pub struct Device<'m, F: NorFlash, const STREAMS: usize> {
-    journal: Journal<Nor<F>, Lent<'m, STREAMS>>,
-    site: &'m str,
+    pub(crate) journal: Journal<Nor<F>, Lent<'m, STREAMS>>,
+    /// Whether the frontier is ahead of what is on the flash.
+    pub(crate) staged: bool,
+    pub(crate) site: &'m str,
     read: &'m mut [u8],
 }
 
@@ -89,7 +91,7 @@ impl<'m, F: NorFlash, const STREAMS: usize> Device<'m, F, STREAMS> {
         let parts = parts(site, slots, commit);
         let (journal, recovery) =
             Journal::open(flash, config, parts, fresh).map_err(OpenError::Journal)?;
-        Ok((Self { journal, site, read }, recovery))
+        Ok((Self { journal, staged: false, site, read }, recovery))
     }
 
     /// The stream of a topic, to append to; made known if it is new.
@@ -139,6 +141,7 @@ impl<'m, F: NorFlash, const STREAMS: usize> Device<'m, F, STREAMS> {
         if staged == Err(StageError::LaneFull) && self.trim()? {
             staged = self.journal.stage_record(LANE, stream, record, clock);
         }
+        self.staged |= staged.is_ok();
         staged.map(|staged| staged.offset).map_err(AppendError::from)
     }
 
@@ -147,6 +150,7 @@ impl<'m, F: NorFlash, const STREAMS: usize> Device<'m, F, STREAMS> {
     /// # Errors
     /// What was staged is gone.
     pub fn commit(&mut self) -> Result<(), AppendError> {
+        self.staged = false;
         self.journal.commit().map(|_| ()).map_err(|error| match error {
             CommitError::LaneFull => AppendError::Full,
             CommitError::Media(error) => AppendError::Flash(error),

@@ -4,13 +4,14 @@ use core::cell::{Cell, RefCell};
 use core::fmt;
 
 use embedded_storage::nor_flash::NorFlash;
+use landfall_core::journal::CONTROL_SLOTS;
 use landfall_core::media::{Geometry, Media, MediaError, Place, SlotIx};
 
 /// A part of a flash chip, used by nobody else.
 ///
-/// A read that the driver refuses is tried again, and counts as unreadable after that: drivers do
-/// not tell whether the bytes are bad or the bus was. A driver must return an error where the
-/// chip's error correction fails, and not fault.
+/// A read that the driver refuses is tried again. After that the bytes count as unreadable for good
+/// only if the chip still answers elsewhere: drivers do not tell bad bytes from a bad bus. A driver
+/// must return an error where the chip's error correction fails, and not fault.
 #[derive(Debug)]
 pub struct Nor<F> {
     flash: RefCell<F>,
@@ -39,7 +40,7 @@ pub struct Operations {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum NorError {
-    /// Its start or its slots are not whole blocks that the chip can erase.
+    /// Its start or its slots are not whole blocks that the chip can erase, or there are no two.
     Blocks,
     /// The chip writes in units that are no power of two, or reads in units over 32 bytes.
     Units,
@@ -62,7 +63,7 @@ impl<F: NorFlash> Nor<F> {
         let erase = u32::try_from(F::ERASE_SIZE).map_err(|_| NorError::Blocks)?;
         let unit = u32::try_from(F::WRITE_SIZE).map_err(|_| NorError::Units)?;
         let whole = |bytes: u32| bytes.checked_rem(erase) == Some(0);
-        if slot_bytes == 0 || !whole(at) || !whole(slot_bytes) {
+        if slot_bytes == 0 || slots < CONTROL_SLOTS || !whole(at) || !whole(slot_bytes) {
             return Err(NorError::Blocks);
         }
         let reads = (1..=BOUNCE_BYTES).contains(&F::READ_SIZE) && F::READ_SIZE.is_power_of_two();
@@ -141,7 +142,11 @@ impl<F: NorFlash> Media for Nor<F> {
                 return Ok(());
             }
         }
-        Err(MediaError::Unreadable)
+        let answers = (0..CONTROL_SLOTS).any(|slot| {
+            let (at, mut mark) = (self.at + slot * self.shape.slot_bytes, [0; BOUNCE_BYTES]);
+            read_bytes(&mut *flash, at, &mut mark).is_ok()
+        });
+        Err(if answers { MediaError::Unreadable } else { MediaError::Failed })
     }
 
     fn program(&mut self, place: Place, bytes: &[u8]) -> Result<(), MediaError> {
@@ -201,7 +206,7 @@ impl Operations {
 impl fmt::Display for NorError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Blocks => "the part's start and slots must be whole blocks of the flash",
+            Self::Blocks => "the part must be two or more slots of whole blocks of the flash",
             Self::Units => "the flash must write powers of two and read at most 32 bytes at once",
             Self::Capacity => "the part reaches beyond the end of the flash",
         })

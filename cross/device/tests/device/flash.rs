@@ -59,6 +59,8 @@ fn a_read_that_fails_in_passing_is_tried_again_and_one_that_always_fails_is_not_
     chip.0.make_unreadable(SlotIx(5), 0..8);
     assert_eq!(nor.read(place, &mut bytes), Err(MediaError::Unreadable));
     assert_eq!(nor.operations().reads, 2 + 3);
+    chip.0.cut();
+    assert_eq!(nor.read(place, &mut bytes), Err(MediaError::Failed), "the chip does not answer");
 }
 
 #[test]

@@ -4,3 +4,6 @@ mod cuts;
 mod flash;
 mod life;
 mod rig;
+mod site;
+mod sync;
+mod wire;
