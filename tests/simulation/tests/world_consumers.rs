@@ -1,6 +1,6 @@
 //! Consumers: their cursors outlast whatever happens to the disk, and what they, or views, have not
-//! taken in is kept for them, or they are told. D is a device, H the hub at the root; `s` is a topic
-//! of D.
+//! taken in is kept for them, or they are told. D is a device, H the hub at the root; `s` is one of
+//! D's topics.
 
 use landfall_node::{AlarmKind, InternalRecord};
 use landfall_simulation::media::damage::DamageModel;
