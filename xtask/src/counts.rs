@@ -7,7 +7,7 @@ pub(crate) struct Counts {
     failed: u64,
     ignored: u64,
     /// Tests that passed because the machine lacks what they need, and said so.
-    skipped: u64,
+    skipped: Vec<String>,
     started: u64,
     finished: u64,
 }
@@ -22,7 +22,7 @@ impl Counts {
             self.started += 1;
         }
         // With one thread, it stands behind the name of the test.
-        self.skipped += u64::from(line.contains("SKIPPED: "));
+        self.skipped.extend(line.split_once("SKIPPED: ").map(|(_, rest)| rest.to_owned()));
         let Some(result) = line.strip_prefix("test result: ") else { return };
         self.finished += 1;
         for part in result.split(['.', ';']) {
@@ -79,9 +79,18 @@ impl Counts {
 
     /// All on one line.
     pub(crate) fn summary(&self) -> String {
-        let passed = self.passed.saturating_sub(self.skipped);
-        let skipped = self.ignored + self.skipped;
-        format!("{passed} passed, {} failed, {skipped} skipped", self.failed())
+        let passed = self.passed.saturating_sub(self.skipped.len() as u64);
+        format!("{passed} passed, {} failed, {} skipped", self.failed(), self.skipped())
+    }
+
+    /// Tests that did not run.
+    pub(crate) fn skipped(&self) -> u64 {
+        self.ignored + self.skipped.len() as u64
+    }
+
+    /// Those of them that said so, each with its reason.
+    pub(crate) fn skipped_names(&self) -> &[String] {
+        &self.skipped
     }
 }
 

@@ -77,6 +77,11 @@ fn parse(arguments: &[String]) -> Result<Wish, Failure> {
     Ok(Wish { verb, port, proxy, folder })
 }
 
+/// Fetches Apache Kafka, unless it is there.
+pub(crate) fn fetch() -> Result<(), Failure> {
+    jars::fetched().map(|_| ())
+}
+
 fn up(broker: &Broker, port: Option<u16>, proxy: Option<u16>) -> Result<(), Failure> {
     if let Some(pid) = broker.pid() {
         println!("Kafka runs already at {}, process {pid}", broker.address()?);

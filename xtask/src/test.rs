@@ -5,20 +5,35 @@ use std::process::Stdio;
 
 use crate::counts::Counts;
 use crate::shell::{self, Failure};
-use crate::{Task, python};
+use crate::{Task, kafka, python};
 
 pub(crate) const TASK: Task = Task {
     name: "test",
-    about: "run all tests; the last line counts the results. Arguments go to `cargo test`, and \
-            the Python client is left out",
+    about: "run all tests; the last line counts the results. --all: those with a real Kafka, too, \
+            and what is skipped has failed. Further arguments go to `cargo test`, and the Python \
+            client is left out",
     run,
 };
 
+/// Asks for every test, whatever the machine must have for it.
+const ALL: &str = "--all";
+
 fn run(arguments: &[String]) -> Result<(), Failure> {
+    let (all, arguments) = match arguments {
+        [first, rest @ ..] if first == ALL => (true, rest),
+        _ => (false, arguments),
+    };
+    if all {
+        // Tests that run at the same time must not all begin to fetch it.
+        kafka::fetch()?;
+    }
     // Tests of whole processes start the programs that they find beside themselves.
     shell::run(&mut shell::cargo(&["build", "--workspace", "--bins"]))?;
     let mut command = shell::cargo(&["test", "--workspace", "--no-fail-fast"]);
     command.args(arguments).stdout(Stdio::piped());
+    if all {
+        command.env("LANDFALL_KAFKA", "1");
+    }
     let mut child = command.spawn().map_err(|error| shell::cannot_start(&command, &error))?;
     let mut counts = Counts::default();
     let mut count = |line: &str| counts.line(line);
@@ -42,8 +57,20 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
     }
     python?;
     match counts.failed() {
+        0 if all => nothing_skipped(&counts),
         0 => Ok(()),
         failed => Err(Failure::Check(format!("tests that failed: {failed}"))),
+    }
+}
+
+/// Where all tests are asked for, one that did not run has shown nothing.
+fn nothing_skipped(counts: &Counts) -> Result<(), Failure> {
+    match counts.skipped() {
+        0 => Ok(()),
+        skipped => Err(Failure::Check(format!(
+            "`{ALL}` asks for every test, and {skipped} were skipped: {}",
+            counts.skipped_names().join("; ")
+        ))),
     }
 }
 
@@ -66,6 +93,15 @@ pub(crate) fn copy(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_all_are_asked_for_a_skipped_test_has_failed_and_is_named() {
+        let mut counts = Counts::default();
+        assert!(nothing_skipped(&counts).is_ok());
+        counts.line("SKIPPED: a_test: java is not installed");
+        let failure = nothing_skipped(&counts).unwrap_err().to_string();
+        assert!(failure.contains("1 were skipped: a_test: java is not installed"), "{failure}");
+    }
 
     #[test]
     fn each_line_is_passed_on_as_it_is_and_counted() {
