@@ -57,6 +57,12 @@ pub trait Gate {
     /// Whether `site` may send records of a topic.
     fn may_write(&self, site: &str, origin: &str, topic: &str) -> bool;
 
+    /// Why a topic of that origin can't be written, and what to do, if the gate knows more than
+    /// that it is not allowed.
+    fn why_not(&self, _origin: &str, _topic: &str) -> Option<String> {
+        None
+    }
+
     /// The site that `site` was a copy of, until it was given a name of its own.
     fn split_from(&self, _site: &str) -> Option<&str> {
         None

@@ -234,6 +234,7 @@ impl<M: Media, G: Gate> Core<M, G> {
                 self.note_split(state);
                 self.check_promise(state);
                 self.ask_for_wants(state);
+                self.tell_root_gaps(state);
                 self.notes.push_back(Note::Arrived(state.id));
             }
         }

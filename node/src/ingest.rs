@@ -177,16 +177,17 @@ impl<M: Media, G: Gate> Core<M, G> {
         stream: StreamId<'_>,
         code: RefusedCode,
     ) -> Result<(), Fault> {
-        let text = format!("{code}: ask the operator of {}", self.settings.site);
+        let known = Some(code).filter(|code| *code == RefusedCode::NotAllowedTopic);
+        let known = known.and_then(|_| self.gate.why_not(stream.origin, stream.topic));
+        let ask = || format!("{code}: ask the operator of {}", self.settings.site);
+        let text = known.unwrap_or_else(ask);
         let alarm = format!("it sent records of {stream}, which are not taken: {code}");
         self.offence(state, Offence::of_refusal(code), &alarm);
         if state.refused.len() >= REFUSED_MAX {
             return Err(Offence::RefusalFlood.fault());
         }
         if state.refused.insert(stream.to_string()) {
-            let origin = stream.origin.into();
-            let topic = stream.topic.into();
-            let stream = OwnedStream { origin, topic, partition: stream.partition };
+            let stream = OwnedStream::from(stream);
             state.says.push_back(Say::Refused { stream, code, text });
         }
         Ok(())

@@ -51,6 +51,7 @@ mod refused;
 mod repair;
 mod retain;
 mod root;
+mod root_gap;
 mod say;
 mod sender;
 mod settings;
@@ -169,6 +170,7 @@ pub(crate) struct Core<M: Media, G> {
     /// How far each lane is durable at the next node.
     pub(crate) durable: BTreeMap<Lane, progress::LanePlace>,
     pub(crate) gaps: late::Gaps,
+    pub(crate) root_gaps: root_gap::RootGaps,
     /// How far epochs are here of which the journal may not tell.
     pub(crate) remembered: BTreeMap<(StreamIx, Epoch), Offset>,
     /// How many streams each origin has, once a peer began one.
@@ -244,6 +246,7 @@ impl<M: Media, G: Gate> Node<M, G> {
             root_promise: None,
             durable: BTreeMap::new(),
             gaps: late::Gaps::default(),
+            root_gaps: root_gap::RootGaps::default(),
             remembered: BTreeMap::new(),
             streams_of: None,
             wants: repair::Wants::new(),

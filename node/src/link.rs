@@ -457,7 +457,12 @@ impl<M: Media, G: Gate> Receiver for Sink<'_, M, G> {
         match message {
             Control::Durable(_) if from_below => return Err(Offence::FalsePromise.fault()),
             // To tell all tips would cost much, and betray the streams of others.
-            Control::Diverged(_) | Control::CopySeen(_) | Control::TipsWanted if from_below => {
+            Control::Diverged(_)
+            | Control::CopySeen(_)
+            | Control::RootGap(_)
+            | Control::TipsWanted
+                if from_below =>
+            {
                 return Err(Offence::WrongDirection.fault());
             }
             Control::Hello(hello) => core.on_hello(state, &hello),
@@ -472,6 +477,7 @@ impl<M: Media, G: Gate> Receiver for Sink<'_, M, G> {
             Control::CopySeen(epoch) => core.on_copy_seen(epoch),
             Control::PromiseLacking(promise) => core.on_promise_lacking(state, promise),
             Control::Standing(standing) => core.on_standing(state, standing, self.now),
+            Control::RootGap(gap) => core.on_root_gap(&gap),
             _ => {}
         }
         Ok(())

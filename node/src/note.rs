@@ -4,6 +4,7 @@ use landfall_core::frontier::{Point, StreamIx};
 use landfall_core::media::Media;
 
 use super::repair::Missing;
+use super::root_gap::RootGap;
 use super::{Gate, LinkId, Node};
 
 /// Something for other links.
@@ -21,6 +22,8 @@ pub(crate) enum Note {
     WantedNext(StreamIx, Point),
     /// What it wants is missing for good, says who was asked.
     Missing(StreamIx, Missing),
+    /// Records are missing at the root.
+    RootGap(RootGap),
     /// A link was accepted under a site.
     Arrived(LinkId),
 }
@@ -36,6 +39,7 @@ impl<M: Media, G: Gate> Node<M, G> {
                 Note::Wanted(ix, at, to) => self.pass_wanted(ix, at, to),
                 Note::WantedNext(ix, want) => self.send_next(ix, want),
                 Note::Missing(ix, missing) => self.pass_missing(ix, missing),
+                Note::RootGap(gap) => self.pass_root_gap(&gap),
                 Note::Arrived(id) => self.on_arrival(id),
             }
         }

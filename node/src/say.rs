@@ -1,6 +1,7 @@
 //! What a link has to say on its control channel, as it waits for room.
 
 use landfall_core::frontier::{Frontier, Point, StreamIx};
+use landfall_core::name::StreamId;
 use landfall_core::num::{Epoch, Offset};
 use landfall_protocol::buffer::Growable;
 use landfall_protocol::message::{
@@ -8,6 +9,8 @@ use landfall_protocol::message::{
     StreamPoint, Tip, Tips,
 };
 use landfall_protocol::session::{SendError, Session};
+
+use super::root_gap::RootGap;
 
 /// A control message that waits, with streams by their index.
 #[derive(Clone, Debug)]
@@ -21,14 +24,28 @@ pub(crate) enum Say {
     CopySeen(Epoch),
     PromiseLacking(Promise),
     Standing(Standing),
+    RootGap(RootGap),
 }
 
-/// A stream that this node does not know.
+/// A stream by its name, for one that this node does not know.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct OwnedStream {
     pub(crate) origin: String,
     pub(crate) topic: String,
     pub(crate) partition: landfall_core::num::Partition,
+}
+
+impl OwnedStream {
+    pub(crate) fn id(&self) -> StreamId<'_> {
+        StreamId { origin: &self.origin, topic: &self.topic, partition: self.partition }
+    }
+}
+
+impl From<StreamId<'_>> for OwnedStream {
+    fn from(stream: StreamId<'_>) -> Self {
+        let StreamId { origin, topic, partition } = stream;
+        Self { origin: origin.into(), topic: topic.into(), partition }
+    }
 }
 
 impl Say {
@@ -63,11 +80,7 @@ impl Say {
             }
             Self::NeedFrom(ix, at) => session.send_control(&Control::NeedFrom(point(*ix, *at))),
             Self::Refused { stream, code, text } => {
-                let stream = landfall_core::name::StreamId {
-                    origin: &stream.origin,
-                    topic: &stream.topic,
-                    partition: stream.partition,
-                };
+                let stream = stream.id();
                 session.send_control(&Control::Refused(Refused { stream, code: *code, text }))
             }
             Self::Diverged { ix, kind, at, held } => {
@@ -79,6 +92,7 @@ impl Say {
                 session.send_control(&Control::PromiseLacking(*promise))
             }
             Self::Standing(standing) => session.send_control(&Control::Standing(*standing)),
+            Self::RootGap(gap) => session.send_control(&Control::RootGap(gap.told())),
         }
     }
 }

@@ -13,6 +13,7 @@ mod ending;
 mod entry;
 mod hello;
 mod list;
+mod root_gap;
 mod standing;
 mod stream;
 
@@ -20,6 +21,7 @@ pub use ending::{Goodbye, GoodbyeCode, Refused, RefusedCode};
 pub use entry::{Begin, Entry, Gap, Purpose};
 pub use hello::{Enrol, Features, Hello, Introduction, LaneOffer, Lanes, Opened, Terms};
 pub use list::{Item, Iter, List};
+pub use root_gap::RootGap;
 pub use standing::Standing;
 pub use stream::{Diverged, DivergedKind, Durable, Promise, Scope, StreamPoint, Tip, Tips};
 
@@ -31,6 +33,7 @@ use crate::wire::{CounterWire, IdWire, Input, Output};
 
 /// The first of the numbers whose messages may be skipped by whoever does not know them.
 pub const IGNORABLE_MIN: u8 = 128;
+const ROOT_GAP: u8 = IGNORABLE_MIN + 1;
 
 /// A message on the control channel.
 #[allow(clippy::large_enum_variant, reason = "only lent; boxing needs an allocator")]
@@ -70,6 +73,8 @@ pub enum Control<'a> {
     ProbeAnswer(u64),
     /// How far the sender is, for people.
     Standing(Standing),
+    /// Records of the receiver that the root could not store.
+    RootGap(RootGap<'a>),
 }
 
 /// A message on a lane.
@@ -153,6 +158,7 @@ impl<'a> Control<'a> {
             Self::Probe(_) => 15,
             Self::ProbeAnswer(_) => 16,
             Self::Standing(_) => IGNORABLE_MIN,
+            Self::RootGap(_) => ROOT_GAP,
         }
     }
 
@@ -176,6 +182,7 @@ impl<'a> Control<'a> {
             Self::CopySeen(epoch) => out.value(&IdWire::from(*epoch)),
             Self::PromiseLacking(promise) => promise.put(out),
             Self::Standing(standing) => standing.put(out),
+            Self::RootGap(gap) => gap.put(out),
         }
     }
 
@@ -198,6 +205,7 @@ impl<'a> Control<'a> {
             15 => Self::Probe(input.value()?),
             16 => Self::ProbeAnswer(input.value()?),
             IGNORABLE_MIN => Self::Standing(Standing::take(input)?),
+            ROOT_GAP => Self::RootGap(RootGap::take(input)?),
             _ => return Ok(None),
         }))
     }

@@ -449,6 +449,7 @@ fn for_the_node(message: &Control<'_>) -> bool {
         | Control::Diverged(_)
         | Control::CopySeen(_)
         | Control::PromiseLacking(_)
-        | Control::Standing(_) => true,
+        | Control::Standing(_)
+        | Control::RootGap(_) => true,
     }
 }

@@ -9,7 +9,7 @@ use landfall_protocol::limits::{FRAME_BYTES_MIN, STREAMS_MAX};
 use landfall_protocol::message::{
     Begin, Control, Decoded, Diverged, DivergedKind, Durable, Enrol, Entry, Features, Gap, Goodbye,
     GoodbyeCode, Hello, Introduction, LaneMessage, LaneOffer, Lanes, List, Opened, Promise,
-    Purpose, Refused, RefusedCode, Scope, Standing, StreamPoint, Terms, Tip, Tips,
+    Purpose, Refused, RefusedCode, RootGap, Scope, Standing, StreamPoint, Terms, Tip, Tips,
 };
 use landfall_protocol::time::Duration;
 use proptest::prelude::*;
@@ -95,6 +95,8 @@ fn every_control_message_comes_back() {
     let (code, text) = (GoodbyeCode::Overloaded { retry_after: Duration::from_secs(30) }, "full");
     let refused = Refused { stream: stream("ais"), code: RefusedCode::NotAllowedTopic, text };
     let unrelated = Refused { code: RefusedCode::Unrelated, ..refused };
+    let (from, to) = (Offset::new(7), Offset::new(9));
+    let root_gap = RootGap { stream: stream("ais"), from, to, text };
     let held = point("ais", 8);
     let enrol = Some(Enrol { token: "t-1", secret: &[3; 32] });
     for message in [
@@ -117,6 +119,7 @@ fn every_control_message_comes_back() {
         Control::PromiseLacking(promise()),
         Control::Probe(3),
         Control::ProbeAnswer(4),
+        Control::RootGap(root_gap),
         Control::Standing(Standing::default()),
         Control::Standing(Standing {
             behind_records: COUNTER_MAX,
@@ -274,8 +277,15 @@ fn a_text_is_cut_where_a_character_ends_and_has_no_control_characters() {
 }
 
 #[test]
+fn a_gap_at_the_root_has_offsets() {
+    let (from, to) = (Offset::new(7), Offset::new(7));
+    let gap = Control::RootGap(RootGap { stream: stream("ais"), from, to, text: "" });
+    assert!(Control::decode(&encoded(&gap)).is_err());
+}
+
+#[test]
 fn unknown_numbers_from_128_are_skipped_and_others_are_not() {
-    assert_eq!(Control::decode(&[129, 1, 2]), Ok(Decoded::Ignored));
+    assert_eq!(Control::decode(&[130, 1, 2]), Ok(Decoded::Ignored));
     assert_eq!(LaneMessage::decode(&[255]), Ok(Decoded::Ignored));
     assert!(Control::decode(&[127, 1, 2]).is_err());
     assert!(Control::decode(&[32]).is_err(), "a lane's message on the control channel");

@@ -8,7 +8,7 @@ use landfall_core::num::{CommitNo, Epoch, LogId, Offset, Partition, Seq};
 use landfall_protocol::message::{
     Begin, Control, Diverged, DivergedKind, Durable, Enrol, Entry, Features, Gap, Goodbye,
     GoodbyeCode, Hello, Introduction, LaneMessage, List, Opened, Promise, Purpose, Refused,
-    RefusedCode, Scope, Standing, StreamPoint, Terms, Tip, Tips,
+    RefusedCode, RootGap, Scope, Standing, StreamPoint, Terms, Tip, Tips,
 };
 use landfall_protocol::time::Duration;
 
@@ -31,6 +31,8 @@ pub(super) fn control() -> Vec<Vec<u8>> {
     let tips = points.map(|point| Tip { point, first_kept: Offset::ZERO });
     let (code, text) = (GoodbyeCode::Overloaded { retry_after: Duration::from_secs(30) }, "full");
     let refused = Refused { stream, code: RefusedCode::NotAllowedTopic, text };
+    let (from, to) = (Offset::new(7), Offset::new(9));
+    let root_gap = RootGap { stream, from, to, text };
     let durable = |scope| Durable { scope, promise, streams: List::new(&points) };
     let messages = [
         Control::Hello(hello(promise, List::new(&openings))),
@@ -50,6 +52,7 @@ pub(super) fn control() -> Vec<Vec<u8>> {
         Control::PromiseLacking(promise),
         Control::Probe(3),
         Control::ProbeAnswer(4),
+        Control::RootGap(root_gap),
         Control::Standing(Standing { behind_bytes: 7, full_in_ms: Some(9), ..Standing::default() }),
     ];
     let encoded = messages.iter().map(|message| {

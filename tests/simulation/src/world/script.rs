@@ -5,7 +5,8 @@ use std::ops::Range;
 use landfall_core::batch::ClockQuality;
 use landfall_core::codec::Writer;
 use landfall_core::gap::GapReason;
-use landfall_core::num::{Epoch, Partition, ProducerId, Timestamp};
+use landfall_core::name::StreamId;
+use landfall_core::num::{Epoch, Offset, Partition, ProducerId, Timestamp};
 use landfall_core::record::{Producer, Record};
 use landfall_node::{AlarmKind, Append, AppendOutcome, ClientId, InternalRecord, Ticket};
 
@@ -196,6 +197,17 @@ impl World {
         let held = self.held(name);
         let mine = held.records.iter().filter(|record| record.stream == stream);
         mine.map(|record| record.offset).min().unwrap_or_else(|| panic!("{name} has no {stream}"))
+    }
+
+    /// What the root stores in refuses offsets of a stream of D, of the topic `s`.
+    pub fn miss_at_root(&mut self, name: &str, origin: &str, offsets: Range<u64>) {
+        let now = self.clock();
+        let stream = StreamId { origin, topic: "s", partition: Partition::new(0) };
+        let ends = (Offset::new(offsets.start), Offset::new(offsets.end));
+        if let Some(node) = self.host_mut(name).node.as_mut() {
+            node.miss_at_root(stream, ends, "it is too large", now);
+        }
+        self.drive(name);
     }
 
     /// Expects an alarm of a kind about a subject.
