@@ -1,5 +1,5 @@
 //! `cargo xtask firmware`: the sensor of `cross/firmware` in an emulator whose power goes at random
-//! moments, and what it takes of flash and memory.
+//! moments.
 
 use crate::shell::{self, Failure};
 use crate::{Task, debian, size};
@@ -15,6 +15,6 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
     debian::install_missing(&size::needed())?;
     let firmware = debian::build_for_cortex("firmware")?.join("landfall-firmware");
     let mut test = shell::cargo(&["test", "--locked", "--package", "landfall-device"]);
-    test.args(["--test", "qemu"]).env("LANDFALL_FIRMWARE", firmware);
+    test.args(["--test", "device", "qemu::"]).env("LANDFALL_FIRMWARE", firmware);
     shell::run(&mut test)
 }

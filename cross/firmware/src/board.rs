@@ -1,16 +1,30 @@
-//! The board: its serial line, its stack, its randomness and its end. All that touches the machine,
-//! and so all that is unsafe, is here.
+//! The board: its serial lines, its clock, its stack, its randomness and its end. All that touches
+//! the machine, and so all that is unsafe, is here.
 
+use core::convert::Infallible;
+
+use embedded_io::{ErrorType, ReadReady, WriteReady};
+use landfall_protocol::time::Instant;
 use semihosting::fs::File;
 use semihosting::io::Read;
 
-/// The second serial line, a PL011.
-const UART: usize = 0x4000_D000;
-/// Its data register.
-const DATA: *mut u32 = UART as *mut u32;
-/// Its flags, of which one says that it takes no more.
-const FLAGS: *const u32 = (UART + 0x18) as *const u32;
+/// The first serial line and the second, both PL011.
+const UARTS: [usize; 2] = [0x4000_C000, 0x4000_D000];
+/// Where its flags are, of which one says that there is nothing to read, and one that it takes no
+/// more. Its data is at its start.
+const FLAGS: usize = 0x18;
+const EMPTY: u32 = 1 << 4;
 const FULL: u32 = 1 << 5;
+
+/// The timer of the core: control, and the ticks after which it begins again.
+const TIMER: *mut u32 = 0xE000_E010 as *mut u32;
+const TIMER_RELOAD: *mut u32 = 0xE000_E014 as *mut u32;
+/// It runs by the core's clock.
+const TIMER_ON: u32 = 0b101;
+/// It has begun again since this was last read.
+const TIMER_PASSED: u32 = 1 << 16;
+/// Ticks of a millisecond, at 12.5 MHz.
+const MILLISECOND: u32 = 12_500;
 
 /// What the start-up code paints the stack with.
 const PAINT: u32 = 0xCCCC_CCCC;
@@ -49,11 +63,96 @@ fn decimal(number: u64) {
 }
 
 fn put(byte: u8) {
-    // SAFETY: the two are registers of this machine, which only this function uses, one byte after
-    // the other; reading the flags changes nothing.
-    unsafe {
-        while FLAGS.read_volatile() & FULL != 0 {}
-        DATA.write_volatile(u32::from(byte));
+    while flags(1) & FULL != 0 {}
+    write(1, byte);
+}
+
+fn flags(line: usize) -> u32 {
+    // SAFETY: it is a register of this machine, and reading it changes nothing.
+    unsafe { ((UARTS[line] + FLAGS) as *const u32).read_volatile() }
+}
+
+fn write(line: usize, byte: u8) {
+    // SAFETY: it is a register of this machine that takes a byte to be sent.
+    unsafe { (UARTS[line] as *mut u32).write_volatile(u32::from(byte)) }
+}
+
+fn read(line: usize) -> u8 {
+    // SAFETY: it is a register of this machine that gives the byte that came in.
+    unsafe { (UARTS[line] as *const u32).read_volatile() as u8 }
+}
+
+/// The first serial line, as a byte stream.
+pub(crate) struct Uart;
+
+impl ErrorType for Uart {
+    type Error = Infallible;
+}
+
+impl ReadReady for Uart {
+    fn read_ready(&mut self) -> Result<bool, Infallible> {
+        Ok(flags(0) & EMPTY == 0)
+    }
+}
+
+impl embedded_io::Read for Uart {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Infallible> {
+        let mut count = 0;
+        for place in buffer {
+            while count == 0 && flags(0) & EMPTY != 0 {}
+            if flags(0) & EMPTY != 0 {
+                break;
+            }
+            (*place, count) = (read(0), count + 1);
+        }
+        Ok(count)
+    }
+}
+
+impl WriteReady for Uart {
+    fn write_ready(&mut self) -> Result<bool, Infallible> {
+        Ok(flags(0) & FULL == 0)
+    }
+}
+
+impl embedded_io::Write for Uart {
+    fn write(&mut self, bytes: &[u8]) -> Result<usize, Infallible> {
+        let mut count = 0;
+        for byte in bytes {
+            while count == 0 && flags(0) & FULL != 0 {}
+            if flags(0) & FULL != 0 {
+                break;
+            }
+            write(0, *byte);
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+/// Milliseconds since the start. A turn of the loop that takes longer counts as one.
+pub(crate) struct Clock(u64);
+
+impl Clock {
+    /// Starts the timer.
+    pub(crate) fn start() -> Self {
+        // SAFETY: the two are registers of the core's timer, which nobody else uses.
+        unsafe {
+            TIMER_RELOAD.write_volatile(MILLISECOND - 1);
+            TIMER.write_volatile(TIMER_ON);
+        }
+        Self(0)
+    }
+
+    /// The time.
+    pub(crate) fn now(&mut self) -> Instant {
+        // SAFETY: as above; reading it clears only what is read here.
+        self.0 += u64::from(unsafe { TIMER.read_volatile() } & TIMER_PASSED != 0);
+        Instant::from_millis(self.0)
     }
 }
 

@@ -1,5 +1,6 @@
-//! A sensor that appends a number to its journal, again and again, and tells on its second serial
-//! line what is stored. It is killed at any time; what it told must be on the flash.
+//! A sensor that appends a number to its journal, again and again, brings it to a node over its
+//! first serial line, and tells on its second one what is stored. It is killed at any time; what it
+//! told must be on the flash, and arrive.
 //!
 //! It runs in QEMU (`cargo xtask firmware`), on a chip whose flash is a file of the host.
 #![no_std]
@@ -16,21 +17,27 @@ use landfall_core::journal::Fresh;
 use landfall_core::num::{BootId, CommitNo, Epoch, LogId, Partition, Timestamp};
 use landfall_core::record::Record;
 use landfall_core::tables::Slot;
-use landfall_device::{AppendError, Device, Memory, Nor};
+use landfall_device::uplink::INBOX_BYTES;
+use landfall_device::{AppendError, Device, Memory, Nor, Uplink};
 
-use board::Console;
+use board::{Clock, Console, Uart};
 use flash::{BLOCK_BYTES, FileFlash};
 
 /// Slots of the journal; each is a block of the flash.
 const SLOTS: u32 = 16;
 
+/// Turns of the loop for each reading.
+const TURNS: u32 = 16;
+/// Readings for which there is no room, until nobody is taken to be at the other end of the line.
+const REFUSED_MAX: u32 = 10_000;
+
 #[entry]
 fn main() -> ! {
     let mut slots = [Slot::default(); SLOTS as usize];
-    let mut commit = [0; 1_536];
-    let mut read = [0; 560];
+    let (mut commit, mut read) = ([0; 1_536], [0; 560]);
+    let (mut inbox, mut outbox) = ([0; INBOX_BYTES], [0; 560]);
     let memory = Memory { slots: &mut slots, commit: &mut commit, read: &mut read };
-    let ended = run(memory);
+    let ended = run(memory, Uplink::new(&mut inbox, &mut outbox));
     Console.line("stack", &[u64::from(board::stack_used())]);
     match ended {
         Ended::Full => board::exit(),
@@ -41,14 +48,14 @@ fn main() -> ! {
 
 /// Why the sensor stopped.
 enum Ended {
-    /// The flash is full.
+    /// The flash is full, and there is nobody at the other end of the line.
     Full,
     /// A step failed: 1 to reach the flash, 2 to open the journal, 3 to append.
     Failed(u64),
 }
 
-/// Opens the journal and appends until the flash is full.
-fn run(memory: Memory<'_>) -> Ended {
+/// Opens the journal, appends, and brings to the node what is stored.
+fn run(memory: Memory<'_>, mut uplink: Uplink<'_, 1>) -> Ended {
     let flash = FileFlash::open().and_then(|file| Nor::new(file, 0, SLOTS, BLOCK_BYTES).ok());
     let Some(flash) = flash else { return Ended::Failed(1) };
     let boot = board::random();
@@ -62,14 +69,23 @@ fn run(memory: Memory<'_>) -> Ended {
     let Ok((mut device, _)) = opened else { return Ended::Failed(2) };
     let Ok(sea) = device.stream("sea", Partition::new(0)) else { return Ended::Failed(3) };
     Console.line("opened", &[device.next(sea).get()]);
-    let mut reading = boot;
+    let (mut clock, mut reading, mut refused) = (Clock::start(), boot, 0);
+    uplink.connected(clock.now(), Timestamp::new(0));
     loop {
+        for _ in 0..TURNS {
+            uplink.poll(&mut device, clock.now(), &mut Uart);
+        }
         // What a sensor would say; no two starts say the same.
         reading = reading.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let value = reading.to_le_bytes();
         let record = Record::new(Timestamp::new(0), None, Some(&value));
         match device.append(sea, &record, ClockQuality::Unset) {
-            Ok(offset) => Console.line("stored", &[offset.get(), reading]),
+            Ok(offset) => {
+                refused = 0;
+                Console.line("stored", &[offset.get(), reading]);
+            }
+            // A node makes room, once it has accepted us.
+            Err(AppendError::Full) if uplink.is_open() || refused < REFUSED_MAX => refused += 1,
             Err(AppendError::Full) => return Ended::Full,
             Err(_) => return Ended::Failed(3),
         }

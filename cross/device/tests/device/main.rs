@@ -3,6 +3,7 @@
 mod cuts;
 mod flash;
 mod life;
+mod qemu;
 mod rig;
 mod site;
 mod sync;

@@ -3,9 +3,11 @@
 use landfall_core::batch::batches;
 use landfall_core::checksum::Checksum;
 use landfall_core::entry::Kind;
+use landfall_core::frontier::Frontier;
 use landfall_core::journal::{Config, Fresh, Journal, ReadStep};
 use landfall_core::limits::LANES_MAX;
-use landfall_core::num::{BootId, CommitNo, Epoch, Lane, LogId, Timestamp};
+use landfall_core::name::StreamId;
+use landfall_core::num::{BootId, CommitNo, Epoch, Lane, LogId, Partition, Timestamp};
 use landfall_core::tables::{Heap, Parts};
 use landfall_node::{Direction, Event, LinkId, Node, Now, OpenGate, PeerKey, Settings, checksum};
 use landfall_protocol::mux::MuxReader;
@@ -105,6 +107,14 @@ impl Site {
             }
         }
         self.node.handle_timeout(at(now));
+    }
+
+    /// How many of the device's records are here, gaps included.
+    pub(crate) fn arrived(&self) -> u64 {
+        let frontier = self.node.journal().frontier();
+        let partition = Partition::new(0);
+        let sea = frontier.find(StreamId { origin: "buoy-4", topic: "sea", partition });
+        sea.map_or(0, |ix| frontier.tip(ix).next.get())
     }
 
     /// What a person should know.

@@ -28,11 +28,12 @@ pub(crate) struct Heard {
 }
 
 impl Machine {
-    /// Switches it on in a folder that has the flash's image.
-    pub(crate) fn start(firmware: &Path, folder: &Path) -> Self {
+    /// Switches it on in a folder that has the flash's image. Its first serial line leads to
+    /// `line`, its second one here.
+    pub(crate) fn start(firmware: &Path, folder: &Path, line: &str) -> Self {
         let mut command = Command::new("qemu-system-arm");
         command.args(["-machine", "lm3s6965evb", "-cpu", "cortex-m3", "-display", "none"]);
-        command.args(["-monitor", "none", "-serial", "null", "-serial", "stdio"]);
+        command.args(["-monitor", "none", "-serial", line, "-serial", "stdio"]);
         command.args(["-semihosting-config", "enable=on,target=native", "-kernel"]);
         command.arg(firmware).current_dir(folder);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
