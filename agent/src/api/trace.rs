@@ -28,7 +28,7 @@ pub struct Trace {
     pub commit: u64,
     /// The record, as a reader sees it.
     pub record: Box<RawValue>,
-    /// The nodes that it passed on its way here, this one last; none if it was written here.
+    /// The nodes that it came from, one after the other; none if it was written here.
     pub path: Vec<TraceHop>,
     /// What it was derived from; none if it was not.
     pub cause: Option<TraceLink>,
@@ -42,12 +42,12 @@ pub struct Trace {
     pub truncated: bool,
 }
 
-/// A node that a record passed.
+/// A node that a record came from on its way.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct TraceHop {
     /// The node.
     pub site: String,
-    /// When it took the record in, in milliseconds since 1970 by its clock.
+    /// When the node behind it took the record in, in milliseconds since 1970 by that one's clock.
     pub received_ms: i64,
 }
 
@@ -89,7 +89,7 @@ pub struct TraceView {
 /// What a node knows of a record besides the record, and where else to look.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Passed {
-    /// The nodes that it passed.
+    /// The nodes that it came from.
     pub path: Vec<TraceHop>,
     /// The topics that there are.
     pub topics: Vec<String>,

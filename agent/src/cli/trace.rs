@@ -16,9 +16,10 @@ Show where a record came from, and what it touched
 Usage: landfall trace --data DIR COORDINATES [OPTION…]
 
 COORDINATES name a record that this node has, such as ship-17/ais/0@4711, as read and append show
-them. trace shows the nodes that it passed and what it was derived from; the records that were
+them. trace shows the nodes that it came from and what it was derived from; the records that were
 derived from it and the dead letters about it, as far as they are here; and which views of this node
-have it behind them. What comes of a record is looked for from its place in the log on.
+have it behind them, while the node runs. What comes of a record is looked for from its place in the
+log on.
 
 Options:
   --data DIR       The node's directory
@@ -83,7 +84,7 @@ fn text(trace: &Trace) -> String {
         row("derived from", &cause.coordinates, format!("by {}", cause.by));
     }
     for hop in &trace.path {
-        row("came to", &hop.site, format!("at {}", time_text::format(hop.received_ms)));
+        row("came from", &hop.site, format!("taken in {}", time_text::format(hop.received_ms)));
     }
     for derived in &trace.derived {
         row("derives", &derived.coordinates, format!("by {}", derived.by));

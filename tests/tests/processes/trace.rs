@@ -19,9 +19,9 @@ async fn a_record_is_traced_over_the_hop_that_it_took() {
         let path = told["path"].as_array().unwrap().clone();
         path.iter().map(|hop| hop["site"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
-    assert_eq!(path("ship/log/0@0").await, ["hub"]);
-    assert_eq!(path("ship/log/0@299").await, ["hub"]);
+    assert_eq!(path("ship/log/0@0").await, ["ship"]);
+    assert_eq!(path("ship/log/0@299").await, ["ship"]);
     assert!(path("hub/log/0@7").await.is_empty(), "it was written here");
     let shown = fleet.hub.done("trace", &["ship/log/0@299"]).await.unwrap();
-    assert!(shown.contains("came to") && shown.contains("\"n\":299"), "{shown}");
+    assert!(shown.contains("came from") && shown.contains("\"n\":299"), "{shown}");
 }
