@@ -47,10 +47,9 @@ pub use consumers::{
     FetchRequest, MemberStatus, ShareStatus,
 };
 pub use cursor::{Cursor, NotCursor, Seen, ShareCursor};
-pub(crate) use dead::dead_topic;
 pub use dead::{DEAD_HEADERS, DEAD_SUFFIX, FORM_LEFT_OUT, FORM_TOMBSTONE};
 #[cfg(feature = "views")]
-pub(crate) use dead::{SetAside, SetAsideBy, letter_of};
+pub(crate) use dead::{SetAside, SetAsideBy, dead_topic, letter_of};
 pub use error::{ApiError, ErrorCode};
 pub use group::GroupDone;
 #[cfg(feature = "views")]

@@ -58,7 +58,7 @@ pub enum Command {
     Read(read::ReadOptions),
     /// To know or change how far consumers are.
     Consumer(consumer::ConsumerOptions),
-    /// To deal with what consumers could not deal with.
+    /// To deal with what consumers, views and rules could not deal with.
     Dead(dead::DeadOptions),
     /// To know how the node is.
     Status(status::StatusOptions),
@@ -96,7 +96,7 @@ Usage: landfall COMMAND [OPTION…]
   group     Append records of several topics together or not at all
   read      Read a topic, one JSON object a record
   consumer  Show how far consumers are, and say where they go on
-  dead      Show what consumers could not deal with, and say what becomes of it
+  dead      Show what could not be dealt with, and say what becomes of it
   query     Ask the views in SQL
   view      Show how the views are
   status    Show how the node is and what to do about it
