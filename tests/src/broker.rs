@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use tokio::process::Command;
 
@@ -83,6 +86,43 @@ impl Broker {
             "[kafka]\nbrokers = [\"{address}\"]\ncommit_every = \"20ms\"\n\
              transaction_timeout = \"4s\"\n"
         )
+    }
+
+    /// Makes a topic with these settings.
+    ///
+    /// # Errors
+    /// The broker refuses.
+    pub async fn make_topic(
+        &self,
+        topic: &str,
+        partitions: i32,
+        settings: &[(&str, &str)],
+    ) -> io::Result<()> {
+        let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+        let new = settings.iter().fold(new, |new, (name, value)| new.set(name, value));
+        let made = self.admin()?.create_topics(&[new], &AdminOptions::new()).await;
+        let made = made.map_err(io::Error::other)?;
+        made.into_iter()
+            .try_for_each(|made| made.map(|_| ()))
+            .map_err(|(topic, code)| io::Error::other(format!("topic {topic} is not made: {code}")))
+    }
+
+    /// Deletes a topic, as an operator might by mistake.
+    ///
+    /// # Errors
+    /// The broker refuses.
+    pub async fn delete_topic(&self, topic: &str) -> io::Result<()> {
+        let gone = self.admin()?.delete_topics(&[topic], &AdminOptions::new()).await;
+        let gone = gone.map_err(io::Error::other)?;
+        gone.into_iter().try_for_each(|gone| gone.map(|_| ())).map_err(|(topic, code)| {
+            io::Error::other(format!("topic {topic} is not deleted: {code}"))
+        })
+    }
+
+    fn admin(&self) -> io::Result<AdminClient<DefaultClientContext>> {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", self.address.to_string());
+        config.create().map_err(io::Error::other)
     }
 
     /// SIGKILL.

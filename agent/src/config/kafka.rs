@@ -36,6 +36,13 @@ section! {
     low "a topic that others write, too, stops the hub.";
     high "a new name begins anew, as a new `group` does.";
 
+    /// The topic of dead letters: what Kafka refuses of records is told there. It is made if it is
+    /// missing.
+    dead_letter_topic: String = "_landfall_dead_letters",
+        Allowed::Text("a name of letters, digits, `.`, `_` and `-`, at most 249");
+    low "a topic that others write, too, is hard to read.";
+    high "one that an edge topic maps to takes none of its records.";
+
     /// The Kafka topic of an edge topic: `{topic}` and `{site}` stand for the names of the topic
     /// and of the record's origin.
     topic: String = "{topic}", Allowed::Text("a name that contains `{topic}`");
@@ -126,9 +133,12 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
             return Err(ConfigError::conflict("kafka.properties", why));
         }
     }
-    for (key, name) in
-        [("kafka.group", &kafka.group), ("kafka.frontier_topic", &kafka.frontier_topic)]
-    {
+    let names = [
+        ("kafka.group", &kafka.group),
+        ("kafka.frontier_topic", &kafka.frontier_topic),
+        ("kafka.dead_letter_topic", &kafka.dead_letter_topic),
+    ];
+    for (key, name) in names {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
         let most = if key == "kafka.group" { 63 } else { 249 };
         if !name.bytes().all(allowed) || name.len() > most || name.starts_with('.') {
@@ -208,6 +218,7 @@ mod tests {
             ("properties = [\"acks\"]", "kafka.properties"),
             ("group = \"a b\"", "kafka.group"),
             ("frontier_topic = \"a/b\"", "kafka.frontier_topic"),
+            ("dead_letter_topic = \"a/b\"", "kafka.dead_letter_topic"),
         ];
         for (line, key) in refused {
             let error = config(&format!("[kafka]\n{line}\n")).unwrap_err();

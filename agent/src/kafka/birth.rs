@@ -31,6 +31,13 @@ pub const PRODUCER: &str = "landfall.producer";
 /// Its own timestamp, where Kafka has another.
 pub const TIME: &str = "landfall.time";
 
+/// On a dead letter: the topic of Kafka that the record was for.
+pub const TOPIC: &str = "landfall.topic";
+/// On a dead letter: the bytes of the record, as its origin stored it.
+pub const SIZE: &str = "landfall.size";
+/// On a dead letter: why Kafka did not get the record.
+pub const REFUSED: &str = "landfall.refused";
+
 /// What the headers of a record say of its birth.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Birth {

@@ -11,6 +11,7 @@ use super::fault::Fault;
 use super::frontier_record::FrontierRecord;
 use super::line::{Line, Said};
 use super::owner::Work;
+use super::refusals::Refusals;
 use super::restored::Restored;
 use super::serving::{Drawn, Serving};
 use super::settings::Settings;
@@ -40,7 +41,8 @@ pub fn start(
 ) -> Result<Receiver<()>, std::io::Error> {
     let (ends, ended) = sync_channel(0);
     let (settings, file) = (Arc::new(settings), data.join(LOG_FILE));
-    let bridge = Bridge { settings, file, line, _ends: ends };
+    let refusals = Arc::new(Refusals::new());
+    let bridge = Bridge { settings, file, line, refusals, _ends: ends };
     std::thread::Builder::new().name("kafka".into()).spawn(move || bridge.run())?;
     Ok(ended)
 }
@@ -49,6 +51,7 @@ struct Bridge {
     settings: Arc<Settings>,
     file: PathBuf,
     line: Arc<Line>,
+    refusals: Arc<Refusals>,
     _ends: SyncSender<()>,
 }
 
@@ -85,8 +88,10 @@ impl Bridge {
             // It may be over already.
             self.line.tell(Said::Closed(why));
             let lasting = self.settings.transaction_timeout * PAUSE_LASTING;
+            // What is refused is looked for at once: nobody else has to change anything.
+            let looks = matches!(fault, Fault::Record(_));
             let rest = if fault.is_lasting() { lasting } else { pause };
-            if self.line.rest(rest) {
+            if self.line.rest(if looks { Duration::ZERO } else { rest }) {
                 return;
             }
             pause = (pause * 2).min(PAUSE_MAX);
@@ -101,7 +106,8 @@ impl Bridge {
             None => topics.insert(Arc::new(Topics::new(self.settings.clone())?)).clone(),
         };
         topics.open_frontier()?;
-        let take_over = |number| Shard::take_over(&self.settings, &topics, number, drawn.epoch);
+        let shared = (&topics, &self.refusals);
+        let take_over = |number| Shard::take_over(&self.settings, shared, number, drawn.epoch);
         let shards = (0..self.settings.shards).map(take_over).collect::<Result<Vec<_>, _>>()?;
         let mut restored = Restored::default();
         for shard in &shards {
@@ -109,8 +115,8 @@ impl Bridge {
         }
         let log = self.log(&shards, &restored)?;
         let streams = !restored.is_empty();
-        let both = (self.settings.clone(), topics);
-        let mut serving = Serving::new(both, shards, self.line.clone(), (log, restored), drawn)?;
+        let told = (self.settings.clone(), topics, self.refusals.clone());
+        let mut serving = Serving::new(told, shards, self.line.clone(), (log, restored), drawn)?;
         tracing::info!(shards = self.settings.shards, streams, "Kafka is reached");
         *pause = PAUSE_FIRST;
         self.line.set_waits(None);

@@ -13,6 +13,7 @@ use rdkafka::producer::{DeliveryResult, ProducerContext};
 #[derive(Debug, Default)]
 pub(super) struct Context {
     undelivered: Mutex<Option<Undelivered>>,
+    refused: Mutex<Vec<(usize, RDKafkaErrorCode)>>,
     trouble: Mutex<Option<String>>,
 }
 
@@ -24,16 +25,11 @@ pub(super) struct Undelivered {
 }
 
 impl Undelivered {
-    /// Whether Kafka would not take it another time either, until a person changes something.
+    /// Whether Kafka would not take anything for its topic, until a person changes something.
     pub(super) fn is_refused(&self) -> bool {
         matches!(
             self.code,
-            RDKafkaErrorCode::InvalidMessageSize
-                | RDKafkaErrorCode::InvalidRecord
-                | RDKafkaErrorCode::InvalidTimestamp
-                | RDKafkaErrorCode::MessageBatchTooLarge
-                | RDKafkaErrorCode::MessageSizeTooLarge
-                | RDKafkaErrorCode::PolicyViolation
+            RDKafkaErrorCode::PolicyViolation
                 | RDKafkaErrorCode::TopicAuthorizationFailed
                 | RDKafkaErrorCode::UnknownPartition
                 | RDKafkaErrorCode::UnknownTopic
@@ -42,10 +38,32 @@ impl Undelivered {
     }
 }
 
+/// Whether a code says that Kafka will not take that very record.
+pub(super) fn is_of_record(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::InvalidMessageSize
+            | RDKafkaErrorCode::InvalidRecord
+            | RDKafkaErrorCode::InvalidTimestamp
+            | RDKafkaErrorCode::MessageBatchTooLarge
+            | RDKafkaErrorCode::MessageSizeTooLarge
+    )
+}
+
 impl Context {
+    /// The records, counted from 0 within the transaction, that were refused for what they are.
+    pub(super) fn take_refused(&self) -> Vec<(usize, RDKafkaErrorCode)> {
+        std::mem::take(&mut self.refused.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// The first record that was not delivered since this was last asked.
     pub(super) fn take_undelivered(&self) -> Option<Undelivered> {
         self.undelivered.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// A record was refused for what it is.
+    pub(super) fn note_refused(&self, count: usize, code: RDKafkaErrorCode) {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner).push((count, code));
     }
 
     /// What went wrong last with the connections.
@@ -70,11 +88,15 @@ impl ClientContext for Context {
 impl ConsumerContext for Context {}
 
 impl ProducerContext for Context {
-    type DeliveryOpaque = ();
+    /// The count of the record within its transaction.
+    type DeliveryOpaque = usize;
 
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+    fn delivery(&self, result: &DeliveryResult<'_>, count: usize) {
         let Err((error, message)) = result else { return };
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+        if is_of_record(code) {
+            self.note_refused(count, code);
+        }
         let mut first = self.undelivered.lock().unwrap_or_else(PoisonError::into_inner);
         // Those behind it fail because it did; what is purged says nothing of itself.
         let told = Undelivered { topic: message.topic().to_owned(), code };

@@ -19,6 +19,8 @@ pub(super) enum Fault {
         /// Why.
         why: String,
     },
+    /// Kafka refused records for what they are.
+    Record(String),
     /// The frontier topic can't be gone on from; a person must decide.
     Frontier(String),
     /// Kafka can't be reached, or does not answer, or something went wrong there.
@@ -69,6 +71,7 @@ impl fmt::Display for Fault {
             Self::Refused { topic, why } => {
                 write!(f, "Kafka does not take what is for its topic {topic}: {why}")
             }
+            Self::Record(why) => write!(f, "Kafka does not take a record: {why}"),
             Self::Frontier(why) => write!(f, "the frontier topic can't be used: {why}"),
             Self::Kafka(why) => f.write_str(why),
             Self::Broken(what) => write!(f, "the hub broke a rule of its own: {what}"),

@@ -6,13 +6,14 @@
 //! ```text
 //! key    version u8 (1), kind u8
 //!        0 group · 1 opening · 2 commit · 3 branch: stream, branch u16
-//!        4 epoch: stream, epoch u64
+//!        4 epoch: stream, epoch u64 · 5 gap: stream, epoch u64, from u64
 //! value  group    log u64, shards u32                   which log the group is, in partition 0
 //!        opening  epoch u64, site                       who owns the shard since when
 //!        commit   number u64                            the last commit of the shard
 //!        branch   kind u8, flags u8 (1 gaps · 2 hash), first u64, from u64, epoch u64, next u64,
 //!                 [hash 16], rungs u8, each: epoch u64, next u64, hash 16
 //!        epoch    next u64                              all that it wrote below is in Kafka
+//!        gap      to u64, why                           Kafka refused what was here
 //! ```
 //!
 //! A branch has no room for all epochs that wrote it, so those that ended have records of their
@@ -31,6 +32,8 @@ use landfall_core::num::{CommitNo, Epoch, LogId, Offset, SegmentNo};
 const VERSION: u8 = 1;
 const GAPS: u8 = 1;
 const HASH: u8 = 2;
+/// Bytes of the reason of a gap, as many as are told to the sites.
+const WHY_BYTES_MAX: usize = 120;
 
 /// The longest record, key and value.
 const BYTES_MAX: usize = 2_048;
@@ -74,6 +77,19 @@ pub enum FrontierRecord<'a> {
         /// The offset after its last record.
         next: Offset,
     },
+    /// Kafka refused records, of which there are dead letters.
+    Gap {
+        /// The stream.
+        stream: StreamId<'a>,
+        /// The epoch that wrote them.
+        epoch: Epoch,
+        /// The first.
+        from: Offset,
+        /// The offset after the last one.
+        to: Offset,
+        /// Why, for people; up to 120 bytes, the rest is cut.
+        why: &'a str,
+    },
 }
 
 impl<'a> FrontierRecord<'a> {
@@ -116,6 +132,14 @@ impl<'a> FrontierRecord<'a> {
                 key.u64(epoch.get())?;
                 value.u64(next.get())
             }
+            Self::Gap { stream, epoch, from, to, why } => {
+                key.u8(5)?;
+                stream.encode(key)?;
+                key.u64(epoch.get())?;
+                key.u64(from.get())?;
+                value.u64(to.get())?;
+                value.string(cut(why).as_bytes())
+            }
         }
     }
 
@@ -142,10 +166,27 @@ impl<'a> FrontierRecord<'a> {
                 let (stream, epoch) = (StreamId::decode(&mut key)?, Epoch::new(key.u64()?));
                 Self::Epoch { stream, epoch, next: Offset::new(value.counter()?) }
             }
+            5 => {
+                let (stream, epoch) = (StreamId::decode(&mut key)?, Epoch::new(key.u64()?));
+                let from = Offset::new(key.counter()?);
+                let to = Offset::new(value.counter()?);
+                let why = std::str::from_utf8(value.string(WHY_BYTES_MAX)?);
+                let why = why.map_err(|_| Malformed::Text)?;
+                if to <= from {
+                    return Err(Malformed::Contradiction);
+                }
+                Self::Gap { stream, epoch, from, to, why }
+            }
             _ => return Err(Malformed::Unknown),
         };
         if key.is_empty() && value.is_empty() { Ok(record) } else { Err(Malformed::Contradiction) }
     }
+}
+
+/// As much of a text as there is room for.
+fn cut(text: &str) -> &str {
+    let end = (0..=text.len().min(WHY_BYTES_MAX)).rev().find(|end| text.is_char_boundary(*end));
+    text.get(..end.unwrap_or(0)).unwrap_or_default()
 }
 
 fn put_branch(value: &mut Writer<'_>, branch: &Branch, ladder: &[Rung]) -> Result<(), NoRoom> {
@@ -233,6 +274,13 @@ mod tests {
                 stream: StreamId { origin: "s", topic: "t", partition: Partition::new(0) },
                 epoch: Epoch::new(8),
                 next: Offset::new(9),
+            },
+            FrontierRecord::Gap {
+                stream: StreamId { origin: "s", topic: "t", partition: Partition::new(0) },
+                epoch: Epoch::new(8),
+                from: Offset::new(9),
+                to: Offset::new(11),
+                why: "too large",
             },
             branch(None, 0),
             branch(Some(StreamHash::new([7; 16])), 32),

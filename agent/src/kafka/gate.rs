@@ -16,6 +16,14 @@ pub(super) struct KafkaGate {
     pub(super) topics: Arc<Topics>,
 }
 
+impl KafkaGate {
+    /// The topic in Kafka: all partitions of an edge topic go to one there.
+    fn name(&self, origin: &str, topic: &str) -> String {
+        let stream = StreamId { origin, topic, partition: Partition::new(0) };
+        self.settings.route.topic(stream)
+    }
+}
+
 impl Gate for KafkaGate {
     fn admit(&self, _: PeerKey, site: &str, _: Option<Enrol<'_>>, _: Timestamp) -> Admission {
         Admission::Admitted { site: site.into(), records: Vec::new() }
@@ -30,10 +38,13 @@ impl Gate for KafkaGate {
     }
 
     fn may_write(&self, _: &str, origin: &str, topic: &str) -> bool {
-        // All partitions of an edge topic go to one topic there.
-        let stream = StreamId { origin, topic, partition: Partition::new(0) };
-        let name = self.settings.route.topic(stream);
-        !topic_is_internal(topic) && self.topics.partitions(&name).is_ok()
+        !topic_is_internal(topic) && self.topics.partitions_for(&self.name(origin, topic)).is_ok()
+    }
+
+    fn why_not(&self, origin: &str, topic: &str) -> Option<String> {
+        let name = self.name(origin, topic);
+        let why = self.topics.partitions_for(&name).err()?;
+        Some(format!("topic {name}: {why}"))
     }
 
     fn apply(&mut self, _: &str, _: &[u8], _: Option<&[u8]>) {}

@@ -11,6 +11,7 @@
 //! After any fault the owner is thrown away, and the next one begins with 1: what became of the
 //! last transaction is then told by 3. Nothing is ever sent again blindly.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,10 +27,13 @@ use rdkafka::util::Timeout;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::birth::path_text;
-use super::context::{Context, Undelivered};
+use super::context::{Context, Undelivered, is_of_record};
 use super::fault::Fault;
 use super::frontier_record::FrontierRecord;
+use super::letter::letters;
+use super::murmur;
 use super::outgoing::outgoing;
+use super::refusals::{Aside, Finder, Refusals, Sending};
 use super::restored::Restored;
 use super::route;
 use super::settings::Settings;
@@ -63,23 +67,29 @@ pub(super) struct Carried {
 pub(super) struct Owner {
     settings: Arc<Settings>,
     topics: Arc<Topics>,
+    refusals: Arc<Refusals>,
     shard: u32,
+    sending: Sending,
     producer: BaseProducer<Context>,
+    /// Records of the transaction at hand that were handed to librdkafka.
+    sent: Cell<usize>,
 }
 
 impl Owner {
     /// Takes a shard over, and reads how far it is.
     pub(super) fn open(
         settings: Arc<Settings>,
-        topics: Arc<Topics>,
+        (topics, refusals): (Arc<Topics>, Arc<Refusals>),
         shard: u32,
         epoch: Epoch,
     ) -> Result<(Self, Restored), Fault> {
-        let producer = settings.producer(shard);
+        let sending = refusals.sending();
+        let producer = settings.producer(shard, sending);
         let producer = BaseProducer::from_config_and_context(&producer, Context::default());
         let producer = producer
             .map_err(|error| Fault::Kafka(format!("librdkafka does not start: {error}")))?;
-        let owner = Self { settings, topics, shard, producer };
+        let sent = Cell::new(0);
+        let owner = Self { settings, topics, refusals, shard, sending, producer, sent };
         let fenced = owner.producer.init_transactions(FENCE_MAX);
         fenced.map_err(|error| owner.fault("taking over a shard", &error))?;
         let site = owner.settings.site.clone();
@@ -89,27 +99,58 @@ impl Owner {
         Ok((owner, restored))
     }
 
-    /// Commits records and frontier together.
-    pub(super) fn commit(&self, work: &Work) -> Result<(), Fault> {
+    /// Commits records and frontier together. Returns what of it is in dead letters.
+    pub(super) fn commit(&self, work: &Work) -> Result<Vec<Aside>, Fault> {
+        let written = self.transact(work).map_err(|fault| match self.refused(work) {
+            Ok(None) => fault,
+            Ok(Some(refused)) | Err(refused) => refused,
+        })?;
+        self.refusals.forget(&written);
+        Ok(written)
+    }
+
+    fn transact(&self, work: &Work) -> Result<Vec<Aside>, Fault> {
+        self.sent.set(0);
+        let mut written = Vec::new();
         let begun = self.producer.begin_transaction();
         begun.map_err(|error| self.fault("beginning a transaction", &error))?;
         for entry in &work.entries {
             let path = path_text(&entry.path);
-            for batch in batches(&entry.body, checksum()) {
-                let batch = batch.map_err(|_| Fault::Broken("a batch can't be read"))?;
-                if route::shard(batch.head.stream.origin, self.settings.shards) == self.shard {
-                    self.send_batch(&batch, &path)?;
-                }
+            for batch in self.own_batches(entry) {
+                written.extend(self.send_batch(&batch?, &path)?);
             }
         }
-        let partition = self.shard as i32;
         for (key, value) in &work.frontier {
-            let record = BaseRecord::to(&self.settings.frontier_topic).partition(partition);
-            self.send(record.key(key.as_slice()).payload(value.as_slice()))?;
+            self.send_frontier(key, value)?;
+        }
+        for aside in &written {
+            let Aside { epoch, from, to, why, .. } = aside;
+            let (stream, epoch, from, to) = (aside.stream(), *epoch, *from, *to);
+            let (key, value) = FrontierRecord::Gap { stream, epoch, from, to, why }.encode();
+            self.send_frontier(&key, &value)?;
         }
         // Any other timeout could leave it open whether it is committed.
         let committed = self.producer.commit_transaction(Timeout::Never);
-        committed.map_err(|error| self.fault("committing", &error))
+        committed.map_err(|error| self.fault("committing", &error))?;
+        Ok(written)
+    }
+
+    /// The batches of an entry that are of this shard.
+    fn own_batches<'a>(
+        &self,
+        entry: &'a Carried,
+    ) -> impl Iterator<Item = Result<Batch<'a>, Fault>> + use<'a> {
+        let (shard, shards) = (self.shard, self.settings.shards);
+        let own = move |batch: &Batch<'_>| route::shard(batch.head.stream.origin, shards) == shard;
+        let read = batches(&entry.body, checksum());
+        let read = read.map(|batch| batch.map_err(|_| Fault::Broken("a batch can't be read")));
+        read.filter(move |batch| batch.as_ref().ok().is_none_or(own))
+    }
+
+    fn send_frontier(&self, key: &[u8], value: &[u8]) -> Result<(), Fault> {
+        let topic = &self.settings.frontier_topic;
+        let record = BaseRecord::with_opaque_to(topic, self.sent.get());
+        self.send(record.partition(self.shard as i32).key(key).payload(value))
     }
 
     /// Looks after the connections while there is nothing to do.
@@ -121,7 +162,8 @@ impl Owner {
         }
     }
 
-    fn send_batch(&self, batch: &Batch<'_>, path: &str) -> Result<(), Fault> {
+    /// Sends the records of a batch, or dead letters for those that are put aside. Returns which.
+    fn send_batch(&self, batch: &Batch<'_>, path: &str) -> Result<Vec<Aside>, Fault> {
         let StreamId { origin, topic, .. } = batch.head.stream;
         let name = self.settings.route.topic(batch.head.stream);
         let partitions = self.topics.partitions(&name);
@@ -130,11 +172,15 @@ impl Owner {
             let refused = Fault::Refused { topic: name.clone(), why };
             self.topics.take_fault().unwrap_or(refused)
         })?;
-        for record in outgoing(batch, path, partitions) {
+        let aside = self.refusals.of(batch);
+        for (at, record) in (0..).zip(outgoing(batch, path, partitions)) {
             let Ok(record) = record else {
                 tracing::error!(origin, topic, "a record that was verified can't be read");
                 return Err(Fault::Broken("a record can't be read"));
             };
+            if aside.iter().any(|aside| aside.holds(batch.head.base.plus(at))) {
+                continue;
+            }
             let (key, value) = (record.key, record.value);
             let told = BaseRecord {
                 topic: &name,
@@ -143,22 +189,82 @@ impl Owner {
                 key,
                 timestamp: Some(record.timestamp),
                 headers: Some(record.headers),
-                delivery_opaque: (),
+                delivery_opaque: self.sent.get(),
             };
             self.send(told)?;
+        }
+        if !aside.is_empty() {
+            self.send_letters(batch, &aside, &name, path)?;
+        }
+        Ok(aside)
+    }
+
+    fn send_letters(
+        &self,
+        batch: &Batch<'_>,
+        aside: &[Aside],
+        topic: &str,
+        path: &str,
+    ) -> Result<(), Fault> {
+        let own = &self.settings.dead_letter_topic;
+        let missing = |why| Fault::Kafka(format!("dead letters can't be written to {own}: {why}"));
+        let partitions = self.topics.partitions(own).map_err(missing)?;
+        let partition = murmur::partition(batch.head.stream.origin.as_bytes(), partitions);
+        for letter in letters(batch, aside, topic, path) {
+            let letter = letter.map_err(|_| Fault::Broken("a record can't be read"))?;
+            self.send(BaseRecord {
+                topic: own,
+                partition: Some(partition as i32),
+                payload: letter.value,
+                key: letter.key,
+                timestamp: None,
+                headers: Some(letter.headers),
+                delivery_opaque: self.sent.get(),
+            })?;
         }
         Ok(())
     }
 
+    /// What Kafka refused of a transaction for what it is, if it did, and what is to be done.
+    fn refused(&self, work: &Work) -> Result<Option<Fault>, Fault> {
+        let refused = self.producer.context().take_refused();
+        let Some((_, code)) = refused.first() else { return Ok(None) };
+        if !self.sending.alone {
+            self.refusals.look();
+            return Ok(Some(Fault::Record(format!("{code}; which one it is, is looked for"))));
+        }
+        let mut finder = Finder::new(&self.refusals, &refused);
+        for entry in &work.entries {
+            let own = self.own_batches(entry).collect::<Result<Vec<_>, _>>()?;
+            finder.take_entry(&own);
+        }
+        let found = finder.found();
+        let Some(first) = found.first() else {
+            let Settings { dead_letter_topic, frontier_topic, .. } = &*self.settings;
+            return Err(Fault::Kafka(format!(
+                "Kafka does not take what goes to {frontier_topic} or {dead_letter_topic}: {code}"
+            )));
+        };
+        let told = first.why.clone();
+        self.refusals.put_aside(found);
+        Ok(Some(Fault::Record(format!("{told}; a dead letter says so"))))
+    }
+
     /// Hands a record to librdkafka, and waits while its queue is full.
-    fn send(&self, record: BaseRecord<'_, [u8], [u8]>) -> Result<(), Fault> {
+    fn send(&self, record: BaseRecord<'_, [u8], [u8], usize>) -> Result<(), Fault> {
         let mut record = record;
         loop {
             match self.producer.send(record) {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    self.sent.set(self.sent.get() + 1);
+                    return Ok(());
+                }
                 Err((error, back)) => {
-                    let full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
-                    if !full {
+                    let code = error.rdkafka_error_code();
+                    if let Some(code) = code.filter(|code| is_of_record(*code)) {
+                        self.producer.context().note_refused(back.delivery_opaque, code);
+                    }
+                    if code != Some(RDKafkaErrorCode::QueueFull) {
                         return Err(self.fault("sending", &error));
                     }
                     self.producer.poll(QUEUE_WAIT);

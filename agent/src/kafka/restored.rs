@@ -19,7 +19,11 @@ pub(super) struct Restored {
     pub(super) commit: CommitNo,
     branches: BTreeMap<BranchKey, (Branch, Vec<Rung>)>,
     epochs: BTreeMap<(StreamKey, Epoch), Offset>,
+    gaps: BTreeMap<(StreamKey, Epoch, Offset), (Offset, String)>,
 }
+
+/// Gaps that are gone on from; they are told to people, and more help nobody.
+const GAPS_MAX: usize = 10_000;
 
 /// Origin, topic, partition.
 type StreamKey = (String, String, u32);
@@ -55,6 +59,10 @@ impl Restored {
             FrontierRecord::Epoch { stream, epoch, next } => {
                 self.epochs.insert((stream_key(stream), epoch), next);
             }
+            FrontierRecord::Gap { stream, epoch, from, to, why } if self.gaps.len() < GAPS_MAX => {
+                self.gaps.insert((stream_key(stream), epoch, from), (to, why.to_owned()));
+            }
+            FrontierRecord::Gap { .. } => {}
         }
         Ok(None)
     }
@@ -65,6 +73,15 @@ impl Restored {
         self.commit = self.commit.max(other.commit);
         self.branches.extend(other.branches);
         self.epochs.extend(other.epochs);
+        self.gaps.extend(other.gaps);
+    }
+
+    /// What Kafka refused: of which stream, from where up to where, and why.
+    pub(super) fn gaps(&self) -> impl Iterator<Item = (StreamId<'_>, (Offset, Offset), &str)> {
+        self.gaps.iter().map(|(((origin, topic, partition), _, from), (to, why))| {
+            let partition = Partition::new(*partition);
+            (StreamId { origin, topic, partition }, (*from, *to), why.as_str())
+        })
     }
 
     /// Whether there is no stream.

@@ -17,7 +17,7 @@ use landfall_core::journal::{
 };
 use landfall_core::limits::{COMMIT_BYTES_MAX, ENTRY_BYTES_MAX, JOINED_BYTES_MAX, LANES_MAX};
 use landfall_core::name::StreamId;
-use landfall_core::num::{BootId, Epoch, Lane, LogId, Offset, Timestamp};
+use landfall_core::num::{BootId, Epoch, Lane, LogId, Offset, Partition, Timestamp};
 use landfall_core::tables::{Heap, Parts};
 use landfall_protocol::message::Features;
 use landfall_protocol::time::{Duration, Instant};
@@ -29,6 +29,7 @@ use super::frontier_record::FrontierRecord;
 use super::gate::KafkaGate;
 use super::line::{Heard, Line, Said};
 use super::owner::{Carried, Work};
+use super::refusals::Refusals;
 use super::restored::Restored;
 use super::route;
 use super::settings::Settings;
@@ -51,9 +52,11 @@ const CREDIT_BYTES: u64 = 8 * 1024 * 1024;
 /// Bytes after which a transaction is committed although its time has not come.
 const COLLECT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How often topics that are not taken are tried again.
-const TRY_EVERY: Duration = Duration::from_secs(30);
+const TRY_EVERY: Duration = Duration::from_secs(10);
 /// One of so many tries is one for topics that refused a record, too.
-const TRIES_PER_WRITE: u32 = 20;
+const TRIES_PER_WRITE: u32 = 60;
+/// How long records are sent alone until no more is refused.
+const ALONE_FOR: Duration = Duration::from_secs(10);
 /// The longest rest between two looks at the shards.
 const REST_MAX: Duration = Duration::from_secs(1);
 /// The largest entry, its header and its path.
@@ -74,6 +77,9 @@ pub(super) struct Drawn {
 pub(super) struct Serving {
     settings: Arc<Settings>,
     topics: Arc<Topics>,
+    refusals: Arc<Refusals>,
+    /// Until when records are sent alone, if they are.
+    alone_until: Option<Instant>,
     shards: Vec<Shard>,
     node: Node<Buffer, KafkaGate>,
     line: Arc<Line>,
@@ -95,7 +101,7 @@ pub(super) struct Serving {
 impl Serving {
     /// Goes on from what was read from Kafka, as the log of the group.
     pub(super) fn new(
-        (settings, topics): (Arc<Settings>, Arc<Topics>),
+        (settings, topics, refusals): (Arc<Settings>, Arc<Topics>, Arc<Refusals>),
         shards: Vec<Shard>,
         line: Arc<Line>,
         (log, restored): (LogId, Restored),
@@ -106,6 +112,7 @@ impl Serving {
         let slots = config.slots.iter().sum::<u32>() + CONTROL_SLOTS;
         let mut parts = Parts::<Heap>::new(slots, STREAMS_MAX, config.commit_max as usize);
         let first_commit = restored.commit.plus(1);
+        let gaps: Vec<_> = restored.gaps().map(owned).collect();
         let (frontier, ended) = restored.frontier(STREAMS_MAX)?;
         parts.frontier = frontier;
         let (epoch, boot) = (drawn.epoch, drawn.boot);
@@ -119,12 +126,19 @@ impl Serving {
         let written = tips(&node);
         let epochs = Epochs::new(ended, &written);
         // What comes from here on, the hub's node does not repeat: it lives as long as the bridge.
-        let node = node.remembering(epochs.all());
+        let mut node = node.remembering(epochs.all());
+        for ((origin, topic, partition), offsets, why) in &gaps {
+            let stream = StreamId { origin, topic, partition: *partition };
+            node.miss_at_root(stream, *offsets, why, now());
+        }
+        let alone_until = refusals.sending().alone.then(|| now().instant.plus(ALONE_FOR));
         let (tried, scratch) = (now().instant, vec![0; SCRATCH_BYTES]);
         let (link, next_link, collected, since) = (None, 1, 0, None);
         Ok(Self {
             settings,
             topics,
+            refusals,
+            alone_until,
             shards,
             node,
             line,
@@ -159,6 +173,7 @@ impl Serving {
                 return Err(fault);
             }
             self.try_refused();
+            self.look_no_more()?;
             if self.since.is_none_or(|_| self.is_due()) {
                 self.flush()?;
             }
@@ -217,6 +232,15 @@ impl Serving {
         std::time::Duration::from_millis(rest.millis().max(1))
     }
 
+    /// Ends the search for a record that Kafka refuses, if it found none.
+    fn look_no_more(&self) -> Result<(), Fault> {
+        if self.since.is_some() || self.alone_until.is_none_or(|until| now().instant < until) {
+            return Ok(());
+        }
+        self.refusals.look_no_more();
+        Err(Fault::Record("it takes each record by itself; batches are made smaller".into()))
+    }
+
     /// Begins the session anew, now and then, if topics were refused: they may be there by now.
     fn try_refused(&mut self) {
         let now = now().instant;
@@ -256,7 +280,10 @@ impl Serving {
         }
         // All are waited for, so that none is in the middle of something if one fails.
         let outcomes: Vec<_> = begun.into_iter().map(Shard::committed).collect();
-        outcomes.into_iter().collect::<Result<(), _>>()?;
+        let letters = outcomes.into_iter().collect::<Result<Vec<_>, _>>()?;
+        for aside in letters.iter().flatten() {
+            self.node.miss_at_root(aside.stream(), (aside.from, aside.to), &aside.why, now());
+        }
         self.speak();
         Ok(())
     }
@@ -370,6 +397,13 @@ fn take_entry(
         works.entry(shard).or_default().entries.push(carried.clone());
     }
     Ok(())
+}
+
+/// A gap that outlives what it was read from.
+fn owned(
+    (stream, offsets, why): (StreamId<'_>, (Offset, Offset), &str),
+) -> ((String, String, Partition), (Offset, Offset), String) {
+    ((stream.origin.into(), stream.topic.into(), stream.partition), offsets, why.into())
 }
 
 /// Where the branches stand that were read from Kafka.

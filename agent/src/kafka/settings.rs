@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rdkafka::config::ClientConfig;
 
+use super::refusals::Sending;
 use super::route::Route;
 use crate::config;
 use crate::node::LaneSettings;
@@ -22,6 +23,8 @@ pub struct Settings {
     pub shards: u32,
     /// The topic of the frontier records.
     pub frontier_topic: String,
+    /// The topic of what Kafka refused.
+    pub dead_letter_topic: String,
     /// Which topic is which there.
     pub route: Route,
     /// Whether missing topics are made, and how.
@@ -87,6 +90,7 @@ impl Settings {
             group: kafka.group.clone(),
             shards: kafka.shards,
             frontier_topic: kafka.frontier_topic.clone(),
+            dead_letter_topic: kafka.dead_letter_topic.clone(),
             route,
             create: kafka.create_topics.then_some(Create { partitions, replication }),
             commit_every: kafka.commit_every,
@@ -106,11 +110,15 @@ impl Settings {
     }
 
     /// The owner of a shard, for a producer: the same for ever, whoever owns it.
-    pub(super) fn producer(&self, shard: u32) -> ClientConfig {
+    pub(super) fn producer(&self, shard: u32, sending: Sending) -> ClientConfig {
         let timeout = self.transaction_timeout.as_millis().to_string();
         let mut config = self.client();
         config.set("transactional.id", format!("{}.{shard}", self.group));
         config.set("transaction.timeout.ms", &timeout);
+        config.set("batch.size", sending.batch_bytes.to_string());
+        if sending.alone {
+            config.set("batch.num.messages", "1");
+        }
         // A record that is not taken in time must not outlive its transaction.
         config.set("message.timeout.ms", &timeout);
         config

@@ -13,6 +13,7 @@ use landfall_core::num::Epoch;
 
 use super::fault::Fault;
 use super::owner::{Owner, Work};
+use super::refusals::{Aside, Refusals};
 use super::restored::Restored;
 use super::settings::Settings;
 use super::topics::Topics;
@@ -39,23 +40,24 @@ pub(super) struct Shard {
 enum Word {
     /// It owns the shard, which is so far.
     Opened(Restored),
-    /// The transaction is committed.
-    Committed,
+    /// The transaction is committed, with dead letters for these.
+    Committed(Vec<Aside>),
 }
 
 impl Shard {
     /// Begins to take over a shard, under an epoch drawn for it.
     pub(super) fn take_over(
         settings: &Arc<Settings>,
-        topics: &Arc<Topics>,
+        (topics, refusals): (&Arc<Topics>, &Arc<Refusals>),
         number: u32,
         epoch: Epoch,
     ) -> Result<Self, Fault> {
         let (tasks, taken) = sync_channel(1);
         let (tell, words) = sync_channel(1);
-        let (settings, topics) = (settings.clone(), topics.clone());
+        let settings = settings.clone();
+        let shared = (topics.clone(), refusals.clone());
         let commit_max = settings.transaction_timeout + COMMIT_GRACE;
-        let own = move || own(Owner::open(settings, topics, number, epoch), &taken, &tell);
+        let own = move || own(Owner::open(settings, shared, number, epoch), &taken, &tell);
         let thread = std::thread::Builder::new().name(format!("kafka-{number}")).spawn(own);
         thread.map_err(|error| Fault::Kafka(format!("a thread can't be started: {error}")))?;
         Ok(Self { number, tasks, words, commit_max })
@@ -65,7 +67,7 @@ impl Shard {
     pub(super) fn opened(&self) -> Result<Restored, Fault> {
         match self.word(OPEN_MAX, "to be taken over")? {
             Word::Opened(restored) => Ok(restored),
-            Word::Committed => Err(Fault::Broken("a shard committed before it was owned")),
+            Word::Committed(_) => Err(Fault::Broken("a shard committed before it was owned")),
         }
     }
 
@@ -76,10 +78,10 @@ impl Shard {
         begun.map_err(|_| Fault::Broken("a shard was given a transaction too many"))
     }
 
-    /// Returns when the transaction is committed.
-    pub(super) fn committed(&self) -> Result<(), Fault> {
+    /// Returns when the transaction is committed: for what it holds dead letters.
+    pub(super) fn committed(&self) -> Result<Vec<Aside>, Fault> {
         match self.word(self.commit_max, "to commit")? {
-            Word::Committed => Ok(()),
+            Word::Committed(letters) => Ok(letters),
             Word::Opened(_) => Err(Fault::Broken("a shard was taken over twice")),
         }
     }
@@ -121,7 +123,7 @@ fn own(
     }
     loop {
         let outcome = match tasks.recv_timeout(TEND_EVERY) {
-            Ok(work) => owner.commit(&work).map(|()| Word::Committed),
+            Ok(work) => owner.commit(&work).map(Word::Committed),
             Err(RecvTimeoutError::Timeout) => match owner.tend() {
                 Ok(()) => continue,
                 Err(fault) => Err(fault),

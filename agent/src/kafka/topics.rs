@@ -59,6 +59,18 @@ impl Topics {
         found
     }
 
+    /// The same for a topic that records of sites are for.
+    ///
+    /// # Errors
+    /// Also if the topic is the hub's own.
+    pub(super) fn partitions_for(&self, topic: &str) -> Result<u32, String> {
+        let own = [&self.settings.frontier_topic, &self.settings.dead_letter_topic];
+        if own.iter().any(|own| *own == topic) || topic.starts_with("__") {
+            return Err("it is not for records; map the edge topic elsewhere".into());
+        }
+        self.partitions(topic)
+    }
+
     /// Takes nothing more for a topic, which refused a record for this reason.
     pub(super) fn refuse(&self, topic: &str, why: &str) {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
@@ -119,9 +131,6 @@ impl Topics {
     }
 
     fn found(&self, topic: &str) -> Result<u32, String> {
-        if topic == self.settings.frontier_topic || topic.starts_with("__") {
-            return Err("it is not for records; map the edge topic elsewhere".into());
-        }
         let note = |fault: Fault| {
             let why = fault.to_string();
             *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);

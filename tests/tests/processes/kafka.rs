@@ -9,7 +9,7 @@ use landfall_tests::process::NodeDir;
 use crate::fleet::{Fleet, assert_same, lines, synced};
 
 /// A hub that is not started, in front of a broker that is.
-async fn fleet() -> (Fleet, Broker) {
+pub(crate) async fn fleet() -> (Fleet, Broker) {
     let fleet = Fleet::new(Default::default()).await.unwrap();
     let broker = Broker::start(fleet.dir.path()).await.unwrap();
     fleet.hub.configure(&broker.settings_at(broker.address())).unwrap();

@@ -10,6 +10,8 @@ mod input;
 mod intruders;
 mod kafka;
 mod kafka_faults;
+mod kafka_lacks;
+mod kafka_refuses;
 mod limits;
 mod links;
 #[cfg(target_os = "linux")]
