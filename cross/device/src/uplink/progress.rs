@@ -62,3 +62,23 @@ impl Progress {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_promise_is_taken_only_for_what_was_sent_in_this_session() {
+        let (at, hash) = (Offset::new, StreamHash::new([7; 16]));
+        let mut progress = Progress::new(at(10));
+        progress.sent(Epoch::new(1), at(10), at(20), StreamHash::START);
+        progress.sent(Epoch::new(2), at(20), at(30), hash);
+        let covers = |epoch, next, hash| progress.covers(Epoch::new(epoch), at(next), hash);
+        assert!(covers(1, 20, Some(StreamHash::START)) && covers(2, 25, None));
+        assert!(covers(2, 30, Some(hash)) && covers(2, 30, None));
+        assert!(!covers(3, 25, None), "another copy of this device wrote under epoch 3");
+        assert!(!covers(2, 31, None), "nobody sent that");
+        assert!(!covers(2, 20, None) && !covers(1, 25, None), "another epoch wrote there");
+        assert!(!covers(2, 30, Some(StreamHash::START)), "it ends otherwise");
+    }
+}
