@@ -61,6 +61,23 @@ impl<M: Media, G: Gate> Core<M, G> {
         branches.find(|(at, branch)| spans(branch) && self.has_epoch(ix, *at, branch, epoch))
     }
 
+    /// The branch that holds an offset of a history whose records of an epoch come later, and
+    /// parted from that branch.
+    pub(crate) fn branch_before(
+        &self,
+        ix: StreamIx,
+        epoch: Epoch,
+        next: Offset,
+    ) -> Option<(BranchIx, Branch)> {
+        let frontier = self.journal.frontier();
+        let mut forks = frontier
+            .branches(ix)
+            .filter(|(at, branch)| branch.from > next && self.has_epoch(ix, *at, branch, epoch));
+        let (_, fork) = forks.next()?;
+        let leads = |branch: &Branch| branch.from <= next && fork.from <= branch.tip.next;
+        frontier.branches(ix).find(|(_, branch)| leads(branch))
+    }
+
     /// Whether records of an epoch are known of a stream.
     pub(crate) fn is_of(&self, ix: StreamIx, epoch: Epoch) -> bool {
         let mut branches = self.journal.frontier().branches(ix);

@@ -245,9 +245,9 @@ impl<M: Media, G: Gate> Core<M, G> {
         let own = stream.origin == self.settings.site;
         let lane = self.lane_of_topic(stream.topic);
         let Some(sender) = &mut state.sender else { return Ok(()) };
-        if strand.is_some() && sender.repairs.get(&ix).is_some_and(|of| of.strand.is_some()) {
+        if sender.repairs.get(&ix).is_some_and(|of| of.strand.is_some()) {
             // One branch after the other.
-            if sender.queued.len() < MISSING_MAX {
+            if sender.queued.len() < MISSING_MAX && !sender.queued.contains(&(ix, want)) {
                 sender.queued.push_back((ix, want));
             }
             return Ok(());
@@ -291,7 +291,9 @@ impl<M: Media, G: Gate> Core<M, G> {
         if !forked || frontier.name(ix).origin == self.settings.site {
             return Ok(None);
         }
-        let Some((at, branch)) = self.branch_under(ix, want.epoch, want.next) else {
+        let its = self.branch_under(ix, want.epoch, want.next);
+        let Some((at, branch)) = its.or_else(|| self.branch_before(ix, want.epoch, want.next))
+        else {
             return Ok(None);
         };
         let mut first = None;
