@@ -68,9 +68,13 @@ const WEIGHTS: [(&str, u64); 37] = [
 ];
 
 /// What much of is done in some fleets, so that it comes together: nothing, backlogs behind links
-/// that are down, or histories that part.
-const THEMES: [&[&str]; 3] =
-    [&[], &["bulk", "part", "heal"], &["back-up", "restore", "clone", "roam"]];
+/// that are down, histories that part, or power that goes while disks are slow.
+const THEMES: [&[&str]; 4] = [
+    &[],
+    &["bulk", "part", "heal"],
+    &["back-up", "restore", "clone", "roam"],
+    &["trickle", "group", "slow-disk", "cut-power", "crash"],
+];
 
 /// How much more often.
 const THEME_WEIGHT: u64 = 4;
