@@ -27,7 +27,7 @@ const STEPS: [Step; 12] = [
     Step { name: "firmware", run: || (firmware::TASK.run)(&[]) },
     Step { name: "fleets", run: fleets },
     Step { name: "power cuts", run: power_cuts },
-    Step { name: "tests", run: || (test::TASK.run)(&["--all".to_owned()]) },
+    Step { name: "tests", run: || (test::TASK.run)(&[]) },
 ];
 
 fn run(arguments: &[String]) -> Result<(), Failure> {
