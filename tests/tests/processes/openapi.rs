@@ -33,7 +33,7 @@ fn settings(tcp: SocketAddr, data: &Path) -> String {
          [[topic]]\nname = \"ais\"\n[[topic]]\nname = \"urgent\"\nlane = \"urgent\"\n\
          [[application]]\nname = \"nav\"\ntoken_file = \"{token}\"\n\
          [view.latest.latest]\ntopic = \"ais\"\ncolumns = {{ sog = \"$.sog\" }}\n\
-         [view.never.rule]\ntopic = \"ais\"\nto = \"ais.never\"\nwhere = \"false\"\n\
+         [view.never.rule]\ntopic = \"ais\"\nto = \"ais.never\"\nwhere = \"1 = 2\"\n\
          [view.halts]\nddl = \"CREATE TABLE halts(a INTEGER NOT NULL)\"\non_error = \"halt\"\n\
          [view.halts.on.ais]\nput = \"INSERT INTO halts VALUES(:value->>'$.a')\"\n"
     )

@@ -102,8 +102,8 @@ pub(super) const MUTANTS: [Mutant; 19] = [
     Mutant {
         name: "what is wanted again is not sent again",
         file: "node/src/repair.rs",
-        find: "if let Some((lane, cursor)) = place {\n            sender.rewind(lane, cursor);",
-        put: "if let Some((_, _)) = place {",
+        find: "(None, Some((lane, cursor))) => {\n                sender.rewind(lane, cursor);",
+        put: "(None, Some((_, _))) => {",
     },
     Mutant {
         name: "what is damaged is passed over in silence",
