@@ -207,7 +207,7 @@ impl<M: Media, G: Gate> Node<M, G> {
 impl<M: Media, G: Gate> Core<M, G> {
     pub(crate) fn has_place(&self, place: &Place) -> bool {
         let Place { epoch, commit, .. } = *place;
-        epoch != LOST && self.kept(&Promise { log: self.journal.log(), epoch, commit })
+        epoch != LOST && self.went_through(&Promise { log: self.journal.log(), epoch, commit })
     }
 
     /// What consumers will be after a request, if it may change them so.

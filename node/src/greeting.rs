@@ -257,8 +257,16 @@ impl<M: Media, G: Gate> Core<M, G> {
         self.alarm(AlarmKind::PromiseLacking, state.peer_name(), text.into());
     }
 
-    /// Whether this journal has gone through a commit that it promised under one of its openings.
+    /// Whether this node has what it promised: its journal has gone through that commit, and has
+    /// lost nothing since of which nobody here knows what it was.
     pub(crate) fn kept(&self, promise: &Promise) -> bool {
+        let nameless = self.journal.losses().iter().any(|loss| loss.stream.is_none());
+        let may_lack = nameless && promise.epoch != self.journal.epoch();
+        !may_lack && self.went_through(promise)
+    }
+
+    /// Whether this journal has gone through a commit under one of its openings.
+    pub(crate) fn went_through(&self, promise: &Promise) -> bool {
         let openings = self.journal.openings();
         let Some(at) = openings.iter().position(|note| note.epoch == promise.epoch) else {
             // Openings that are forgotten are older than all that are remembered.

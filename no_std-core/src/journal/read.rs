@@ -1,4 +1,4 @@
-//! Reading a lane: entry by entry, up to what is synced.
+//! Reading a lane: entry by entry, up to the last commit that was written.
 
 use super::Journal;
 use super::scan::{Found, Frame, find};
@@ -127,7 +127,8 @@ impl<M: Media, T: Tables> Journal<M, T> {
     }
 
     /// Reads the entry behind `cursor` into `buffer`, which must hold the largest entry and its
-    /// path, and moves the cursor behind it. Only what is synced is read.
+    /// path, and moves the cursor behind it. What is in flight is read, too: see
+    /// [`Journal::synced_commit`].
     pub fn read<'b>(&self, lane: Lane, cursor: &mut Cursor, buffer: &'b mut [u8]) -> ReadStep<'b> {
         let mut reader = Reader::new(buffer);
         match self.next(lane, cursor, &mut reader) {

@@ -49,7 +49,7 @@ const WEIGHTS: [(&str, u64); 37] = [
     ("free", 2),
     ("rot", 1),
     ("lose-synced", 1),
-    ("slow-disk", 1),
+    ("slow-disk", 2),
     ("part", 3),
     ("heal", 4),
     ("cut-link", 4),
@@ -209,7 +209,12 @@ impl Draw<'_> {
             "free" => Operation::Free { host },
             "rot" => Operation::Rot { host },
             "lose-synced" => Operation::LoseSynced { host, programs: 1 + self.rng.below(6) },
-            _ => Operation::SlowDisk { host, ms: *self.rng.pick(&[1, 50, 800, 6_000]) },
+            _ => {
+                // What others are promised is synced at those who are dialed.
+                let dialed = self.rng.chance(2, 3);
+                let host = if dialed { *self.rng.pick(&self.shape.dialed()) } else { host };
+                Operation::SlowDisk { host, ms: *self.rng.pick(&[1, 200, 800, 6_000]) }
+            }
         }
     }
 

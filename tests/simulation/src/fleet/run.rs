@@ -288,6 +288,7 @@ impl Fleet {
         self.without_what_is_forbidden();
         self.world.run(CALM_MS);
         self.take_back_who_is_waited_for();
+        self.give_room_where_a_stream_waits();
         self.begin_new_sessions();
         self.world.sync();
         let roots = &HUBS[..self.shape.hubs];
@@ -334,6 +335,19 @@ impl Fleet {
                 };
                 self.world.count("sites that were taken back to where a stream waits for them");
                 self.roam(site, host);
+                self.world.run(CALM_MS);
+            }
+        }
+    }
+
+    /// A node that is full of what waits for older records can't take those in. It says what it
+    /// waits for and that it has no room, and its operator has to raise the lane's size.
+    fn give_room_where_a_stream_waits(&mut self) {
+        let dialed = if self.shape.small_disks { self.shape.dialed() } else { Vec::new() };
+        for host in dialed {
+            if !self.world.stalled(host).is_empty() {
+                self.world.count("lanes that were enlarged for a stream that waits");
+                self.world.give_room(host);
                 self.world.run(CALM_MS);
             }
         }

@@ -360,5 +360,5 @@ fn stored(host: &Host) -> Option<Stored> {
     let promised = streams.flat_map(|ix| frontier.branches(ix)).map(|(_, at)| at.root.get()).sum();
     let begin = (0..journal.lanes()).map(|lane| journal.seqs(Lane::new(lane)).0.get());
     let begin = begin.chain([promised]).collect();
-    Some((host.boots, journal.last_commit().get(), begin, journal.losses().len()))
+    Some((host.boots, journal.synced_commit().get(), begin, journal.losses().len()))
 }

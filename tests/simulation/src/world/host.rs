@@ -54,8 +54,8 @@ pub(super) struct Host {
     shape: DiskShape,
 }
 
-/// What tells whether a journal holds something else than before: its boot, its last commit, where
-/// its lanes begin, and its losses.
+/// What tells whether a journal holds something else than before: its boot, its last synced commit,
+/// where its lanes begin, and its losses.
 pub(super) type Stored = (u64, u64, Vec<u64>, usize);
 
 /// How large disks are.
@@ -90,9 +90,12 @@ impl DiskShape {
 
     fn slots(self) -> u32 {
         let control = landfall_core::journal::CONTROL_SLOTS;
-        self.normal_slots + self.urgent_slots + INTERNAL_SLOTS + control
+        self.normal_slots + self.urgent_slots + INTERNAL_SLOTS + control + SPARE_SLOTS
     }
 }
+
+/// Slots that no lane has before it is given more room.
+const SPARE_SLOTS: u32 = 8;
 
 /// Slots of the lane of the node's own topics.
 const INTERNAL_SLOTS: u32 = 4;
@@ -229,6 +232,14 @@ impl World {
         self.host_mut(name).commit_after_ms = ms;
     }
 
+    /// Gives the lane `normal` of a host all the room that its disk has left, as its operator does.
+    pub fn give_room(&mut self, name: &str) {
+        let host = self.host_mut(name);
+        let used = host.shape.slots() - host.disk.geometry().slots;
+        host.shape.normal_slots += SPARE_SLOTS - used;
+        self.crash(name);
+    }
+
     /// Ends all faults of a host's disk; the damage they did stays.
     pub fn repair_disk(&mut self, name: &str) {
         self.host_mut(name).cut_in_opening = None;
@@ -357,8 +368,8 @@ impl World {
     /// Puts an old copy onto a host's disk and starts its node from that.
     pub fn restore(&mut self, name: &str, backup: &Backup) {
         if self.host(name).upstream.is_none() && !self.is_up(name) {
-            // What it had promised is seen once more.
-            self.host(name).disk.restart();
+            // What it had promised is seen once more, whatever its disk does.
+            self.repair_disk(name);
             self.boot(name);
         }
         self.check();

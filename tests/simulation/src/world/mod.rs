@@ -266,7 +266,12 @@ impl World {
     }
 
     fn on_land(&mut self, name: &str, boot: u64) {
-        let Some(host) = self.hosts.get_mut(name).filter(|host| host.boots == boot) else { return };
+        let Some(host) = self.hosts.get(name).filter(|host| host.boots == boot) else { return };
+        // What a root is still syncing, nobody may have been promised meanwhile.
+        if host.upstream.is_none() && host.commit_after_ms / 2 > self.delay_ms {
+            self.check();
+        }
+        let Some(host) = self.hosts.get_mut(name) else { return };
         if let Some(node) = &mut host.node {
             node.land();
         }

@@ -12,7 +12,7 @@ use landfall_core::gap::GapReason;
 use landfall_core::hash::StreamHash;
 use landfall_core::journal::{Journal, ReadStep};
 use landfall_core::media::Media;
-use landfall_core::num::{Epoch, Lane, Offset};
+use landfall_core::num::{Epoch, Lane, Offset, SegmentNo};
 use landfall_core::tables::Heap;
 use landfall_node::checksum;
 
@@ -70,12 +70,11 @@ struct Strand {
 }
 
 impl Held {
-    /// Reads all lanes of a journal, and panics if a lane breaks the rules of its format: records
-    /// out of order within their branch, or one twice.
+    /// Reads what is synced in all lanes of a journal, and panics if a lane breaks the rules of its
+    /// format: records out of order within their branch, or one twice.
     pub fn read<M: Media>(journal: &Journal<M, Heap>) -> Self {
         let mut held = Self::default();
-        let whole = (0..journal.lanes()).all(|lane| journal.seqs(Lane::new(lane)).0.get() == 0);
-        let mut whole = whole && journal.losses().is_empty();
+        let mut whole = keeps_every_segment(journal) && journal.losses().is_empty();
         let mut buffer = vec![0; 512 * 1024];
         for lane in (0..journal.lanes()).map(Lane::new) {
             let mut cursor = journal.first(lane);
@@ -89,6 +88,9 @@ impl Held {
                     ReadStep::End => break,
                     step => panic!("a check can't read: {step:?}"),
                 };
+                if entry.header.commit > journal.synced_commit() {
+                    break;
+                }
                 match entry.header.kind {
                     Kind::Data => held.take_body(lane, entry.body, whole),
                     Kind::Gap => held.take_gap(entry.body, whole),
@@ -242,6 +244,20 @@ impl HeldRecord {
     pub(super) fn coordinates(&self) -> Coordinates {
         (self.stream.clone(), self.epoch, self.offset)
     }
+}
+
+/// Whether no segment was ever dropped. Their numbers tell, where the seqs of the lanes do not: a
+/// segment may hold gaps only.
+fn keeps_every_segment<M: Media>(journal: &Journal<M, Heap>) -> bool {
+    let mut numbers = BTreeSet::new();
+    for lane in (0..journal.lanes()).map(Lane::new) {
+        let mut from = SegmentNo::ZERO;
+        while let Some(cursor) = journal.segment_from(lane, from) {
+            numbers.insert(cursor.segment.get());
+            from = cursor.segment.plus(1);
+        }
+    }
+    numbers.into_iter().zip(1..).all(|(number, next)| number == next)
 }
 
 /// How far each stream has come at a node.
