@@ -80,8 +80,13 @@ impl<M: Media, G: Gate> Core<M, G> {
 
     /// Whether records of an epoch are known of a stream.
     pub(crate) fn is_of(&self, ix: StreamIx, epoch: Epoch) -> bool {
+        self.branch_of_epoch(ix, epoch).is_some()
+    }
+
+    /// The first branch that has records of an epoch.
+    pub(crate) fn branch_of_epoch(&self, ix: StreamIx, epoch: Epoch) -> Option<BranchIx> {
         let mut branches = self.journal.frontier().branches(ix);
-        branches.any(|(at, branch)| self.has_epoch(ix, at, &branch, epoch))
+        branches.find(|(at, branch)| self.has_epoch(ix, *at, branch, epoch)).map(|(at, _)| at)
     }
 
     fn has_epoch(&self, ix: StreamIx, at: BranchIx, branch: &Branch, epoch: Epoch) -> bool {

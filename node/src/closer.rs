@@ -157,6 +157,9 @@ impl<M: Media, G: Gate> Core<M, G> {
             let want = match verdict {
                 Verdict::Early(at) if feed.parted(&batch.head) == Some(*at) => Want::Parted(*at),
                 Verdict::Early(at) => Want::Behind(*at),
+                Verdict::Deeper if feed.is_in_a_circle() => {
+                    Want::Behind(Point { epoch: batch.head.epoch, ..Point::START })
+                }
                 Verdict::Deeper => {
                     let before = judged.get(..at).unwrap_or_default();
                     let start = feed.behind(*ix, before).give_up(base);

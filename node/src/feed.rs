@@ -29,6 +29,9 @@ const STRANDS_MAX: usize = 32;
 /// peer has not what would tell how its histories and ours relate.
 const ASKS_MAX: u32 = 256;
 
+/// From so many times on, it is asked for from its beginning.
+const CIRCLE: u32 = 16;
+
 /// Whether a stream is asked for once more.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Asking {
@@ -144,6 +147,12 @@ impl Feed {
     /// Whether it is not asked for any more in this session.
     pub(crate) fn is_given_up(&self) -> bool {
         self.asks >= ASKS_MAX
+    }
+
+    /// Whether it was wanted again so often without anything new that what was asked for can't
+    /// be what is missing: all of the history that comes is.
+    pub(crate) fn is_in_a_circle(&self) -> bool {
+        self.asks >= CIRCLE
     }
 
     /// Something new came of it.

@@ -291,6 +291,14 @@ impl<M: Media, G: Gate> Core<M, G> {
         if !forked || frontier.name(ix).origin == self.settings.site {
             return Ok(None);
         }
+        if let Some(main) = frontier.branch(ix, BranchIx::MAIN)
+            && main.from > want.next
+            && self.branch_of_epoch(ix, want.epoch) == Some(BranchIx::MAIN)
+        {
+            // It begins in its middle here.
+            let to = Point { epoch: want.epoch, next: main.from, hash: None };
+            return Ok(Some((BranchIx::MAIN, to)));
+        }
         let its = self.branch_under(ix, want.epoch, want.next);
         let Some((at, branch)) = its.or_else(|| self.branch_before(ix, want.epoch, want.next))
         else {
@@ -355,8 +363,11 @@ impl<M: Media, G: Gate> Core<M, G> {
 
     /// Whether a batch is known to be of another branch than the one that is wanted up to a point.
     fn is_of_another(&self, ix: StreamIx, batch: &Batch<'_>, to: Point) -> bool {
-        let its = self.branch_of(ix, batch.head.base, end_of(batch));
-        let wanted = self.branch_at(ix, to);
+        let head = &batch.head;
+        let under = || self.branch_under(ix, head.epoch, head.base).map(|(at, _)| at);
+        let its = self.branch_of(ix, head.base, end_of(batch)).or_else(under);
+        let of_epoch = || self.branch_of_epoch(ix, to.epoch);
+        let wanted = self.branch_at(ix, to).or_else(of_epoch);
         its.is_some() && wanted.is_some() && its != wanted
     }
 

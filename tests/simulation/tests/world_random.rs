@@ -38,8 +38,8 @@ fn whatever_happens_nothing_is_lost_and_nothing_comes_twice() {
 /// where the stream begins; histories that part at one point; a tip that can't be compared; a
 /// statement that was under way; two branches that came late for one gap;
 /// what was refused with another stream; what another node had promised; what came late for a gap
-/// that ends in the middle of an epoch.
-const ONCE_FAILED: [(u64, u64); 17] = [
+/// that ends in the middle of an epoch; a branch that a relay knows from its middle only.
+const ONCE_FAILED: [(u64, u64); 18] = [
     (122, 2),
     (30, 3),
     (92, 3),
@@ -57,6 +57,7 @@ const ONCE_FAILED: [(u64, u64); 17] = [
     (1, 3),
     (156, 3),
     (3020, 3),
+    (69, 3),
 ];
 
 #[test]
