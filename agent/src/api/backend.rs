@@ -78,7 +78,11 @@ pub trait Backend: Clone + Send + Sync + 'static {
     /// What a person wants to know of the node.
     fn status(&self) -> impl Future<Output = Result<Status, ApiError>> + Send;
 
-    /// Asks the views.
+    /// Asks the views, when they have the question's `min_position` behind them.
+    ///
+    /// # Errors
+    /// `not_yet` if that takes longer than its `wait_max_ms`, `conflict` if one of the views that
+    /// it reads has stopped; and what is wrong with the question.
     fn query(
         &self,
         request: QueryRequest,
@@ -119,18 +123,6 @@ pub trait Backend: Clone + Send + Sync + 'static {
     /// # Errors
     /// The place is of another log.
     fn reach(&self, place: Place) -> impl Future<Output = Result<u64, ApiError>> + Send;
-
-    /// Resolves when the views that a question reads have seen a commit.
-    ///
-    /// # Errors
-    /// One of them does not run.
-    fn views_reach(
-        &self,
-        _sql: String,
-        _commit: u64,
-    ) -> impl Future<Output = Result<(), ApiError>> + Send {
-        std::future::ready(Ok(()))
-    }
 
     /// A number that is another one whenever the views may answer otherwise.
     fn views_seen(&self) -> u64 {

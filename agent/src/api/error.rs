@@ -72,6 +72,13 @@ impl ApiError {
         Self { code, message: message.into(), hint: None, line: None }
     }
 
+    /// What was waited for did not come in time.
+    #[must_use]
+    pub fn not_yet(place: &str) -> Self {
+        Self::new(ErrorCode::NotYet, format!("{place} did not come in time"))
+            .with_hint("ask again, or wait longer by `wait_max_ms`")
+    }
+
     /// The same error with what to do.
     #[must_use]
     pub fn with_hint(self, hint: impl Into<String>) -> Self {

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+#[cfg(feature = "views")]
+use std::time::Duration;
 
 use landfall_core::batch::ClockQuality;
 use landfall_core::codec::Writer;
@@ -351,10 +353,17 @@ impl Backend for Handle {
 
     #[cfg(feature = "views")]
     async fn query(&self, request: QueryRequest) -> Result<QueryReply, ApiError> {
-        match &self.views {
-            Some(views) => views.query(request).await,
-            None => Err(no_views()),
+        let Some(views) = &self.views else { return Err(no_views()) };
+        if let Some(place) = &request.min_position {
+            let behind = async {
+                let commit = self.reach(place.parse().map_err(bad_place)?).await?;
+                views.reach(request.sql.clone(), commit).await
+            };
+            let wait_max = Duration::from_millis(request.wait_max_ms);
+            let came = tokio::time::timeout(wait_max, behind).await;
+            came.map_err(|_| ApiError::not_yet(place))??;
         }
+        views.query(request).await
     }
 
     #[cfg(not(feature = "views"))]
@@ -387,14 +396,6 @@ impl Backend for Handle {
                 return Ok(commit);
             }
             commits.wait_for(|commit| *commit != seen).await.map_err(|_| stopping())?;
-        }
-    }
-
-    #[cfg(feature = "views")]
-    async fn views_reach(&self, sql: String, commit: u64) -> Result<(), ApiError> {
-        match &self.views {
-            Some(views) => views.reach(sql, commit).await,
-            None => Ok(()),
         }
     }
 
@@ -432,6 +433,11 @@ pub(super) fn partition_by_key(
 fn producer(request: &AppendRequest, partition: u32) -> Option<ProducerId> {
     let name = &request.producer.as_ref()?.name;
     Some(ProducerId::of(&format!("{name}\0{}\0{partition}", request.topic)))
+}
+
+#[cfg(feature = "views")]
+fn bad_place(error: String) -> ApiError {
+    ApiError::new(ErrorCode::BadRequest, error)
 }
 
 #[cfg(feature = "views")]

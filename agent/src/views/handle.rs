@@ -155,11 +155,23 @@ impl Views {
         at(backend, self.path.parent().unwrap_or(Path::new(".")), view, wanted).await
     }
 
-    /// Waits until the views that a question reads have seen a commit of the log.
+    /// Waits until the views have begun: their tables are there, or it is known why not.
     ///
     /// # Errors
-    /// One of them has stopped, so that it never will.
+    /// The node is stopping.
+    pub async fn begun(&self) -> Result<(), ApiError> {
+        let mut board = self.board.clone();
+        let known = board.wait_for(|board| board.standing.is_some() || board.trouble.is_some());
+        known.await.map(drop).map_err(stopping)
+    }
+
+    /// Waits until the views that a question reads have begun, and seen a commit of the log.
+    ///
+    /// # Errors
+    /// One of them has stopped, so that it never will; or the node is stopping.
     pub async fn reach(&self, sql: String, commit: u64) -> Result<(), ApiError> {
+        // Before that nobody knows which views it reads.
+        self.begun().await?;
         let path = self.path.clone();
         // What is wrong with the question is told when it is asked.
         let read = tokio::task::spawn_blocking(move || views_of(&path, &sql)).await;
@@ -178,8 +190,7 @@ impl Views {
             read.iter().all(sees) || board.views.iter().any(stopped)
         };
         let mut board = self.board.clone();
-        let gone = |_| ApiError::new(ErrorCode::Stopping, "the node is stopping");
-        let seen = board.wait_for(has_seen).await.map_err(gone)?;
+        let seen = board.wait_for(has_seen).await.map_err(stopping)?;
         match seen.views.iter().find(|view| stopped(view)) {
             Some(view) => {
                 let text = format!("the view `{}` has stopped, and sees nothing more", view.view);
@@ -190,11 +201,25 @@ impl Views {
         }
     }
 
-    /// Asks the views' file.
+    /// Asks the views' file. While the views begin, what it lacks is waited for.
     ///
     /// # Errors
     /// Those of [`query`](super::query()).
     pub async fn query(&self, request: QueryRequest) -> Result<QueryReply, ApiError> {
+        let has_begun = self.board.borrow().standing.is_some();
+        let answer = self.ask(request.clone()).await;
+        if has_begun || answer.is_ok() {
+            return answer;
+        }
+        let time_max = Duration::from_millis(request.time_max_ms);
+        match tokio::time::timeout(time_max, self.begun()).await {
+            Ok(Ok(())) => self.ask(request).await,
+            Ok(Err(stopping)) => Err(stopping),
+            Err(_) => answer,
+        }
+    }
+
+    async fn ask(&self, request: QueryRequest) -> Result<QueryReply, ApiError> {
         // Nobody closes the semaphore.
         let _place = self.places.acquire().await;
         let (path, shed) = (self.path.clone(), self.shed.clone());
@@ -207,6 +232,10 @@ impl Views {
         }
         answer
     }
+}
+
+fn stopping(_: watch::error::RecvError) -> ApiError {
+    ApiError::new(ErrorCode::Stopping, "the node is stopping")
 }
 
 impl Keeping {

@@ -9,7 +9,7 @@ use hyper::{Request, Response, StatusCode};
 use super::{ReplyBody, Router, bad, json, json_body, stream};
 use crate::api::backend::{Backend, Place, QueryRequest};
 use crate::api::body::pieces;
-use crate::api::error::{ApiError, ErrorCode};
+use crate::api::error::ApiError;
 use crate::api::limits::{QUERY_ROWS_MAX, QUERY_TIME_MAX, WAIT_MAX};
 use crate::api::live::{Live, send_answers};
 
@@ -23,19 +23,15 @@ impl<N: Backend> Router<N> {
             header(ACCEPT.as_str()).is_some_and(|kind| kind.starts_with(b"text/event-stream"));
         let last_id = header("last-event-id").map(|id| String::from_utf8_lossy(id).into_owned());
         let asked = checked(json_body(request, "a query").await?)?;
-        if let Some(place) = &asked.min_position {
-            let wait_max = Duration::from_millis(asked.wait_max_ms);
-            let commit = self.reach(place, wait_max).await?;
-            let reached = self.backend.views_reach(asked.sql.clone(), commit);
-            tokio::time::timeout(wait_max, reached).await.map_err(|_| not_yet(place))??;
-        }
         let seen = self.backend.views_seen();
         let reply = self.backend.query(asked.clone()).await?;
         if !is_live {
             return Ok(json(StatusCode::OK, &reply));
         }
         let (sender, body) = pieces();
-        let live = Live { backend: self.backend.clone(), request: asked, seen, last_id };
+        // What was waited for once stays behind the views.
+        let request = QueryRequest { min_position: None, ..asked };
+        let live = Live { backend: self.backend.clone(), request, seen, last_id };
         tokio::spawn(send_answers(live, reply, sender, self.stop.clone()));
         Ok(stream("text/event-stream", body))
     }
@@ -44,13 +40,8 @@ impl<N: Backend> Router<N> {
     pub(super) async fn reach(&self, place: &str, wait_max: Duration) -> Result<u64, ApiError> {
         let wanted: Place = place.parse().map_err(|error: String| bad(error))?;
         let reached = self.backend.reach(wanted);
-        tokio::time::timeout(wait_max, reached).await.map_err(|_| not_yet(place))?
+        tokio::time::timeout(wait_max, reached).await.map_err(|_| ApiError::not_yet(place))?
     }
-}
-
-fn not_yet(place: &str) -> ApiError {
-    ApiError::new(ErrorCode::NotYet, format!("{place} did not come in time"))
-        .with_hint("ask again, or wait longer by `wait_max_ms`")
 }
 
 fn checked(query: QueryRequest) -> Result<QueryRequest, ApiError> {

@@ -79,16 +79,6 @@ impl Scene {
             Err(error) => panic!("{error}"),
         }
     }
-
-    /// Waits until a view has its tables.
-    async fn until_there(&self, sql: &str) {
-        let mut board = self.daemon.handle.views.as_ref().unwrap().board();
-        let mut came = self.client.query(&QueryRequest::new(sql)).await;
-        while came.is_err() {
-            tokio::time::timeout(PATIENCE, board.changed()).await.unwrap().unwrap();
-            came = self.client.query(&QueryRequest::new(sql)).await;
-        }
-    }
 }
 
 fn number(event: &FollowEvent) -> u64 {
@@ -99,7 +89,6 @@ fn number(event: &FollowEvent) -> u64 {
 #[tokio::test]
 async fn what_was_appended_is_seen_behind_its_position() {
     let scene = Scene::new();
-    scene.until_there(BUSY).await;
     for n in 1..=100 {
         let place = scene.append("busy", "{}").await;
         assert_eq!(scene.ask(BUSY, &place, 30_000).await, Ok(json!([[n]])));
@@ -113,7 +102,6 @@ async fn what_was_appended_is_seen_behind_its_position() {
 #[tokio::test]
 async fn a_position_that_does_not_come_is_told_and_one_that_comes_is_waited_for() {
     let scene = Scene::new();
-    scene.until_there(BUSY).await;
     scene.append("busy", "{}").await;
     let error = scene.ask(BUSY, "ship/busy/0@1", 50).await.unwrap_err();
     assert_eq!(error.code, ErrorCode::NotYet);
@@ -138,10 +126,10 @@ async fn a_position_that_does_not_come_is_told_and_one_that_comes_is_waited_for(
 async fn under_a_thousand_writes_a_second_no_change_is_missed_and_none_is_a_phantom() {
     const WRITES: u64 = 2_000;
     let scene = Scene::new();
-    scene.until_there(BUSY).await;
-    scene.until_there(QUIET).await;
-    let mut busy = scene.client.live(&QueryRequest::new(BUSY), None).await.unwrap();
-    let mut quiet = scene.client.live(&QueryRequest::new(QUIET), None).await.unwrap();
+    // The views may not be there yet.
+    let patient = |sql| QueryRequest { time_max_ms: 30_000, ..QueryRequest::new(sql) };
+    let mut busy = scene.client.live(&patient(BUSY), None).await.unwrap();
+    let mut quiet = scene.client.live(&patient(QUIET), None).await.unwrap();
     assert_eq!(number(&quiet.next().await.unwrap().unwrap()), 0);
     let mut producer = scene.daemon.handle.producer("busy", 0);
     let writing = async {
