@@ -250,6 +250,71 @@ impl Keeping {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::tests::memory::Memory;
+    use crate::views::file::ViewFile;
+
+    /// Views that have not begun, and what tells of them.
+    fn views_at_a_start(data: &Path) -> (Views, watch::Sender<Board>) {
+        let (tells, board) = watch::channel(Board::default());
+        let views = Views {
+            board,
+            told: mpsc::channel(1).0,
+            path: data.join(super::super::FILE_NAME),
+            places: Arc::new(Semaphore::new(1)),
+            shed: Shed::default(),
+            verifying: Arc::default(),
+            asked: Arc::default(),
+        };
+        (views, tells)
+    }
+
+    /// Time that passes as soon as nothing else is to be done.
+    async fn idle() {
+        let forever = std::future::pending::<()>();
+        assert!(tokio::time::timeout(Duration::from_secs(1), forever).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_question_that_comes_before_the_views_have_begun_waits_for_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let (views, tells) = views_at_a_start(folder.path());
+        let begins = async {
+            idle().await;
+            let (file, _) = ViewFile::open(&views.path).unwrap();
+            file.connection.execute_batch("CREATE TABLE t(a); INSERT INTO t VALUES(7)").unwrap();
+            tells.send_replace(Board { standing: Some(Vec::new()), ..Board::default() });
+            file
+        };
+        let asked = views.query(QueryRequest::new("SELECT a FROM t"));
+        let (answer, _file) = tokio::join!(asked, begins);
+        assert_eq!(answer.unwrap().rows, [[7]]);
+        let wrong = views.query(QueryRequest::new("SELECT a FROM nothing")).await.unwrap_err();
+        assert_eq!(wrong.code, ErrorCode::BadRequest);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn which_views_must_have_seen_a_commit_is_known_when_they_have_begun() {
+        let folder = tempfile::tempdir().unwrap();
+        let (views, tells) = views_at_a_start(folder.path());
+        let reached = async {
+            let reach = views.reach("SELECT a FROM t".to_owned(), 5);
+            tokio::time::timeout(Duration::from_secs(9), reach).await
+        };
+        let begins = async {
+            idle().await;
+            let (file, _) = ViewFile::open(&views.path).unwrap();
+            let made = "CREATE TABLE t(a); INSERT INTO _objects VALUES('t', 'table', 't')";
+            file.connection.execute_batch(made).unwrap();
+            let standing = Some(Vec::new());
+            tells.send_modify(|board| board.standing = standing);
+            idle().await;
+            let asked = *views.asked.borrow();
+            tells.send_modify(|board| board.through = BTreeMap::from([("t".to_owned(), 5)]));
+            asked
+        };
+        let (reached, asked) = tokio::join!(reached, begins);
+        assert_eq!((reached, asked), (Ok(Ok(())), 5), "it waited for the view");
+    }
 
     #[test]
     fn a_reader_that_holds_a_transaction_for_a_minute_or_64_mib_is_told() {
@@ -260,5 +325,19 @@ mod tests {
         let told = reader_holds(&board(Some(60_000), 1 << 20), 660_000).unwrap();
         assert!(told.contains("for 10m") && told.contains("1 MiB wait"), "{told}");
         assert!(reader_holds(&board(None, 65 << 20), 90_000).is_some());
+    }
+
+    #[tokio::test]
+    async fn the_status_has_an_alarm_about_such_a_reader() {
+        let folder = tempfile::tempdir().unwrap();
+        let (views, tells) = views_at_a_start(folder.path());
+        let told = async || {
+            let mut status = Memory::default().status().await.unwrap();
+            views.report(&mut status, 0, &BTreeMap::new());
+            status.alarms.into_iter().map(|alarm| alarm.what).collect::<Vec<_>>()
+        };
+        assert!(told().await.is_empty());
+        tells.send_modify(|board| board.wal_bytes = 65 << 20);
+        assert_eq!(told().await, ["views' reader"]);
     }
 }
