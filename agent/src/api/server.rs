@@ -82,7 +82,11 @@ impl Listener {
             Ok(_) if UnixStream::connect(path).await.is_ok() => {
                 return Err(ListenError::InUse(path.to_owned()));
             }
-            Ok(_) => std::fs::remove_file(path).map_err(failed)?,
+            Ok(_) => match std::fs::remove_file(path) {
+                // A node that was just stopping took it away.
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                removed => removed.map_err(failed)?,
+            },
             Err(_) => {}
         }
         let socket = UnixSocket::new_stream().map_err(failed)?;

@@ -1,11 +1,16 @@
 //! `landfall run`: runs a node until it is told to stop.
 
+use std::time::Duration;
+
 use landfall_core::journal::Recovery;
 
+use super::connect::running_node;
 use super::{Exit, Failure, RunOptions};
+use crate::clock;
 use crate::config::Config;
-use crate::daemon::{Daemon, Until, open};
+use crate::daemon::{Daemon, Opened, StartError, Until, open};
 use crate::logging;
+use crate::media::OpenError;
 use crate::quantity::{ByteSize, counted};
 
 /// Runs the node.
@@ -24,8 +29,11 @@ pub async fn run(options: &RunOptions) -> Result<Exit, Failure> {
         .map_err(|error| Failure::refused(format!("landfall run: cannot log: {error}")))?;
     let refused =
         |error: &dyn std::fmt::Display| Failure::refused(format!("landfall run: {error}"));
-    let told = stop_signal().map_err(|error| refused(&error))?;
-    let opened = open(data, config.clone()).map_err(|error| refused(&error))?;
+    let mut told = std::pin::pin!(stop_signal().map_err(|error| refused(&error))?);
+    let opened = tokio::select! {
+        opened = open_when_free(options, &config) => opened?,
+        () = told.as_mut() => return Ok(Exit::Done),
+    };
     tracing::info!(
         site = %opened.node.settings().site,
         log = %opened.node.journal().log(),
@@ -43,6 +51,31 @@ pub async fn run(options: &RunOptions) -> Result<Exit, Failure> {
     let stopped =
         daemon.serve(&config, data, until, told).await.map_err(|error| refused(&error))?;
     Ok(if stopped.clean { Exit::Done } else { Exit::FailedCheck })
+}
+
+/// Pauses while another command has the directory.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(50);
+/// How long that may take before it is told.
+const FREE_WITHIN: Duration = Duration::from_secs(10);
+
+/// Opens the directory. A command that is given while no node runs, such as `landfall status`,
+/// opens it for a moment, which must not keep a node from starting.
+async fn open_when_free(options: &RunOptions, config: &Config) -> Result<Opened, Failure> {
+    let data = &options.node.data;
+    let began = clock::monotonic();
+    loop {
+        let refused = match open(data, config.clone()) {
+            Ok(opened) => return Ok(opened),
+            Err(refused) => refused,
+        };
+        let waits = u128::from(clock::monotonic().ms_since(began)) < FREE_WITHIN.as_millis();
+        let is_used = matches!(refused, StartError::Media(OpenError::InUse { .. }));
+        // A node that runs there stays.
+        if !is_used || !waits || running_node(&options.node, std::env::vars()).await?.is_some() {
+            return Err(Failure::refused(format!("landfall run: {refused}")));
+        }
+        tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+    }
 }
 
 /// What a person should know of an opening, in a sentence.

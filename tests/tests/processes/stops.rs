@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use landfall::media::DirLock;
+use landfall_tests::process::pause;
 use landfall_tests::soak::{self, Options};
 
 use crate::fleet::{Fleet, lines, synced};
@@ -62,6 +64,24 @@ async fn a_command_that_comes_while_a_node_starts_waits_for_it() {
         fleet.hub.done("status", &[]).await.unwrap();
         starting.kill().await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_node_starts_as_soon_as_a_command_that_has_its_directory_is_through() {
+    let (fleet, hub) = Fleet::running().await.unwrap();
+    assert!(hub.terminate().await.unwrap().success());
+    let held = DirLock::take(&fleet.hub.path).unwrap();
+    let mut starting = fleet.hub.run(&[]).unwrap();
+    let early = starting.ended_within(Duration::from_secs(2)).await;
+    assert!(early.is_err(), "it waits: {early:?}");
+    drop(held);
+    starting.up().await.unwrap();
+    assert!(starting.terminate().await.unwrap().success());
+    let held = DirLock::take(&fleet.hub.path).unwrap();
+    let waiting = fleet.hub.run(&[]).unwrap();
+    pause(Duration::from_secs(2)).await;
+    assert!(waiting.terminate().await.unwrap().success(), "who waits can be told to stop");
+    drop(held);
 }
 
 #[tokio::test]
