@@ -240,6 +240,10 @@ async fn dealt_with(alone: &Alone) -> String {
     let first = until("a dead letter", only).await.unwrap();
     let table = alone.node.done("dead", &["list", "ais"]).await.unwrap();
     assert!(table.contains("NOT NULL constraint failed"), "{table}");
+    let shown = alone.node.done("dead", &["show", &first]).await.unwrap();
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    let shown = (&shown["key"], &shown["value"]);
+    assert_eq!(shown, (&first.as_str().into(), &serde_json::json!({"mmsi": "a", "time": 1})));
     alone.node.done("dead", &["retry", &first]).await.unwrap();
     let again = until("another letter", async || only().await.filter(|name| *name != first));
     let again = again.await.unwrap();
