@@ -90,8 +90,8 @@ pub(super) const MUTANTS: [Mutant; 19] = [
     Mutant {
         name: "a fork is taken for a duplicate",
         file: "node/src/closer.rs",
-        find: "Some((next, hash)) => Verdict::Fork(next, hash),",
-        put: "Some(_) => Verdict::Had,",
+        find: "None => Verdict::Fork(head.base, head.before),",
+        put: "None => Verdict::Had,",
     },
     Mutant {
         name: "what comes too early is taken for a duplicate",
@@ -106,15 +106,15 @@ pub(super) const MUTANTS: [Mutant; 19] = [
         put: "(None, Some((_, _))) => {",
     },
     Mutant {
-        name: "what is damaged is passed over in silence",
-        file: "node/src/sender.rs",
-        find: "self.lane().missing = (first, end);",
-        put: "let _ = (first, end);",
+        name: "what is lost is passed over in silence",
+        file: "node/src/sender/stated.rs",
+        find: "self.say_gap_for(ix, from, to, reason)\n    }",
+        put: "let _ = (to, reason);\n        true\n    }",
     },
     Mutant {
         name: "a group may be taken apart",
-        file: "node/src/append.rs",
-        find: "        if append.group {\n            self.check_group(append)?;",
-        put: "        if append.group && append.records.is_empty() { self.check_group(append)?;",
+        file: "no_std-core/src/journal/stage.rs",
+        find: "self.staging.group = true;",
+        put: "self.staging.group = false;",
     },
 ];

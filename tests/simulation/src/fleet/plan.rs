@@ -79,6 +79,9 @@ const THEMES: [&[&str]; 4] = [
 /// How much more often.
 const THEME_WEIGHT: u64 = 4;
 
+/// Groups of so many records on are of large ones, and longer than joined entries are.
+pub(super) const LARGE_GROUP: u64 = 20;
+
 impl Plan {
     /// The plan of a seed. It uses only some kinds of faults, so that rare ones meet each other
     /// undisturbed (Groce and others, "Swarm testing", ISSTA 2012).
@@ -155,8 +158,9 @@ impl Draw<'_> {
                 Operation::Trickle { host, topic: self.topic(), records }
             }
             "group" => {
-                let (host, records) = (self.writer(), 1 + self.rng.below(12));
-                Operation::Group { host, topic: self.topic(), records }
+                let large = self.rng.chance(1, 4);
+                let records = if large { LARGE_GROUP } else { 1 } + self.rng.below(12);
+                Operation::Group { host: self.writer(), topic: self.topic(), records }
             }
             "consume" => {
                 let (host, records) = (self.writer(), self.rng.below(4));

@@ -8,7 +8,7 @@ use landfall_node::AppendOutcome;
 
 use super::dialect::Dialect;
 use super::operation::{Name, Operation};
-use super::plan::Plan;
+use super::plan::{LARGE_GROUP, Plan};
 use super::shape::{COPIES, HUBS, NUMBERED, Shape};
 use crate::caught::{Caught, caught};
 use crate::rng::Rng;
@@ -220,7 +220,9 @@ impl Fleet {
 
     fn append(&mut self, host: Name, topic: Name, records: u64, group: bool) {
         if self.world.is_up(host) {
-            let records = (0..records).map(|_| self.world.new_record()).collect();
+            let large = group && records >= LARGE_GROUP;
+            let one = if large { World::large_record } else { World::new_record };
+            let records = (0..records).map(|_| one(&mut self.world)).collect();
             self.world.append_as(host, topic, records, group);
         }
     }
