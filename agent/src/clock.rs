@@ -4,6 +4,8 @@
 //! while the machine sleeps, so that a gateway that wakes after an hour finds its timers due;
 //! [`wall`] goes into timestamps, may jump and may be wrong by decades, and orders nothing.
 
+use std::time::Duration;
+
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
 /// Milliseconds on a clock that never goes back and counts suspend; its zero is arbitrary.
@@ -74,6 +76,15 @@ pub fn monotonic() -> Monotonic {
     #[cfg(not(target_os = "linux"))]
     let id = ClockId::Monotonic;
     Monotonic(u64::try_from(milliseconds(clock_gettime(id))).unwrap_or(0))
+}
+
+/// Time since an arbitrary zero, as fine as the system has it: for who measures short times. It
+/// stands still while the machine sleeps.
+#[must_use]
+pub fn precise() -> Duration {
+    let time = clock_gettime(ClockId::Monotonic);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
 }
 
 /// The time for timestamps.

@@ -5,11 +5,12 @@
 //!
 //! - [`backlog`]: real positions, shifted in time and id per lap, and a ship's folder full of them.
 //! - [`limits`]: what the disk and bare QUIC reach.
-//! - [`catchup`], [`appends`], [`memory`], [`opening`], [`urgent`], [`views`], [`wire`]: a
+//! - [`catchup`], [`appends`], [`api`], [`memory`], [`opening`], [`urgent`], [`views`], [`wire`]: a
 //!   benchmark each.
 //! - [`jetstream`]: the same backlog through a NATS JetStream leaf node, if it is installed.
 //! - [`report`]: rows, for people and as JSON.
 
+pub mod api;
 pub mod appends;
 pub mod backlog;
 pub mod catchup;
@@ -45,11 +46,12 @@ pub struct Options {
 }
 
 /// The benchmarks, in the order in which they run.
-pub const NAMES: [&str; 10] = [
+pub const NAMES: [&str; 11] = [
     "bulk",
     "trickle",
     "jetstream",
     "append",
+    "api",
     "views",
     "wire",
     "urgent",
@@ -66,6 +68,7 @@ pub async fn run(name: &str, options: &Options, report: &mut Report) -> io::Resu
     let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(&options.dir)?;
     let options = &Options { dir: folder.path().to_owned(), ..options.clone() };
     match name {
+        "api" => api::run(options, report).await,
         "append" => appends::run(options, report).await,
         "bulk" => catchup::bulk(options, report).await,
         "jetstream" => jetstream::run(options, report).await,

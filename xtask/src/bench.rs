@@ -7,7 +7,7 @@ use crate::shell::{self, Failure};
 
 pub(crate) const TASK: Task = Task {
     name: "bench",
-    about: "[catchup [--bulk] [--trickle]] [jetstream] [append] [views] [wire] [urgent] \
+    about: "[catchup [--bulk] [--trickle]] [jetstream] [append] [api] [views] [wire] [urgent] \
             [memory] [opening] [size] [--json FILE] [--dir D] [--divide N]: measure, all if \
             nothing is named",
     run,

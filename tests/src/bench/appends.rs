@@ -15,7 +15,7 @@ use super::limits::{seconds_since, sync_seconds, write_synced};
 use super::report::{Goal, Report, Row};
 use crate::process::{NodeDir, Program};
 
-const SETTINGS: &str = r#"
+pub(super) const SETTINGS: &str = r#"
 [api]
 connections_max = 256
 [[lane]]
@@ -67,7 +67,7 @@ fn bare(options: &Options, records: u64) -> io::Result<f64> {
     write_synced(&options.dir, records * VALUE_BYTES as u64, STEP_BYTES)
 }
 
-fn value(number: u64) -> Bytes {
+pub(super) fn value(number: u64) -> Bytes {
     let mut value = format!("{{\"number\":\"{number:020}\",\"filling\":\"").into_bytes();
     value.resize(VALUE_BYTES - 2, b'a' + (number % 26) as u8);
     value.extend_from_slice(b"\"}");

@@ -65,7 +65,7 @@ async fn synced(ship: &mut Running) -> io::Result<()> {
 }
 
 /// A line of `/proc/PID/status`, in MiB.
-fn mebibytes(running: &Running, name: &str) -> io::Result<f64> {
+pub(super) fn mebibytes(running: &Running, name: &str) -> io::Result<f64> {
     let id = running.id().ok_or_else(|| Error::other("the ship has ended"))?;
     let text = std::fs::read_to_string(format!("/proc/{id}/status"))?;
     let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));

@@ -1,33 +1,42 @@
 //! A view of the newest position of each ship: how fast records come to its rows, beside a bare
-//! loop that runs the same statement on the same lines, in transactions of the same size.
+//! loop that runs the same statement on the same lines, in transactions of the same size. Then the
+//! program makes the same rows, and makes them again for a changed definition, while it is asked
+//! for a ship every 10 ms.
 
 use std::io::{self, Error};
 use std::path::Path;
 use std::time::Duration;
 
-use landfall::api::Backend as _;
+use landfall::api::{Backend as _, QueryRequest, ViewStatus};
 use landfall::clock;
 use landfall::config::Config;
 use landfall::daemon::Daemon;
+use landfall::views::FILE_NAME;
 use rusqlite::{Connection, named_params};
 
+use super::api::add_percentiles;
 use super::backlog::{Laps, fill, offline};
 use super::limits::seconds_since;
+use super::memory::mebibytes;
 use super::pair::SETTINGS;
 use super::report::{Goal, Report, Row};
 use super::{Options, PATIENCE};
-use crate::process::{NodeDir, Program};
+use crate::process::{NodeDir, Program, Running};
 
 const RECORDS: u64 = 1_000_000;
 /// Records in a transaction of the bare loop: as many of these as a page of the log holds.
 const BATCH: usize = 1_400;
 /// How often the view is asked how far it is.
 const ASK_EVERY: Duration = Duration::from_millis(5);
+/// How often the program is asked for a ship meanwhile.
+const QUERY_EVERY: Duration = Duration::from_millis(10);
+const QUERY: &str = "SELECT lat, lon, at FROM latest ORDER BY mmsi LIMIT 1";
 
 const DDL: &str = "CREATE TABLE latest(mmsi INTEGER PRIMARY KEY, lat REAL, lon REAL, sog REAL, \
     at INTEGER, origin TEXT, off INTEGER)";
-const PUT: &str = "INSERT INTO latest VALUES(:value->>'$.mmsi', :value->>'$.lat', \
-    :value->>'$.lon', :value->>'$.sog', :timestamp, :origin, :offset) \
+const PUT: &str = "INSERT INTO latest(mmsi, lat, lon, sog, at, origin, off) \
+    VALUES(:value->>'$.mmsi', :value->>'$.lat', :value->>'$.lon', :value->>'$.sog', \
+    :timestamp, :origin, :offset) \
     ON CONFLICT(mmsi) DO UPDATE SET lat = excluded.lat, lon = excluded.lon, sog = excluded.sog, \
     at = excluded.at, origin = excluded.origin, off = excluded.off \
     WHERE (excluded.at, excluded.origin, excluded.off) > (at, origin, off)";
@@ -46,7 +55,63 @@ pub async fn run(options: &Options, report: &mut Report) -> io::Result<()> {
     let row =
         Row::new("views", "a backlog into the newest position of each ship", rate, "records/s");
     report.add(row.beside("a bare rusqlite loop", bare).goal(Goal::AtLeast(0.7)));
-    Ok(())
+    std::fs::remove_file(node.path.join(FILE_NAME))?;
+    let made = |view: &ViewStatus| view.records == records;
+    watched(&node, "made", records, made, report).await?;
+    // Another definition of the same rows.
+    let path = node.path.join(landfall::config::FILE_NAME);
+    let again =
+        std::fs::read_to_string(&path)?.replace("off INTEGER)", "off INTEGER, seen INTEGER)");
+    std::fs::write(path, again)?;
+    let again = |view: &ViewStatus| view.generation > 1 && view.next.is_none();
+    watched(&node, "made again", records, again, report).await
+}
+
+/// Runs the program until its view is as wanted, and asks for a ship all the time.
+async fn watched(
+    node: &NodeDir,
+    what: &str,
+    records: u64,
+    is_done: impl Fn(&ViewStatus) -> bool,
+    report: &mut Report,
+) -> io::Result<()> {
+    let running = node.run_up().await?;
+    let started = clock::precise();
+    let mut waits = Vec::new();
+    let mut ticks = tokio::time::interval(QUERY_EVERY);
+    let asked = async {
+        loop {
+            ticks.tick().await;
+            let asked = clock::precise();
+            // Until the table is made, there is nothing to ask.
+            if running.client().query(&QueryRequest::new(QUERY)).await.is_ok() {
+                waits.push(clock::precise() - asked);
+            }
+            let status = running.status().await.ok_or_else(|| Error::other("it has ended"))?;
+            if status.views.iter().any(&is_done) {
+                return Ok::<_, Error>(());
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, asked).await??;
+    let rate = records as f64 / (clock::precise() - started).as_secs_f64();
+    let row = |what: &str, value, unit| Row::new("views", what, value, unit);
+    report.add(row(&format!("rows {what} by the program, asked every 10 ms"), rate, "records/s"));
+    add_percentiles(report, "views", &format!("a query while rows are {what}"), &mut waits);
+    let peak = mebibytes(&running, "VmHWM")?;
+    let goal = Goal::AtMost(24.0);
+    report.add(row(&format!("peak RSS while rows are {what}"), peak, "MiB").goal(goal));
+    let written = written_bytes(&running)? / records as f64;
+    report.add(row(&format!("bytes written for a record, rows {what}"), written, "B"));
+    running.terminate().await.map(drop)
+}
+
+/// What the program has given to the disk.
+fn written_bytes(running: &Running) -> io::Result<f64> {
+    let id = running.id().ok_or_else(|| Error::other("it has ended"))?;
+    let text = std::fs::read_to_string(format!("/proc/{id}/io"))?;
+    let written = text.lines().find_map(|line| line.strip_prefix("write_bytes: ")?.parse().ok());
+    written.ok_or_else(|| Error::other("no write_bytes in its io"))
 }
 
 /// Seconds until the view has all records.

@@ -16,7 +16,8 @@ usage: landfall-bench [NAME...] [--dir D] [--divide N] [--device-program P] [--j
   catchup   a ship's backlog to the hub: --bulk, --trickle (one-record commits), or both
   jetstream the bulk backlog again, beside the mirror of a NATS leaf node (needs nats-server)
   append    durable appends through the library and the API, and how long one takes
-  views     records into a view of JSON
+  api       a request for each record, and a follower
+  views     records into a view of JSON: how fast, also again, and what queries and memory do then
   wire      bytes on the wire against the JSON
   urgent    an urgent record beside a backlog on a slow link
   memory    of a ship that idles, and that catches up from 1 MiB and from 2 GiB
