@@ -29,9 +29,7 @@ pub(super) use check::check_emits;
 pub(super) use emit::Emits;
 pub(super) use known::{Asked, known};
 pub(super) use letter::{letter_topics, put_letter};
-pub(super) use outbox::{
-    count, forget, keep_behind, lowest, prune, put_derivation, stored, topics,
-};
+pub(super) use outbox::{begun, count, forget, keep_behind, lowest, prune, put_derivation, topics};
 pub(super) use send::{Sent, send};
 
 /// How the names of headers begin that no statement may give.
@@ -57,7 +55,7 @@ pub(super) struct Derivation {
     pub(super) view: String,
     /// Which making of its rows.
     pub(super) generation: u64,
-    /// Drawn for each generation, as their numbers begin again when the file is lost.
+    /// Drawn at each start, as numbers are given again when the file, or the end of it, is lost.
     pub(super) run: String,
     /// Nothing is derived up to here: a generation before this one has done it.
     pub(super) after: Option<LogPlace>,

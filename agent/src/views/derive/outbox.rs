@@ -167,18 +167,25 @@ pub(super) fn cause_of(cause: &Coordinates) -> (CauseStream, Offset) {
 
 /// Writes what a new generation derives as.
 pub(in crate::views) fn put_derivation(connection: &Connection, view: &str) -> Result<(), Error> {
-    let run = entropy::number().map_err(|error| Error::ToSqlConversionFailure(error.into()))?;
-    let run = format!("{run:016x}");
-    connection.execute("REPLACE INTO _derivations VALUES(?1, ?2, NULL, NULL)", [view, &run])?;
+    let sql = "REPLACE INTO _derivations VALUES(?1, ?2, NULL, NULL)";
+    connection.execute(sql, [view, &drawn()?])?;
     Ok(())
 }
 
-/// What a generation of a view derives as.
-pub(in crate::views) fn stored(
+fn drawn() -> Result<String, Error> {
+    let run = entropy::number().map_err(|error| Error::ToSqlConversionFailure(error.into()))?;
+    Ok(format!("{run:016x}"))
+}
+
+/// What a generation of a view derives as from here on: under another name than before, as its
+/// numbers are given again if a power cut took back the end of the file, and the log would take new
+/// records for those that it has. What waits keeps the name that it may have been sent under.
+pub(in crate::views) fn begun(
     connection: &Connection,
     view: &str,
     generation: u64,
 ) -> Result<Derivation, Error> {
+    connection.execute("UPDATE _derivations SET run = ?2 WHERE view = ?1", [view, &drawn()?])?;
     let sql = "SELECT run, after_commit, after_record FROM _derivations WHERE view = ?1";
     let found = connection.query_row(sql, [view], |row| {
         let commit: Option<i64> = row.get(1)?;

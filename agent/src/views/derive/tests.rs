@@ -94,25 +94,29 @@ async fn nothing_is_derived_again_when_the_file_is_lost() {
 }
 
 #[tokio::test]
-async fn a_file_that_a_power_cut_put_back_derives_nothing_twice() {
-    let scene = Scene::new();
-    let path = |end: &str| scene.folder.path().join(format!("views.db{end}"));
-    scene.append(0..500).await;
-    let (views, keeping) = scene.keep(&[deriving(ALARM)]);
-    scene.until(&views, settled(500)).await;
-    keeping.stop().await;
-    std::fs::copy(path(""), path(".before")).unwrap();
-    scene.append(500..1_000).await;
-    let (views, keeping) = scene.keep(&[deriving(ALARM)]);
-    scene.until(&views, settled(1_000)).await;
-    keeping.stop().await;
-    std::fs::rename(path(".before"), path("")).unwrap();
-    scene.node.forget_producers();
-    scene.append(1_000..1_100).await;
-    let (views, keeping) = scene.keep(&[deriving(ALARM)]);
-    scene.until(&views, settled(1_100)).await;
-    assert_eq!(keys(&scene), every_tenth(0..1_100));
-    keeping.stop().await;
+async fn a_file_that_a_power_cut_put_back_derives_nothing_twice_and_leaves_nothing_out() {
+    for forgets in [true, false] {
+        let scene = Scene::new();
+        let path = |end: &str| scene.folder.path().join(format!("views.db{end}"));
+        scene.append(0..500).await;
+        let (views, keeping) = scene.keep(&[deriving(ALARM)]);
+        scene.until(&views, settled(500)).await;
+        keeping.stop().await;
+        std::fs::copy(path(""), path(".before")).unwrap();
+        scene.append(500..1_000).await;
+        let (views, keeping) = scene.keep(&[deriving(ALARM)]);
+        scene.until(&views, settled(1_000)).await;
+        keeping.stop().await;
+        std::fs::rename(path(".before"), path("")).unwrap();
+        if forgets {
+            scene.node.forget_producers();
+        }
+        scene.append(1_000..1_100).await;
+        let (views, keeping) = scene.keep(&[deriving(ALARM)]);
+        scene.until(&views, settled(1_100)).await;
+        assert_eq!(keys(&scene), every_tenth(0..1_100));
+        keeping.stop().await;
+    }
 }
 
 #[tokio::test]
@@ -287,7 +291,7 @@ fn places(file: &ViewFile) -> Vec<u64> {
 fn derive(file: &ViewFile, offsets: std::ops::Range<u64>, after: Option<LogPlace>) {
     let view = deriving("SELECT :key AS key");
     let records: Vec<_> = offsets.map(|n| record(n, &n.to_string(), Some("{}"), 0)).collect();
-    let derivation = Derivation { after, ..stored(&file.connection, "latest", 1).unwrap() };
+    let derivation = Derivation { after, ..begun(&file.connection, "latest", 1).unwrap() };
     let known = Derived::default();
     let deriving = Deriving { derivation: &derivation, known: &known, partition_of: &|_, _| 0 };
     let applying = Applying { file, definition: &view, deriving: Some(&deriving) };
@@ -305,10 +309,10 @@ fn a_new_generation_derives_behind_what_the_old_one_has_come_to() {
     make_in(&next, &deriving("SELECT :key AS key"), 2, &[]).map_err(|_| "refused").unwrap();
     derive(&next, 0..9, Some((2, 0)));
     assert_eq!(places(&next), [3, 4, 5, 6, 7, 8, 9], "a record at offset n ends commit n + 1");
-    assert_eq!(stored(&next.connection, "latest", 2).unwrap().after, Some((2, 0)));
+    assert_eq!(begun(&next.connection, "latest", 2).unwrap().after, Some((2, 0)));
     drop(next);
     swap(&file, &path, "latest", Some((5, 0))).unwrap();
     let waiting = [1, 2, 3, 6, 7, 8, 9];
     assert_eq!(places(&file), waiting, "the old one's stays, the new one's from there on comes");
-    assert_eq!(stored(&file.connection, "latest", 2).unwrap().after, Some((5, 0)));
+    assert_eq!(begun(&file.connection, "latest", 2).unwrap().after, Some((5, 0)));
 }

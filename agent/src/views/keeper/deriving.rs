@@ -4,7 +4,7 @@ use super::*;
 use crate::api::Cursor;
 use crate::node::Derived;
 use crate::views::derive::{
-    Asked, Derivation, Deriving, Sent, count, forget, letter_topics, lowest, prune, send, stored,
+    Asked, Derivation, Deriving, Sent, begun, count, forget, letter_topics, lowest, prune, send,
     topics,
 };
 
@@ -80,7 +80,7 @@ impl<B: Backend> Keeper<B> {
         let mut wanted = definition.derives();
         let letters_only = wanted.is_empty();
         wanted.extend(letter_topics(definition));
-        let derivation = stored(connection, name, generation)?;
+        let derivation = begun(connection, name, generation)?;
         let (waits_for, waiting) = (topics(connection, name)?, count(connection, name)?);
         let lowest = lowest(connection, name)?;
         let derives = !wanted.is_empty();
@@ -126,7 +126,7 @@ impl<B: Backend> Keeper<B> {
             return;
         };
         view.pace.hurry();
-        match stored(&file.connection, &view.definition.name, view.generation) {
+        match begun(&file.connection, &view.definition.name, view.generation) {
             Ok(derivation) => view.deriving.derivation = derivation,
             Err(error) => return self.refused(ticket, &error),
         }
