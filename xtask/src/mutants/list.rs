@@ -2,7 +2,7 @@
 
 use super::Mutant;
 
-pub(super) const MUTANTS: [Mutant; 19] = [
+pub(super) const MUTANTS: [Mutant; 18] = [
     Mutant {
         name: "records need not follow each other",
         file: "no_std-core/src/frontier/mod.rs",
@@ -110,11 +110,5 @@ pub(super) const MUTANTS: [Mutant; 19] = [
         file: "node/src/sender/stated.rs",
         find: "self.say_gap_for(ix, from, to, reason)\n    }",
         put: "let _ = (to, reason);\n        true\n    }",
-    },
-    Mutant {
-        name: "a group may be taken apart",
-        file: "no_std-core/src/journal/stage.rs",
-        find: "self.staging.group = true;",
-        put: "self.staging.group = false;",
     },
 ];
