@@ -71,12 +71,12 @@ fn core_without_serde() -> Result<(), Failure> {
     }
 }
 
-/// Fresh seeds each time; what once broke a rule is among the plans that the tests run.
+/// The same seeds each time, so that a change is to blame; `cargo xtask sim` draws fresh ones.
 fn fleets() -> Result<(), Failure> {
-    (sim::TASK.run)(&["--seconds", "30"].map(str::to_owned))
+    (sim::TASK.run)(&["--seed", "1", "--seconds", "30"].map(str::to_owned))
 }
 
-/// The same seeds each time, so that a change is to blame.
+/// The same seeds each time, too.
 fn power_cuts() -> Result<(), Failure> {
     (sim::TASK.run)(&["--cuts", "20000", "--seed", "1"].map(str::to_owned))
 }
