@@ -70,7 +70,7 @@ async fn where_no_file_can_be_made_a_node_reads_and_recovers_by_itself() {
     let token = fleet.token("ship-1", &[]).await.unwrap();
     let place = fleet.node("small").path;
     fs::create_dir(&place).unwrap();
-    let Some(disk) = SmallDisk::mount_with(&place, "size=64m,nr_inodes=20") else { return };
+    let Some(disk) = SmallDisk::mount_with(&place, "size=64m,nr_inodes=40") else { return };
     let ship = fleet.node("small/ship");
     ship.done("init", &["--join", &token]).await.unwrap();
     ship.configure(&format!("backoff_max = \"1s\"\n{SETTINGS}")).unwrap();
