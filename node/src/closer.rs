@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use landfall_core::batch::Batch;
-use landfall_core::frontier::{BranchIx, BranchKind, Frontier, Point, StreamIx};
+use landfall_core::frontier::{Branch, BranchIx, BranchKind, Frontier, Point, StreamIx};
 use landfall_core::media::{Media, MediaError};
 use landfall_core::name::StreamId;
 use landfall_core::num::{Epoch, Offset};
@@ -43,10 +43,17 @@ impl<M: Media, G: Gate> Core<M, G> {
         Ok(self.look_closer(ix, batch, &feed, verdict)?)
     }
 
-    /// The branches of a stream without what came late, as they will be behind earlier batches.
+    /// The branches of a stream without what came late, as they will be behind earlier batches. A
+    /// fork that was begun, and whose records found no room, tells nothing of any batch: it was
+    /// begun for one that may never come again.
     fn current(&self, ix: StreamIx, before: &[Judged<'_>]) -> Vec<View<'_>> {
         let frontier = self.journal.frontier();
-        let current = frontier.branches(ix).filter(|(_, branch)| branch.kind != BranchKind::Late);
+        let is_current = |branch: &Branch| match branch.kind {
+            BranchKind::Main => true,
+            BranchKind::Fork => !branch.is_empty(),
+            BranchKind::Late => false,
+        };
+        let current = frontier.branches(ix).filter(|(_, branch)| is_current(branch));
         let mut views: Vec<_> = current
             .map(|(at, branch)| View { ix: at, branch, ladder: frontier.ladder(ix, at) })
             .collect();

@@ -346,6 +346,14 @@ impl<M: Media, G: Gate> Core<M, G> {
         (from, before): (Offset, StreamHash),
     ) -> Result<(), Fault> {
         let head = &item.batch.head;
+        let frontier = self.journal.frontier();
+        let is_begun = |(_, branch): (_, Branch)| {
+            let here = branch.tip.meets(from, before) && branch.first == head.epoch;
+            here && branch.is_empty()
+        };
+        if frontier.branches(item.ix).any(is_begun) {
+            return Ok(());
+        }
         let at = Point { epoch: head.epoch, next: from, hash: Some(before) };
         let kind = if item.late { BranchKind::Late } else { BranchKind::Fork };
         let first = head.epoch;

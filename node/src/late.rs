@@ -8,7 +8,7 @@ use landfall_core::batch::{Batch, BatchHead};
 use landfall_core::codec::Malformed;
 use landfall_core::control::GapBody;
 use landfall_core::entry::Kind;
-use landfall_core::frontier::{Branch, BranchIx, BranchKind, Frontier, StreamIx};
+use landfall_core::frontier::{BranchIx, BranchKind, Frontier, StreamIx};
 use landfall_core::hash::StreamHash;
 use landfall_core::journal::{ReadStep, Reader};
 use landfall_core::media::{Media, MediaError};
@@ -67,13 +67,10 @@ impl<M: Media, G: Gate> Core<M, G> {
         batch: &Batch<'a>,
     ) -> Result<Vec<(bool, Batch<'a>)>, Unjudged> {
         let head = &batch.head;
-        let meets = |branch: &Branch| branch.tip.meets(head.base, head.before);
         let known = self.journal.frontier().branch(ix, BranchIx::MAIN).is_some();
-        let mut branches = self.journal.frontier().branches(ix);
-        if !known || branches.any(|(_, held)| held.kind != BranchKind::Late && meets(&held)) {
+        if !known || self.goes_on_from_tip(ix, batch, &[]) {
             return Ok(vec![(false, *batch)]);
         }
-        drop(branches);
         // What is compared with must be readable.
         self.commit_staged();
         if !self.journal.frontier().branches(ix).any(|(_, held)| held.gaps) {

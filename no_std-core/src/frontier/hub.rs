@@ -113,7 +113,7 @@ impl Frontier for HubFrontier {
 
     fn apply(&mut self, ix: StreamIx, change: Change) -> Result<BranchIx, FrontierFault> {
         let meeting = match change {
-            Change::Batch(batch, _) => self.meeting(ix, batch.base, batch.before),
+            Change::Batch(batch, _) => self.meeting(ix, &batch),
             Change::Gap { branch, to, .. } => {
                 let fits = self.branch(ix, branch).is_some_and(|held| held.tip.next <= to);
                 fits.then_some(branch)

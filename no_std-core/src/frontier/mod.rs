@@ -212,12 +212,13 @@ pub trait Frontier {
         self.branch(ix, BranchIx::MAIN).map_or(Point::START, |branch| branch.tip)
     }
 
-    /// The branch that a batch goes on from. One that has nothing yet was begun for this batch,
-    /// whatever else ends there.
-    fn meeting(&self, ix: StreamIx, base: Offset, before: StreamHash) -> Option<BranchIx> {
-        let meets = |(_, branch): &(BranchIx, Branch)| branch.tip.meets(base, before);
+    /// The branch that a batch goes on from. One that has nothing yet and begins with the batch's
+    /// epoch was begun for this batch, whatever else ends there.
+    fn meeting(&self, ix: StreamIx, batch: &Extent) -> Option<BranchIx> {
+        let meets = |(_, branch): &(BranchIx, Branch)| branch.tip.meets(batch.base, batch.before);
+        let begun = |branch: &Branch| branch.is_empty() && branch.first == batch.epoch;
         let meeting = self.branches(ix).filter(meets);
-        let found = meeting.min_by_key(|(_, branch)| branch.tip.next > branch.from);
+        let found = meeting.min_by_key(|(_, branch)| (!begun(branch), !branch.is_empty()));
         found.map(|(at, _)| at)
     }
 }
@@ -252,6 +253,11 @@ impl Branch {
         let none = (SegmentNo::ZERO, Offset::ZERO);
         let (hop, root) = (Offset::ZERO, Offset::ZERO);
         Self { kind, first, from: at.next, tip: at, hop, root, mark: none, gaps: false }
+    }
+
+    /// Whether it has nothing yet: it was begun for records that are not here.
+    pub fn is_empty(&self) -> bool {
+        self.tip.next == self.from
     }
 
     /// Moves the tip over a batch that meets it.

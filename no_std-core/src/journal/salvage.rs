@@ -95,7 +95,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
     /// Moves the frontier over a batch that is lost, if it goes on from a branch. Returns how many
     /// seqs that explains.
     fn lose_batch(&mut self, lane: Lane, next: Seq, end: Seq, told: &Told) -> u64 {
-        let meeting = self.parts.frontier.meeting(told.ix, told.extent.base, told.extent.before);
+        let meeting = self.parts.frontier.meeting(told.ix, &told.extent);
         let count = u64::from(told.records).min(end.since(next));
         let Some(branch) = meeting.filter(|_| count == u64::from(told.records)) else { return 0 };
         let after = Some(told.extent.after);

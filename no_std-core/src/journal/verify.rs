@@ -240,7 +240,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
         let before = if check.tips.branch(ix, BranchIx::MAIN).is_none() {
             // What came before is dropped, or is told by a branch.
             Change::Branch { kind: BranchKind::Main, first, at }
-        } else if check.tips.meeting(ix, head.base, head.before).is_some() {
+        } else if check.tips.meeting(ix, &head.extent()).is_some() {
             let _ = check.tips.apply(ix, change);
             return;
         } else if head.base > tip.next {
