@@ -23,6 +23,7 @@ pub mod entry;
 pub mod frontier;
 pub mod gap;
 pub mod hash;
+pub mod heard;
 pub mod journal;
 pub mod limits;
 pub mod media;

@@ -24,6 +24,8 @@ pub const HOPS_MAX: usize = 8;
 pub const RUNGS_MAX: usize = 32;
 /// Openings that a journal remembers with their parents.
 pub const OPENINGS_MAX: usize = 32;
+/// Journals of which a node keeps the last promise that it heard.
+pub const HEARD_MAX: usize = 4;
 /// No offset, seq or commit comes near this; a larger one in an input is refused.
 pub const COUNTER_MAX: u64 = 1 << 62;
 
@@ -60,6 +62,7 @@ mod tests {
             HOPS_MAX,
             RUNGS_MAX,
             OPENINGS_MAX,
+            HEARD_MAX,
             COUNTER_MAX
         );
     }

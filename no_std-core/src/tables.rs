@@ -4,7 +4,7 @@
 use crate::frontier::{BranchIx, Frontier, StreamIx};
 use crate::gap::GapReason;
 use crate::hash::StreamHash;
-use crate::num::{BootId, CommitNo, Epoch, Lane, LogId, Offset, OpenTime, Opening, SegmentNo, Seq};
+use crate::num::{BootId, CommitNo, Epoch, Lane, Offset, OpenTime, Opening, SegmentNo, Seq};
 use crate::producers::{ProducerSlot, Producers};
 
 /// The kinds of memory of one kind of node.
@@ -108,19 +108,6 @@ pub struct Loss {
     pub after: Option<StreamHash>,
     /// Why; [`GapReason::Damage`] unless told otherwise.
     pub reason: Option<GapReason>,
-}
-
-/// The last promise that was heard from the next node: where its journal stood.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Heard {
-    /// Its journal.
-    pub log: LogId,
-    /// Its opening.
-    pub epoch: Epoch,
-    /// Its last commit.
-    pub commit: CommitNo,
-    /// Whether other nodes have promised what the root does not have yet.
-    pub mixed: bool,
 }
 
 /// An opening of the journal for writing.

@@ -1,7 +1,7 @@
 //! Greeting: what two nodes say of themselves, and whether they deal with each other.
 
 use landfall_core::media::Media;
-use landfall_core::num::LogId;
+use landfall_core::num::{Epoch, LogId};
 use landfall_protocol::limits::{FRAME_BYTES_CAP, FRAME_PREFIX_BYTES};
 use landfall_protocol::message::{
     Enrol, Goodbye, GoodbyeCode, Hello, Introduction, LaneOffer, Lanes, List, Opened, Promise,
@@ -10,8 +10,9 @@ use landfall_protocol::session::{Config, Role, Session};
 use landfall_protocol::time::Duration;
 
 use super::dial::Phase;
-use super::link::{Link, LinkState, PeerHello, Say};
+use super::link::{Link, LinkState, Say};
 use super::note::Note;
+use super::promise::heard;
 use super::sender::Sender;
 use super::{
     Admission, AlarmKind, Core, Direction, Gate, LinkId, Node, Now, Offence, PeerKey, before,
@@ -21,6 +22,18 @@ use crate::codec;
 /// Who is told to come again because too many connect at once, does so after a second and a random
 /// part of this.
 const OVERLOADED_SPREAD_MS: u64 = 4_000;
+
+/// What a peer said of itself.
+#[derive(Clone, Debug)]
+pub(crate) struct PeerHello {
+    pub(crate) site: String,
+    pub(crate) software: String,
+    pub(crate) log: LogId,
+    pub(crate) epoch: Epoch,
+    pub(crate) promise: Option<Promise>,
+    pub(crate) lanes: Vec<String>,
+    pub(crate) enrol: Option<(String, Vec<u8>)>,
+}
 
 impl<M: Media, G: Gate> Node<M, G> {
     /// A connection is there, and the peer has proved that it owns `key`.
@@ -157,6 +170,11 @@ impl<M: Media, G: Gate> Core<M, G> {
             self.alarm(AlarmKind::Peer, state.peer_name(), text.clone());
             state.goodbye = Some((GoodbyeCode::Loop, text));
         }
+        // The hello named another's promise: it goes out before it is known who listens.
+        let earlier = self.journal.heard().of(log).map(heard);
+        if let Some(promise) = earlier.filter(|_| self.promise.is_none_or(|last| last.log != log)) {
+            state.says.push_back(Say::Promised(promise));
+        }
         let promised = self.was_promised_by(log);
         if let Some(sender) = state.sender.as_mut().filter(|_| !promised) {
             sender.begin_at_root(self);
@@ -232,7 +250,9 @@ impl<M: Media, G: Gate> Core<M, G> {
             Direction::Down => {
                 self.note_living(state);
                 self.note_split(state);
-                self.check_promise(state);
+                if let Some(promise) = state.hello.as_ref().and_then(|hello| hello.promise) {
+                    self.check_promise(state, promise);
+                }
                 self.ask_for_wants(state);
                 self.tell_root_gaps(state);
                 self.notes.push_back(Note::Arrived(state.id));
@@ -240,13 +260,10 @@ impl<M: Media, G: Gate> Core<M, G> {
         }
     }
 
-    /// Does this node have what the peer says it promised?
-    fn check_promise(&mut self, state: &mut LinkState) {
-        let promise = state.hello.as_ref().and_then(|hello| hello.promise);
-        let Some(promise) = promise.filter(|promise| promise.log == self.journal.log()) else {
-            return;
-        };
-        if self.kept(&promise) {
+    /// Does this node have what the peer says it promised? It is asked once in a session what it
+    /// keeps.
+    pub(crate) fn check_promise(&mut self, state: &mut LinkState, promise: Promise) {
+        if state.lacking || promise.log != self.journal.log() || self.kept(&promise) {
             return;
         }
         state.lacking = true;

@@ -227,7 +227,7 @@ impl<M: Media, G: Gate> Node<M, G> {
     ) -> Self {
         let dialer = settings.upstream.then(|| Dialer::new(settings.backoff, now.instant));
         let topics = Topics::new(&settings);
-        let heard = journal.heard();
+        let heard = journal.heard().last();
         let mut core = Core {
             journal,
             topics,

@@ -4,16 +4,17 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use landfall_core::frontier::{BranchIx, StreamIx};
 use landfall_core::media::Media;
-use landfall_core::num::{Epoch, Lane, LogId, Offset, Seq};
+use landfall_core::num::{Lane, Offset, Seq};
 use landfall_protocol::buffer::Growable;
 use landfall_protocol::channel::{Channel, LaneIndex};
 use landfall_protocol::limits::CREDIT_BYTES_EARLY;
-use landfall_protocol::message::{Control, GoodbyeCode, LaneMessage, Promise};
+use landfall_protocol::message::{Control, GoodbyeCode, LaneMessage};
 use landfall_protocol::session::{self, Fault, Receiver, SendError, Session};
 use landfall_protocol::time::Instant;
 
 use super::feed::Feed;
 use super::giveback::Giveback;
+use super::greeting::PeerHello;
 use super::promise::Points;
 pub(crate) use super::say::{OwnedStream, Say};
 use super::sender::Sender;
@@ -102,18 +103,6 @@ pub(crate) struct LinkState {
     pub(crate) unproven: Option<Instant>,
     /// A newer link of the same site waits for the answer to a probe.
     pub(crate) rival: Option<LinkId>,
-}
-
-/// What a peer said of itself.
-#[derive(Clone, Debug)]
-pub(crate) struct PeerHello {
-    pub(crate) site: String,
-    pub(crate) software: String,
-    pub(crate) log: LogId,
-    pub(crate) epoch: Epoch,
-    pub(crate) promise: Option<Promise>,
-    pub(crate) lanes: Vec<String>,
-    pub(crate) enrol: Option<(String, Vec<u8>)>,
 }
 
 /// The most bytes of a link that wait for the session: what a dialer may send on lanes before it is
@@ -476,6 +465,7 @@ impl<M: Media, G: Gate> Receiver for Sink<'_, M, G> {
             Control::Diverged(diverged) => core.on_diverged(&diverged),
             Control::CopySeen(epoch) => core.on_copy_seen(epoch),
             Control::PromiseLacking(promise) => core.on_promise_lacking(state, promise),
+            Control::Promised(promise) if from_below => core.check_promise(state, promise),
             Control::Standing(standing) => core.on_standing(state, standing, self.now),
             Control::RootGap(gap) => core.on_root_gap(&gap),
             _ => {}

@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 
 use landfall_core::frontier::{Branch, BranchIx, BranchKind, Frontier, Point, StreamIx};
+use landfall_core::heard::Heard;
 use landfall_core::media::Media;
 use landfall_core::num::{CommitNo, Epoch, LogId, Offset};
-use landfall_core::tables::Heard;
 use landfall_protocol::limits::STREAMS_MAX;
 use landfall_protocol::message::{Durable, Promise, Scope};
 
@@ -209,6 +209,9 @@ impl<M: Media, G: Gate> Core<M, G> {
         let root_was_unknown = self.promise_of_root().is_none();
         if durable.scope == Scope::Root {
             self.root_promise = Some(durable.promise);
+            if upstream != Some(durable.promise.log) {
+                self.hear_root(durable.promise);
+            }
             self.note_root(durable.promise.log);
         }
         let mut rooted = Vec::new();
@@ -249,7 +252,15 @@ impl<M: Media, G: Gate> Core<M, G> {
         drop(branches);
         (self.promise, self.mixed) = (Some(promise), mixed);
         let Promise { log, epoch, commit } = promise;
-        self.journal.note_heard(Heard { log, epoch, commit, mixed });
+        self.journal.heard_mut().note(Heard { log, epoch, commit, mixed });
+    }
+
+    /// Keeps a promise of the root that was passed on, in case this node dials it one day.
+    fn hear_root(&mut self, Promise { log, epoch, commit }: Promise) {
+        if epoch != Epoch::new(0) {
+            let heard = Heard { log, epoch, commit, mixed: false };
+            self.journal.heard_mut().note_passed_on(heard);
+        }
     }
 
     /// Whether what is durable at the next node is known to be so at the one with this journal.

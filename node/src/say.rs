@@ -23,6 +23,7 @@ pub(crate) enum Say {
     Diverged { ix: StreamIx, kind: DivergedKind, at: Offset, held: Point },
     CopySeen(Epoch),
     PromiseLacking(Promise),
+    Promised(Promise),
     Standing(Standing),
     RootGap(RootGap),
 }
@@ -91,6 +92,7 @@ impl Say {
             Self::PromiseLacking(promise) => {
                 session.send_control(&Control::PromiseLacking(*promise))
             }
+            Self::Promised(promise) => session.send_control(&Control::Promised(*promise)),
             Self::Standing(standing) => session.send_control(&Control::Standing(*standing)),
             Self::RootGap(gap) => session.send_control(&Control::RootGap(gap.told())),
         }

@@ -34,6 +34,7 @@ use crate::wire::{CounterWire, IdWire, Input, Output};
 /// The first of the numbers whose messages may be skipped by whoever does not know them.
 pub const IGNORABLE_MIN: u8 = 128;
 const ROOT_GAP: u8 = IGNORABLE_MIN + 1;
+const PROMISED: u8 = IGNORABLE_MIN + 2;
 
 /// A message on the control channel.
 #[allow(clippy::large_enum_variant, reason = "only lent; boxing needs an allocator")]
@@ -75,6 +76,9 @@ pub enum Control<'a> {
     Standing(Standing),
     /// Records of the receiver that the root could not store.
     RootGap(RootGap<'a>),
+    /// What the receiver once promised, and what the hello did not name: it named the promise of
+    /// the node that was dialed before.
+    Promised(Promise),
 }
 
 /// A message on a lane.
@@ -159,6 +163,7 @@ impl<'a> Control<'a> {
             Self::ProbeAnswer(_) => 16,
             Self::Standing(_) => IGNORABLE_MIN,
             Self::RootGap(_) => ROOT_GAP,
+            Self::Promised(_) => PROMISED,
         }
     }
 
@@ -180,7 +185,7 @@ impl<'a> Control<'a> {
             Self::Refused(refused) => refused.put(out),
             Self::Diverged(diverged) => diverged.put(out),
             Self::CopySeen(epoch) => out.value(&IdWire::from(*epoch)),
-            Self::PromiseLacking(promise) => promise.put(out),
+            Self::PromiseLacking(promise) | Self::Promised(promise) => promise.put(out),
             Self::Standing(standing) => standing.put(out),
             Self::RootGap(gap) => gap.put(out),
         }
@@ -206,6 +211,7 @@ impl<'a> Control<'a> {
             16 => Self::ProbeAnswer(input.value()?),
             IGNORABLE_MIN => Self::Standing(Standing::take(input)?),
             ROOT_GAP => Self::RootGap(RootGap::take(input)?),
+            PROMISED => Self::Promised(Promise::take(input)?),
             _ => return Ok(None),
         }))
     }

@@ -450,6 +450,7 @@ fn for_the_node(message: &Control<'_>) -> bool {
         | Control::CopySeen(_)
         | Control::PromiseLacking(_)
         | Control::Standing(_)
-        | Control::RootGap(_) => true,
+        | Control::RootGap(_)
+        | Control::Promised(_) => true,
     }
 }

@@ -27,6 +27,7 @@ use crate::control::{hash, offset, point, put_hash, put_point};
 use crate::frontier::{Branch, BranchIx, BranchKind, Frontier, Rung, StreamIx};
 use crate::gap::GapReason;
 use crate::hash::StreamHash;
+use crate::heard::Heard;
 use crate::limits::COUNTER_MAX;
 use crate::media::Media;
 use crate::name::StreamId;
@@ -35,7 +36,7 @@ use crate::num::{
     narrow,
 };
 use crate::record::Producer;
-use crate::tables::{Heard, OpeningNote, Tables};
+use crate::tables::{OpeningNote, Tables};
 
 /// The longest body of an item.
 pub(crate) const ITEM_BYTES_MAX: usize = 384;
@@ -186,7 +187,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
             Stage::Streams => return self.stream_item(cursor, writer),
             Stage::Producers => at < self.parts.producers.all().len(),
             Stage::Losses => at < self.parts.losses.all().len(),
-            Stage::Heard => at == 0 && self.heard.is_some(),
+            Stage::Heard => at < self.heard.iter().count(),
             Stage::Over => false,
         };
         if !there {
@@ -199,7 +200,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
             Stage::Lanes => self.lane_item(at, writer)?,
             Stage::Producers => self.producer_item(at, writer)?,
             Stage::Losses => self.loss_item(at, writer)?,
-            Stage::Heard => self.heard_item(writer)?,
+            Stage::Heard => self.heard_item(at, writer)?,
             Stage::End => writer.u8(8)?,
             Stage::Durable | Stage::Streams | Stage::Over => {}
         }
@@ -228,8 +229,8 @@ impl<M: Media, T: Tables> Journal<M, T> {
         Ok(true)
     }
 
-    fn heard_item(&self, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
-        let Some(heard) = self.heard else { return Ok(()) };
+    fn heard_item(&self, at: usize, writer: &mut Writer<'_>) -> Result<(), NoRoom> {
+        let Some(heard) = self.heard.iter().nth(at) else { return Ok(()) };
         writer.u8(9)?;
         writer.u64(heard.log.get())?;
         writer.u64(heard.epoch.get())?;

@@ -4,8 +4,9 @@ use super::items::{Item, LaneItem, LossItem};
 use super::replay::Replay;
 use crate::codec::{Malformed, Reader};
 use crate::frontier::{Frontier, StreamIx};
+use crate::heard::Promises;
 use crate::num::{OpenTime, Opening, SegmentNo};
-use crate::tables::{Heard, Loss, Slot, SlotState, Tables};
+use crate::tables::{Loss, Slot, SlotState, Tables};
 
 /// How far a checkpoint has been loaded, and what it says of the node.
 #[derive(Clone, Copy, Debug, Default)]
@@ -13,7 +14,7 @@ pub(crate) struct Loading {
     pub(crate) clean: bool,
     pub(crate) next_segment: SegmentNo,
     pub(crate) opening: Opening,
-    pub(crate) heard: Option<Heard>,
+    pub(crate) heard: Promises,
     pub(crate) open_time: OpenTime,
     stream: Option<StreamIx>,
 }
@@ -45,7 +46,7 @@ impl<T: Tables> Replay<'_, T> {
                 Item::Producer(producer) => self.producers.found(producer),
                 Item::Loss(loss) => self.load_loss(&loss),
                 Item::Durable(segment, at) => self.load_durable(segment, at),
-                Item::Heard(heard) => state.heard = Some(heard),
+                Item::Heard(heard) => state.heard.note(heard),
                 Item::End => {}
             }
         }

@@ -42,10 +42,11 @@ pub use stage::{StageError, Staged};
 pub use verify::{Fault, Finding, Tell};
 
 use crate::checksum::Checksum;
+use crate::heard::Promises;
 use crate::limits::{COMMIT_BYTES_MAX, ENTRY_BYTES_MAX, LANES_MAX};
 use crate::media::{Geometry, Media, SlotIx};
 use crate::num::{CommitNo, Epoch, Lane, LogId, OpenTime, Opening, SegmentNo, Seq};
-use crate::tables::{Heard, Loss, OpeningNote, Parts, Slot, SlotState, Tables};
+use crate::tables::{Loss, OpeningNote, Parts, Slot, SlotState, Tables};
 
 /// The first two slots belong to the control lane.
 pub const CONTROL_SLOTS: u32 = 2;
@@ -91,7 +92,7 @@ pub struct Journal<M: Media, T: Tables> {
     checkpoint_due: bool,
     poisoned: u64,
     failed: bool,
-    heard: Option<Heard>,
+    heard: Promises,
     open_time: OpenTime,
     /// What the last checkpoint says of it.
     open_time_stored: OpenTime,
@@ -187,15 +188,15 @@ impl<M: Media, T: Tables> Journal<M, T> {
         self.lane(lane).map_or((Seq::ZERO, Seq::ZERO), |state| (state.first, state.next))
     }
 
-    /// The last promise of the next node that a checkpoint tells of, or that was noted since.
-    pub fn heard(&self) -> Option<Heard> {
-        self.heard
+    /// The last promises of other nodes that a checkpoint tells of, or that were noted since.
+    pub fn heard(&self) -> &Promises {
+        &self.heard
     }
 
-    /// Notes a promise of the next node. It is stored with the next checkpoint: an older one that
-    /// is found instead only costs bytes.
-    pub fn note_heard(&mut self, heard: Heard) {
-        self.heard = Some(heard);
+    /// The same, to note others. They are stored with the next checkpoint: an older one that is
+    /// found instead only costs bytes.
+    pub fn heard_mut(&mut self) -> &mut Promises {
+        &mut self.heard
     }
 
     /// How long the journal has been open, as far as [`Journal::pass_time`] told.

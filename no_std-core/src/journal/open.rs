@@ -13,6 +13,7 @@ use super::commit::ATTEMPTS;
 use super::window::Loaded;
 use super::{CheckpointFault, CommitError, Config, Journal, LaneState};
 use crate::entry::{ENTRY_ALIGN, Kind};
+use crate::heard::Promises;
 use crate::limits::LANES_MAX;
 use crate::media::{Geometry, Media, MediaError, SlotIx};
 use crate::num::{BootId, CommitNo, Epoch, Lane, LogId, OpenTime, Opening, SegmentNo};
@@ -161,7 +162,7 @@ impl<M: Media, T: Tables> Journal<M, T> {
             checkpoint_due: false,
             poisoned: 0,
             failed: false,
-            heard: None,
+            heard: Promises::default(),
             open_time: OpenTime::ZERO,
             open_time_stored: OpenTime::ZERO,
         };

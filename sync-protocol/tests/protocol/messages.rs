@@ -117,6 +117,7 @@ fn every_control_message_comes_back() {
         Control::Diverged(Diverged { kind: DivergedKind::TailLost, at: Offset::ZERO, held }),
         Control::CopySeen(Epoch::new(44)),
         Control::PromiseLacking(promise()),
+        Control::Promised(promise()),
         Control::Probe(3),
         Control::ProbeAnswer(4),
         Control::RootGap(root_gap),
@@ -285,7 +286,7 @@ fn a_gap_at_the_root_has_offsets() {
 
 #[test]
 fn unknown_numbers_from_128_are_skipped_and_others_are_not() {
-    assert_eq!(Control::decode(&[130, 1, 2]), Ok(Decoded::Ignored));
+    assert_eq!(Control::decode(&[255, 1, 2]), Ok(Decoded::Ignored));
     assert_eq!(LaneMessage::decode(&[255]), Ok(Decoded::Ignored));
     assert!(Control::decode(&[127, 1, 2]).is_err());
     assert!(Control::decode(&[32]).is_err(), "a lane's message on the control channel");
@@ -296,7 +297,7 @@ fn unknown_numbers_from_128_are_skipped_and_others_are_not() {
 proptest! {
     #[test]
     fn random_bytes_never_panic_and_what_they_mean_can_be_read(
-        number in prop_oneof![0_u8..40, 126_u8..131],
+        number in prop_oneof![0_u8..40, 126_u8..132],
         bytes in proptest::collection::vec(any::<u8>(), 0..400),
     ) {
         let frame = [&[number], &bytes[..]].concat();

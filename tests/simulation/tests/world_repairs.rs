@@ -166,3 +166,46 @@ fn a_statement_that_a_broken_link_swallows_is_made_again() {
         world.check_delivered("H");
     }
 }
+
+#[test]
+fn who_was_below_another_node_since_still_tells_the_hub_what_it_had_promised() {
+    let mut world = World::new(11);
+    world.hub("H");
+    world.device("G", "H");
+    world.device("D", "H");
+    world.append("D", "s", 10);
+    world.sync();
+    let backup = world.image("H");
+    world.append("D", "s", 10);
+    world.sync();
+    world.roam("D", "G");
+    world.append("D", "t", 10);
+    world.sync();
+    world.offline("G");
+    world.restore("H", &backup);
+    world.roam("D", "H");
+    world.run(60_000);
+    world.expect("H", "D/s/0", world.epoch("D"), &[0..20]);
+    world.expect_alarm("H", AlarmKind::PromiseLacking, "D");
+    world.check_delivered("H");
+}
+
+#[test]
+fn who_only_heard_through_another_node_what_the_hub_had_promised_tells_it() {
+    let mut world = World::new(12);
+    world.hub("H");
+    world.device("G", "H");
+    world.device("D", "G");
+    world.append("D", "s", 10);
+    world.sync();
+    let backup = world.image("H");
+    world.append("D", "s", 10);
+    world.sync();
+    world.offline("G");
+    world.restore("H", &backup);
+    world.roam("D", "H");
+    world.run(60_000);
+    world.expect("H", "D/s/0", world.epoch("D"), &[0..20]);
+    world.expect_alarm("H", AlarmKind::PromiseLacking, "D");
+    world.check_delivered("H");
+}

@@ -53,6 +53,7 @@ pub(super) fn control() -> Vec<Vec<u8>> {
         Control::Probe(3),
         Control::ProbeAnswer(4),
         Control::RootGap(root_gap),
+        Control::Promised(promise),
         Control::Standing(Standing { behind_bytes: 7, full_in_ms: Some(9), ..Standing::default() }),
     ];
     let encoded = messages.iter().map(|message| {

@@ -2,8 +2,8 @@
 
 use embedded_storage::nor_flash::NorFlash;
 use landfall_core::frontier::{BranchIx, Frontier};
+use landfall_core::heard::Heard;
 use landfall_core::num::Offset;
-use landfall_core::tables::Heard;
 use landfall_protocol::limits::{PROTOCOL_MAX, PROTOCOL_MIN};
 use landfall_protocol::message::{Control, Decoded, Durable, Hello, Refused, Scope, StreamPoint};
 use landfall_protocol::time::Instant;
@@ -94,7 +94,7 @@ impl<const STREAMS: usize> Uplink<'_, STREAMS> {
         let promise = durable.promise;
         if Some(promise.log) == self.peer {
             let (log, epoch, commit) = (promise.log, promise.epoch, promise.commit);
-            device.journal.note_heard(Heard { log, epoch, commit, mixed: false });
+            device.journal.heard_mut().note(Heard { log, epoch, commit, mixed: false });
         }
         if durable.scope == Scope::Root {
             self.root = Some(promise.log);

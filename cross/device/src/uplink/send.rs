@@ -92,7 +92,7 @@ impl<const STREAMS: usize> Uplink<'_, STREAMS> {
             software: SOFTWARE,
             clock: self.wall,
             root: None,
-            promise: journal.heard().map(|heard| Promise {
+            promise: journal.heard().last().map(|heard| Promise {
                 log: heard.log,
                 epoch: heard.epoch,
                 commit: heard.commit,

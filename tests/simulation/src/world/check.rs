@@ -268,12 +268,10 @@ impl World {
         }
     }
 
-    /// Whether someone who has always dialed a root has a record. A root that went back hears from
-    /// them what it lost. Who has roamed remembers the promise of the last node only.
+    /// Whether someone who dials a root has a record. A root that went back hears from them what it
+    /// lost, wherever they have been since.
     fn is_held_next_to(&self, roots: &[&str], at: &Coordinates) -> bool {
-        let dials = |host: &&Host| {
-            !host.roamed && host.upstream.as_deref().is_some_and(|to| roots.contains(&to))
-        };
+        let dials = |host: &&Host| host.upstream.as_deref().is_some_and(|to| roots.contains(&to));
         let held = self.hosts.values().filter(dials).filter_map(Host::held);
         held.into_iter().any(|held| held.records.iter().any(|record| record.is_at(at)))
     }

@@ -24,8 +24,6 @@ pub(super) struct Host {
     pub(super) rules: WorldGate,
     /// The host that its node dials.
     pub(super) upstream: Option<String>,
-    /// Whether it ever dialed another one.
-    pub(super) roamed: bool,
     pub(super) disk: SimDisk,
     pub(super) node: Option<Node<SimDisk, WorldGate>>,
     /// Whether its network works.
@@ -107,7 +105,6 @@ impl Host {
             settings,
             rules: WorldGate::default(),
             upstream: upstream.map(Into::into),
-            roamed: false,
             disk: SimDisk::new(shape.slots(), shape.slot_bytes, 512, seed),
             node: None,
             online: true,
@@ -294,7 +291,7 @@ impl World {
     }
 
     /// A root may be another one now, to which nobody tells what the one before had; or who has
-    /// that has since dialed another root, and remembers the promise of that one only.
+    /// that dials another root now.
     fn note_went_back(&mut self, name: &str, before: &Held, other: bool) {
         if self.host(name).upstream.is_some() {
             return;
@@ -373,7 +370,7 @@ impl World {
             self.boot(name);
         }
         self.check();
-        let before = self.is_up(name).then(|| self.held(name));
+        let before = self.is_up(name).then(|| (self.held(name), self.node(name).journal().log()));
         self.kill(name);
         let site = self.host(name).settings.site.clone();
         self.truth.note_rewound(&site);
@@ -382,8 +379,9 @@ impl World {
         host.disk.restore(&backup.image);
         host.expected = backup.expected.clone();
         self.boot(name);
-        if let Some(before) = before {
-            self.note_went_back(name, &before, false);
+        if let Some((before, log)) = before {
+            let other = self.is_up(name) && self.node(name).journal().log() != log;
+            self.note_went_back(name, &before, other);
         }
     }
 

@@ -110,7 +110,6 @@ impl World {
     /// Makes a host dial another one from now on; its node is started anew with the new setting.
     pub fn roam(&mut self, name: &str, upstream: &str) {
         let host = self.host_mut(name);
-        host.roamed |= host.upstream.as_deref() != Some(upstream);
         host.upstream = Some(upstream.into());
         for (connection, end) in self.connections_of(name) {
             if end == End::Dialer {
