@@ -46,6 +46,8 @@ pub(crate) enum Asking {
 pub(crate) struct Feed {
     /// The branch that it went on from last, if it could be told from which.
     branch: Option<BranchIx>,
+    /// Where that was: all up to there is here.
+    end: Option<Point>,
     /// It is wanted again from there.
     asked: Option<Offset>,
     /// What seemed to repeat ours was not ours: up to there, all is looked up at once.
@@ -95,6 +97,11 @@ impl Feed {
     /// The branch that it goes on from, if nothing else of it is in doubt.
     pub(crate) fn branch(&self) -> Option<BranchIx> {
         self.branch.filter(|_| self.asked.is_none() && self.strands.is_empty())
+    }
+
+    /// Up to where what came last is here, if nothing of it is in doubt.
+    pub(crate) fn end(&self) -> Option<Point> {
+        self.end.filter(|_| self.branch().is_some())
     }
 
     /// Whether it is wanted again from one of these offsets.
@@ -183,7 +190,7 @@ impl Feed {
 
     /// What lies between two points goes on from a branch, or is here.
     pub(crate) fn goes_on(&mut self, branch: Option<BranchIx>, base: Point, end: Point) {
-        (self.branch, self.asked) = (branch, None);
+        (self.branch, self.end, self.asked) = (branch, Some(end), None);
         self.note_proved(base, end);
         let its = self.strands.get(&end.epoch).copied();
         let mut proved = base;

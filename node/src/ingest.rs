@@ -4,10 +4,9 @@ use std::collections::BTreeMap;
 
 use landfall_core::batch::{Batch, batches};
 use landfall_core::codec::{Malformed, Writer};
-use landfall_core::control::BranchBody;
 use landfall_core::entry::{Hop, Kind, hops};
 use landfall_core::frontier::{
-    Branch, BranchIx, BranchKind, Change, Frontier, FrontierFault, Point, StreamIx,
+    Branch, BranchIx, BranchKind, Frontier, FrontierFault, Point, StreamIx,
 };
 use landfall_core::hash::StreamHash;
 use landfall_core::journal::StageError;
@@ -96,6 +95,9 @@ impl<M: Media, G: Gate> Core<M, G> {
                 self.refuse_stream(state, batch.head.stream, RefusedCode::TooLarge)?;
                 continue;
             };
+            if let Some(end) = state.own_ends.get_mut(&ix) {
+                *end = batch.head.end().max(*end);
+            }
             let feed = state.feeds.get(&ix).cloned().unwrap_or_default();
             if feed.is_given_up() {
                 // What it is joined with must not wait with it.
@@ -356,23 +358,11 @@ impl<M: Media, G: Gate> Core<M, G> {
         }
         let at = Point { epoch: head.epoch, next: from, hash: Some(before) };
         let kind = if item.late { BranchKind::Late } else { BranchKind::Fork };
-        let first = head.epoch;
         match kind {
             BranchKind::Late => self.report_late(state, item.ix, head.base, head.end()),
             _ => self.report_fork(state, item.ix, at),
         }
-        let body = BranchBody { stream: head.stream, kind, first, at, durable_at: None };
-        let mut bytes = [0; 512];
-        let mut writer = Writer::new(&mut bytes);
-        let written = body.encode(&mut writer);
-        assert!(written.is_ok(), "the body of a branch has a limit");
-        let change = Change::Branch { kind, first, at };
-        self.stage_until(state, lane, |core| {
-            let staged =
-                core.journal.stage_change(lane, item.ix, change, Kind::Branch, writer.written());
-            staged.map(|_| ())
-        })?;
-        Ok(())
+        self.stage_branch(state, lane, item.ix, (kind, at, None))
     }
 
     /// The path that records took to here.

@@ -80,6 +80,8 @@ pub(crate) struct LinkState {
     pub(crate) asked_again: bool,
     pub(crate) sender: Option<Sender>,
     pub(crate) givebacks: VecDeque<Giveback>,
+    /// Where the peer's own streams ended when the session began, and what came of them since.
+    pub(crate) own_ends: BTreeMap<StreamIx, Offset>,
     /// Streams of which something was given back.
     pub(crate) returned: BTreeSet<StreamIx>,
     /// There was no room for what came back: it waits for the next session.
@@ -402,6 +404,7 @@ impl LinkState {
             asked_again: false,
             sender: None,
             givebacks: VecDeque::new(),
+            own_ends: BTreeMap::new(),
             returned: BTreeSet::new(),
             returns_wait: false,
             lacking: false,

@@ -9,7 +9,8 @@
 //! ```
 //!
 //! - A repair moves no frontier and takes no seqs: to this node the records are not new.
-//! - Only its origin says that something is missing for good; a relay passes that on.
+//! - Only its origin says that something is missing for good; a relay passes that on. One that went
+//!   back to before it says so by where it ends.
 //! - What is wanted is forgotten with the session in which it was. A repair that is lost on the way
 //!   is asked for again.
 
@@ -224,7 +225,7 @@ impl<M: Media, G: Gate> Core<M, G> {
     /// The upstream node wants a stream again.
     pub(crate) fn on_need_from(&mut self, state: &mut LinkState, want: &StreamPoint<'_>) {
         let Some(ix) = self.journal.frontier().find(want.stream) else {
-            return self.ask_for_unknown(want);
+            return self.ask_for_unknown(state, want);
         };
         let point = Point { epoch: want.epoch, next: want.next, hash: want.hash };
         if let Err(error) = self.send_again(state, ix, point) {
@@ -319,12 +320,17 @@ impl<M: Media, G: Gate> Core<M, G> {
     }
 
     /// The upstream node wants a stream that never came by here: whoever roamed to a node below may
-    /// have it. To this node it is new when it comes.
-    fn ask_for_unknown(&mut self, want: &StreamPoint<'_>) {
-        if want.stream.origin == self.settings.site || !self.topics.goes_up(want.stream.topic) {
+    /// have it. To this node it is new when it comes. If it is its own, it went back to before it.
+    fn ask_for_unknown(&mut self, state: &mut LinkState, want: &StreamPoint<'_>) {
+        if !self.topics.goes_up(want.stream.topic) {
             return;
         }
         let Ok(ix) = self.journal.frontier_mut().add(want.stream) else { return };
+        if want.stream.origin == self.settings.site {
+            let tips = vec![(ix, Point::START, Offset::ZERO)];
+            state.says.push_back(Say::Tips { last: false, tips });
+            return;
+        }
         let at = Point { epoch: want.epoch, next: want.next, hash: want.hash };
         self.notes.push_back(Note::Wanted(ix, at, at));
     }
@@ -403,6 +409,20 @@ impl<M: Media, G: Gate> Core<M, G> {
         self.repaired(ix, end);
     }
 
+    /// What is wanted of a stream that ends before it at its origin, which went back, is nowhere on
+    /// the way from there: it is stated to be missing. If it turns up, it comes late.
+    pub(crate) fn give_up_wanted(&mut self, state: &LinkState, ix: StreamIx) {
+        let Some((at, to)) = self.wants.get(&ix).copied().filter(|(at, to)| at.next < to.next)
+        else {
+            return;
+        };
+        if state.own_ends.get(&ix).is_some_and(|end| *end <= at.next) {
+            let reason = GapReason::AcknowledgedThenLost;
+            self.notes.push_back(Note::Missing(ix, Missing { from: at.next, to, reason }));
+            self.repaired(ix, to);
+        }
+    }
+
     /// Asks a peer from below for what is wanted of streams that it may send.
     pub(crate) fn ask_for_wants(&self, state: &mut LinkState) {
         for (ix, (at, to)) in &self.wants {
@@ -438,6 +458,7 @@ impl<M: Media, G: Gate> Node<M, G> {
         self.core.wants.insert(ix, (at, to));
         for link in self.links.values_mut() {
             self.core.ask_below(&mut link.state, ix, at);
+            self.core.give_up_wanted(&link.state, ix);
         }
     }
 

@@ -127,7 +127,8 @@ impl Sender {
     /// Goes back to a place of a lane, if it lies before the one where it is.
     pub(crate) fn rewind(&mut self, lane: Lane, cursor: Cursor) {
         let lane = self.lanes.entry(lane).or_default();
-        let place = |cursor: &Cursor| (cursor.segment, cursor.at);
+        // What was sent ahead of a sync that failed lies farther on now, under the same seqs.
+        let place = |cursor: &Cursor| (cursor.seq, cursor.segment, cursor.at);
         if place(&cursor) < place(&lane.cursor) {
             lane.cursor = cursor;
             lane.needs = 0;

@@ -40,6 +40,9 @@ impl<M: Media, G: Gate> Core<M, G> {
         let Some(ix) = self.stream_of_peer(stream) else {
             return self.refuse_stream(state, stream, RefusedCode::TooLarge);
         };
+        if let Some(end) = state.own_ends.get_mut(&ix) {
+            *end = gap.to.max(*end);
+        }
         self.pass_gap(ix, gap);
         let held = match self.held_behind(ix, gap) {
             Ok(held) => held,
@@ -68,6 +71,9 @@ impl<M: Media, G: Gate> Core<M, G> {
             state.feeds.entry(ix).or_default().want(Want::Behind(branch.tip));
             state.says.push_back(Say::NeedFrom(ix, branch.tip));
             return Ok(());
+        }
+        if let Some(at) = self.gap_parts_at(state, ix, gap, held) {
+            return self.fork_with_gap(state, lane, ix, at, gap);
         }
         if branch.tip.next >= gap.to {
             // What is said to be missing is here, or something else in its place. If it was
@@ -130,6 +136,41 @@ impl<M: Media, G: Gate> Core<M, G> {
         };
         let below = frontier.branches(ix).filter(here).max_by_key(|(_, branch)| branch.tip.next);
         below.or_else(|| frontier.branches(ix).next())
+    }
+
+    /// Where a history parts from ours of which the next that there is is a gap: at its start, or
+    /// behind what last came of it and is here.
+    fn gap_parts_at(
+        &self,
+        state: &LinkState,
+        ix: StreamIx,
+        gap: &Gap<'_>,
+        held: Held,
+    ) -> Option<Point> {
+        let feed = state.feeds.get(&ix);
+        let start = Some(Point::START).filter(|start| gap.from == start.next);
+        let at = start.or_else(|| feed?.end().filter(|end| end.next == gap.from))?;
+        let is_asked = feed.is_some_and(|feed| feed.is_asked_from(gap.from..gap.to));
+        let parts = held == Held::No && at.hash.is_some() && !is_asked;
+        let frontier = self.journal.frontier();
+        let is_known = frontier.named(ix, (gap.epoch, at.next)).is_some();
+        (parts && !is_known).then_some(Point { epoch: gap.epoch, ..at })
+    }
+
+    fn fork_with_gap(
+        &mut self,
+        state: &mut LinkState,
+        lane: Lane,
+        ix: StreamIx,
+        at: Point,
+        gap: &Gap<'_>,
+    ) -> Result<(), Fault> {
+        self.report_fork(state, ix, at);
+        self.stage_branch(state, lane, ix, (BranchKind::Fork, at, None))?;
+        let Some(fork) = self.journal.frontier().named(ix, (at.epoch, at.next)) else {
+            return Ok(());
+        };
+        self.take_gap(state, lane, ix, fork, gap)
     }
 
     fn take_gap(
@@ -226,7 +267,21 @@ impl<M: Media, G: Gate> Core<M, G> {
         at: Point,
         durable_at: Option<LogId>,
     ) -> Result<(), Fault> {
-        let (kind, first) = (BranchKind::Main, at.epoch);
+        self.stage_branch(state, lane, ix, (BranchKind::Main, at, durable_at))?;
+        // All before it is durable at the root, or a gap follows.
+        self.journal.frontier_mut().promise(ix, BranchIx::MAIN, at.next, at.next);
+        Ok(())
+    }
+
+    /// Stages that a branch begins, if there is room.
+    pub(crate) fn stage_branch(
+        &mut self,
+        state: &mut LinkState,
+        lane: Lane,
+        ix: StreamIx,
+        (kind, at, durable_at): (BranchKind, Point, Option<LogId>),
+    ) -> Result<(), Fault> {
+        let first = at.epoch;
         let mut bytes = [0; 512];
         let mut writer = Writer::new(&mut bytes);
         let stream = self.journal.frontier().name(ix);
@@ -238,8 +293,6 @@ impl<M: Media, G: Gate> Core<M, G> {
                 core.journal.stage_change(lane, ix, change, Kind::Branch, writer.written());
             staged.map(|_| ())
         })?;
-        // All before it is durable at the root, or a gap follows.
-        self.journal.frontier_mut().promise(ix, BranchIx::MAIN, at.next, at.next);
         Ok(())
     }
 }

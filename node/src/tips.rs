@@ -66,25 +66,16 @@ impl<M: Media, G: Gate> Core<M, G> {
         }
         let point = Point { epoch: tip.point.epoch, next: tip.point.next, hash: tip.point.hash };
         let Some(ix) = self.stream_of_peer(stream) else { return Ok(()) };
+        if stream.origin == site {
+            let end = state.own_ends.entry(ix).or_default();
+            *end = point.next.max(*end);
+            self.give_up_wanted(state, ix);
+        }
         let frontier = self.journal.frontier();
         let highest = frontier.branches(ix).map(|(_, branch)| branch.tip).max_by_key(|at| at.next);
         let highest = highest.unwrap_or(Point::START);
         if highest.next < point.next {
-            // It has more than this node. If it holds that to be durable, it must be asked for it.
-            let comes = self.comes_by_itself(state);
-            // What comes of it need not be of the branch whose end is gone here.
-            let comes = comes || !state.lacking && state.feeds.contains_key(&ix);
-            if !comes {
-                let start = Point { epoch: point.epoch, ..Point::START };
-                let known = !state.lacking || self.is_of(ix, point.epoch);
-                let want = if known { highest } else { start };
-                state.feeds.entry(ix).or_default().want(Want::Behind(want));
-                state.says.push_back(Say::NeedFrom(ix, want));
-                if state.lacking {
-                    // It may have forgotten what it says to be durable here.
-                    self.notes.push_back(Note::Wanted(ix, want, want));
-                }
-            }
+            self.ask_for_more(state, ix, highest, point.epoch);
             return Ok(());
         }
         let Some(hash) = point.hash else { return Ok(()) };
@@ -123,6 +114,24 @@ impl<M: Media, G: Gate> Core<M, G> {
             promise::add_tip(&mut state.proven, ix, branch, told);
         }
         Ok(())
+    }
+
+    /// A peer has more of a stream than this node. If it holds that to be durable here, it must be
+    /// asked for it.
+    fn ask_for_more(&mut self, state: &mut LinkState, ix: StreamIx, highest: Point, epoch: Epoch) {
+        // What comes of it need not be of the branch whose end is gone here.
+        let comes = !state.lacking && state.feeds.contains_key(&ix);
+        if comes || self.comes_by_itself(state) {
+            return;
+        }
+        let known = !state.lacking || self.is_of(ix, epoch);
+        let want = if known { highest } else { Point { epoch, ..Point::START } };
+        state.feeds.entry(ix).or_default().want(Want::Behind(want));
+        state.says.push_back(Say::NeedFrom(ix, want));
+        if state.lacking {
+            // It may have forgotten what it says to be durable here.
+            self.notes.push_back(Note::Wanted(ix, want, want));
+        }
     }
 
     /// Whether a stream passes through the end of a peer's branch. Where the records are gone, an
