@@ -300,6 +300,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         }
         for item in judged {
             self.note_progress(state, item);
+            self.give_up_what_parted(state, item);
         }
         Ok(())
     }

@@ -41,6 +41,7 @@ mod link;
 mod lookup;
 pub mod members;
 mod note;
+mod nowhere;
 mod offence;
 mod own;
 mod pace;

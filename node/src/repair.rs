@@ -9,8 +9,7 @@
 //! ```
 //!
 //! - A repair moves no frontier and takes no seqs: to this node the records are not new.
-//! - Only its origin says that something is missing for good; a relay passes that on. One that went
-//!   back to before it says so by where it ends.
+//! - Only its origin says that something is missing for good; a relay passes that on.
 //! - What is wanted is forgotten with the session in which it was. A repair that is lost on the way
 //!   is asked for again.
 
@@ -18,7 +17,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use landfall_core::batch::{Batch, batches};
 use landfall_core::codec::Malformed;
-use landfall_core::frontier::{BranchIx, Frontier, Point, StreamIx};
+use landfall_core::frontier::{Branch, BranchIx, Frontier, Point, StreamIx};
 use landfall_core::gap::GapReason;
 use landfall_core::journal::{Cursor, Entry};
 use landfall_core::media::{Media, MediaError};
@@ -63,9 +62,9 @@ struct Strand {
 /// What is missing for good, says who was asked.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Missing {
-    from: Offset,
-    to: Point,
-    reason: GapReason,
+    pub(crate) from: Offset,
+    pub(crate) to: Point,
+    pub(crate) reason: GapReason,
 }
 
 /// Statements of one stream that wait to be sent on. Who makes more has more gaps than records.
@@ -292,19 +291,17 @@ impl<M: Media, G: Gate> Core<M, G> {
         if !forked || frontier.name(ix).origin == self.settings.site {
             return Ok(None);
         }
-        if let Some(main) = frontier.branch(ix, BranchIx::MAIN)
-            && main.from > want.next
-            && self.branch_of_epoch(ix, want.epoch) == Some(BranchIx::MAIN)
-        {
-            // It begins in its middle here.
-            let to = Point { epoch: want.epoch, next: main.from, hash: None };
-            return Ok(Some((BranchIx::MAIN, to)));
-        }
-        let its = self.branch_under(ix, want.epoch, want.next);
-        let Some((at, branch)) = its.or_else(|| self.branch_before(ix, want.epoch, want.next))
-        else {
-            return Ok(None);
+        let begins_behind = |main: &Branch| {
+            let its = self.branch_of_epoch(ix, want.epoch) == Some(BranchIx::MAIN);
+            its && main.from > want.next
         };
+        // It may begin in its middle here.
+        let main = frontier.branch(ix, BranchIx::MAIN).filter(begins_behind);
+        let found = main
+            .map(|main| (BranchIx::MAIN, main))
+            .or_else(|| self.branch_under(ix, want.epoch, want.next))
+            .or_else(|| self.branch_before(ix, want.epoch, want.next));
+        let Some((at, branch)) = found else { return Ok(None) };
         let mut first = None;
         self.each_batch(ix, (want.next, branch.tip.next), |_, batch| {
             let head = &batch.head;
@@ -409,20 +406,6 @@ impl<M: Media, G: Gate> Core<M, G> {
         self.repaired(ix, end);
     }
 
-    /// What is wanted of a stream that ends before it at its origin, which went back, is nowhere on
-    /// the way from there: it is stated to be missing. If it turns up, it comes late.
-    pub(crate) fn give_up_wanted(&mut self, state: &LinkState, ix: StreamIx) {
-        let Some((at, to)) = self.wants.get(&ix).copied().filter(|(at, to)| at.next < to.next)
-        else {
-            return;
-        };
-        if state.own_ends.get(&ix).is_some_and(|end| *end <= at.next) {
-            let reason = GapReason::AcknowledgedThenLost;
-            self.notes.push_back(Note::Missing(ix, Missing { from: at.next, to, reason }));
-            self.repaired(ix, to);
-        }
-    }
-
     /// Asks a peer from below for what is wanted of streams that it may send.
     pub(crate) fn ask_for_wants(&self, state: &mut LinkState) {
         for (ix, (at, to)) in &self.wants {
@@ -458,7 +441,7 @@ impl<M: Media, G: Gate> Node<M, G> {
         self.core.wants.insert(ix, (at, to));
         for link in self.links.values_mut() {
             self.core.ask_below(&mut link.state, ix, at);
-            self.core.give_up_wanted(&link.state, ix);
+            self.core.give_up_behind_end(&link.state, ix);
         }
     }
 

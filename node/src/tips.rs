@@ -69,7 +69,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         if stream.origin == site {
             let end = state.own_ends.entry(ix).or_default();
             *end = point.next.max(*end);
-            self.give_up_wanted(state, ix);
+            self.give_up_behind_end(state, ix);
         }
         let frontier = self.journal.frontier();
         let highest = frontier.branches(ix).map(|(_, branch)| branch.tip).max_by_key(|at| at.next);

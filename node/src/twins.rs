@@ -40,6 +40,11 @@ pub(crate) enum Writer {
 }
 
 impl<M: Media, G: Gate> Core<M, G> {
+    /// Whether no two sessions of a site are alive.
+    pub(crate) fn is_alone(&self, site: &str) -> bool {
+        self.living.values().filter(|living| living.site == site).count() <= 1
+    }
+
     pub(crate) fn note_living(&mut self, state: &LinkState) {
         if let (Some(site), Some(hello)) = (&state.site, &state.hello) {
             let outlived = BTreeSet::new();

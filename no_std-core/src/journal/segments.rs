@@ -66,7 +66,10 @@ impl<M: Media, T: Tables> Journal<M, T> {
         self.write_header(ix, &header)?;
         // A checkpoint may name the segment before anything is committed to it.
         self.media.sync(ix)?;
-        let before = self.active(lane).map_or(0, |active| self.slot(active).last_crc);
+        // What was in the same slot is erased: nobody can tell any more what it goes on from.
+        let empty = entries_at(self.shape);
+        let is_there = |active: &SlotIx| *active != ix || self.slot(*active).tail == empty;
+        let before = self.active(lane).filter(is_there).map_or(0, |at| self.slot(at).last_crc);
         let begun = Slot {
             state: SlotState::Active,
             lane,
