@@ -39,6 +39,8 @@ pub(super) struct Truth {
     gone: BTreeSet<(String, Coordinates)>,
     /// What roots had, and lost when they went back.
     lost_at_root: BTreeSet<Coordinates>,
+    /// The same of relays: who forgot what a relay had promised has lost it with that.
+    lost_at_hop: BTreeSet<Coordinates>,
 }
 
 impl Truth {
@@ -77,6 +79,12 @@ impl Truth {
         let here: BTreeSet<_> = after.records.iter().map(super::HeldRecord::coordinates).collect();
         let before = before.records.iter().map(super::HeldRecord::coordinates);
         self.lost_at_root.extend(before.filter(|at| !here.contains(at)));
+    }
+
+    pub(super) fn note_lost_at_hop(&mut self, before: &Held, after: &Held) {
+        let here: BTreeSet<_> = after.records.iter().map(super::HeldRecord::coordinates).collect();
+        let before = before.records.iter().map(super::HeldRecord::coordinates);
+        self.lost_at_hop.extend(before.filter(|at| !here.contains(at)));
     }
 
     /// A copy has lost what its original had.
@@ -160,7 +168,8 @@ impl World {
         for at in &self.host(name).expected {
             let known = here.contains(at)
                 || self.was_at_a_root(at)
-                || hop_is_enough && self.is_held_somewhere(at)
+                || hop_is_enough
+                    && (self.is_held_somewhere(at) || self.truth.lost_at_hop.contains(at))
                 || held.is_gap(&at.0, at.2)
                 || self.truth.gaps.is_gap(&at.0, at.2)
                 // The node says so when it comes to it.

@@ -290,14 +290,14 @@ impl World {
         }
     }
 
-    /// A root may be another one now, to which nobody tells what the one before had; or who has
-    /// that dials another root now.
+    /// What a relay has lost may have been forgotten by who sent it. A root may be another one now,
+    /// to which nobody tells what the one before had; or who has that dials another root now.
     fn note_went_back(&mut self, name: &str, before: &Held, other: bool) {
-        if self.host(name).upstream.is_some() {
-            return;
-        }
         // What a disk does not let it read may be lost.
         let held = if self.is_up(name) { self.held(name) } else { Held::default() };
+        if self.host(name).upstream.is_some() {
+            return self.truth.note_lost_at_hop(before, &held);
+        }
         let roots = self.hosts.values().filter(|host| host.upstream.is_none()).count();
         if other || roots > 1 {
             self.truth.note_gone(name, before, &held);
