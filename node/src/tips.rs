@@ -75,7 +75,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         let highest = frontier.branches(ix).map(|(_, branch)| branch.tip).max_by_key(|at| at.next);
         let highest = highest.unwrap_or(Point::START);
         if highest.next < point.next {
-            self.ask_for_more(state, ix, highest, point.epoch);
+            self.ask_for_more(state, ix, highest, point);
             return Ok(());
         }
         let Some(hash) = point.hash else { return Ok(()) };
@@ -118,7 +118,13 @@ impl<M: Media, G: Gate> Core<M, G> {
 
     /// A peer has more of a stream than this node. If it holds that to be durable here, it must be
     /// asked for it.
-    fn ask_for_more(&mut self, state: &mut LinkState, ix: StreamIx, highest: Point, epoch: Epoch) {
+    fn ask_for_more(&mut self, state: &mut LinkState, ix: StreamIx, highest: Point, tip: Point) {
+        let epoch = tip.epoch;
+        if self.goes_on(ix) && self.lies_before(ix, None, tip) {
+            // The root may have it, from when the peer was below another node.
+            promise::add_tip(&mut state.told, ix, None, tip);
+            self.notes.push_back(Note::AskedBefore(vec![(ix, tip)]));
+        }
         // What comes of it need not be of the branch whose end is gone here.
         let comes = !state.lacking && state.feeds.contains_key(&ix);
         if comes || self.comes_by_itself(state) {
