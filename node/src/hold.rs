@@ -3,7 +3,7 @@
 
 use landfall_core::frontier::Frontier;
 use landfall_core::media::Media;
-use landfall_core::num::{Lane, Offset, Partition};
+use landfall_core::num::{CommitNo, Lane, Offset, Partition};
 
 use super::behind::Ranges;
 use super::consumer::{Consumer, GAPS_MAX, Missed, Place, TOPIC};
@@ -20,43 +20,107 @@ pub struct ViewPlace {
     /// What is before it has been taken in.
     pub at: Place,
     /// Whether it is told what goes before it came. Who does not know yet where it is, or builds
-    /// rows that nobody reads, is only waited for.
+    /// rows that nobody reads, is only waited for; what goes meanwhile is told when that is known.
     pub told: bool,
+    /// Whether it takes nothing in any more, so that it stays where it is. One that goes on may be
+    /// further by now than it said, and finds out what went when it comes there.
+    pub stands: bool,
+    /// How many records it found gone when it came there, since its rows were begun.
+    pub lacks: u64,
 }
 
-/// A view that is waited for, and what it has missed.
+/// A view that is waited for, and what went before it came.
 #[derive(Clone, Debug)]
 pub(crate) struct HeldView {
     view: String,
     told: bool,
+    stands: bool,
+    lacks: u64,
     consumer: Consumer,
+    gone: Vec<Gone>,
+}
+
+/// Records of a view's topics that went with a segment and were behind the view's place then.
+#[derive(Clone, Copy, Debug)]
+struct Gone {
+    /// The last commit of the segment, or one behind it in another lane.
+    through: CommitNo,
+    records: u64,
+    /// Whether the view stood before them, and an alarm told so.
+    told: bool,
+}
+
+/// Segments that went of which each is remembered; of more, the oldest count as one.
+const GONE_MAX: usize = 64;
+
+impl HeldView {
+    fn new(place: ViewPlace) -> Self {
+        let ViewPlace { view, topics, at, told, stands, lacks } = place;
+        let consumer = Consumer::new(topics, at);
+        Self { view, told, stands, lacks, consumer, gone: Vec::new() }
+    }
+
+    /// Takes over what went since its place was told last, and it has not come to. Of the segment
+    /// that its place lies in nobody knows how much it has taken in, and all counts as missed.
+    fn follow(&mut self, before: &Self) {
+        let (at, was) = (self.consumer.at(), before.consumer.at());
+        // Rows that are made anew begin with what there is.
+        let follows = (at.commit, at.index) >= (was.commit, was.index);
+        let missed = before.gone.iter().filter(|gone| follows && gone.through > at.commit);
+        self.gone = missed.copied().collect();
+    }
+
+    fn note(&mut self, gone: Gone) {
+        self.gone.push(gone);
+        if self.gone.len() > GONE_MAX {
+            let oldest = self.gone.remove(0);
+            self.gone.iter_mut().take(1).for_each(|next| next.records += oldest.records);
+        }
+    }
+
+    /// What it stands before is told from here on; whether any of that is news. One that goes on
+    /// counts what it finds gone.
+    fn tell(&mut self) -> bool {
+        if !self.told || !self.stands {
+            return false;
+        }
+        let news = self.gone.iter().any(|gone| !gone.told);
+        self.gone.iter_mut().for_each(|gone| gone.told = true);
+        news
+    }
+
+    fn lacking(&self) -> u64 {
+        self.gone.iter().filter(|gone| gone.told).map(|gone| gone.records).sum()
+    }
 }
 
 impl<M: Media, G: Gate> Node<M, G> {
     /// Waits from here on for these views, where they are, and no longer for others.
+    ///
+    /// What went meanwhile, before they came, is told of those that stand.
     pub fn hold_for_views(&mut self, places: Vec<ViewPlace>) {
         let before = core::mem::take(&mut self.core.views);
-        let held = places.into_iter().map(|ViewPlace { view, topics, at, told }| {
-            let stays = |held: &&HeldView| {
-                let consumer = &held.consumer;
-                held.view == view
-                    && held.told == told
-                    && consumer.topics == topics
-                    && consumer.at().is_at(&at)
-            };
-            let before = before.iter().find(stays).cloned();
-            before.unwrap_or_else(|| {
-                let consumer = Consumer::new(topics, at);
-                HeldView { view, told, consumer }
-            })
-        });
-        self.core.views = held.collect();
+        for place in places {
+            let mut held = HeldView::new(place);
+            let of_view = || before.iter().filter(|before| before.view == held.view);
+            let same = of_view().find(|before| before.told == held.told);
+            let before = same.or_else(|| of_view().next());
+            if let Some(before) = before {
+                held.follow(before);
+            }
+            let more = |before: &HeldView| before.told && held.lacks > before.lacks;
+            let has_found = held.told && before.is_some_and(more);
+            if held.tell() || has_found {
+                self.core.tell_of_view(&held);
+            }
+            self.core.views.push(held);
+        }
     }
 
-    /// How many records were forgotten before views took them in, since they were where they are.
+    /// How many records at most were forgotten before views that stand took them in.
     pub fn missed_by_views(&self) -> impl Iterator<Item = (&str, u64)> {
         let told = self.core.views.iter().filter(|held| held.told);
-        told.map(|held| (held.view.as_str(), held.consumer.lacking))
+        told.map(|held| (held.view.as_str(), held.lacking()))
     }
 }
 
@@ -115,33 +179,48 @@ impl<M: Media, G: Gate> Core<M, G> {
             self.alarm(AlarmKind::Consumer, name.clone(), text);
             self.cursors.replace(name, consumer);
         }
-        behind.into_iter().for_each(|(at, consumer)| self.tell_of_view(at, consumer));
+        let through = self.end_of_oldest(lane);
+        for (at, records) in behind {
+            let Some(held) = self.views.get_mut(at) else { continue };
+            held.note(Gone { through, records, told: false });
+            if held.tell() {
+                let held = held.clone();
+                self.tell_of_view(&held);
+            }
+        }
         true
     }
 
-    /// The views that have not taken in the oldest segment of a lane, by their numbers, as they are
-    /// without it.
-    fn views_behind(&self, lane: Lane, buffer: &mut [u8]) -> Vec<(usize, Consumer)> {
-        let told = self.views.iter().enumerate().filter(|(_, held)| held.told);
-        let behind = told.filter_map(|(at, HeldView { consumer, .. })| {
+    /// The views that have not taken in the oldest segment of a lane, by their numbers, and how
+    /// many records go before they come.
+    fn views_behind(&self, lane: Lane, buffer: &mut [u8]) -> Vec<(usize, u64)> {
+        let all = self.views.iter().enumerate();
+        let behind = all.filter_map(|(at, held)| {
             // What the medium refuses to read is dropped with what it held.
-            let missed = self.missed_with_oldest(consumer, lane, buffer).ok()?;
-            (!missed.is_empty()).then(|| (at, self.lacking(consumer, &missed)))
+            let missed = self.missed_with_oldest(&held.consumer, lane, buffer).ok()?;
+            let records = missed.values().map(|(from, to)| to.since(*from)).sum();
+            (records > 0).then_some((at, records))
         });
         behind.collect()
     }
 
-    fn tell_of_view(&mut self, at: usize, consumer: Consumer) {
-        let Some(held) = self.views.get_mut(at) else { return };
+    /// A commit that nothing of the oldest segment of a lane is behind.
+    fn end_of_oldest(&self, lane: Lane) -> CommitNo {
+        let oldest = self.journal.oldest(lane).map(|oldest| oldest.segment.plus(1));
+        let next = oldest.and_then(|next| self.journal.segment_from(lane, next));
+        let next = next.and_then(|next| self.journal.base_commit(lane, next.segment));
+        let last = |next: CommitNo| CommitNo::new(next.get().saturating_sub(1));
+        next.map_or(self.journal.last_commit(), last)
+    }
+
+    fn tell_of_view(&mut self, held: &HeldView) {
         let text = format!(
-            "its rows lack {} records, which were forgotten before it took them in: it stood still \
-             for longer than the log could wait. Look at `landfall view list` why it does, and \
-             raise storage.hold_max or the lane's budget_bytes.",
-            consumer.lacking
+            "its rows lack up to {} records, which were forgotten before it took them in: it stood \
+             still or was behind for longer than the log could wait. Look at `landfall view list` \
+             why, and raise storage.hold_max or the lane's budget_bytes.",
+            held.lacks + held.lacking()
         );
-        held.consumer = consumer;
-        let view = held.view.clone();
-        self.alarm(AlarmKind::View, view, text);
+        self.alarm(AlarmKind::View, held.view.clone(), text);
     }
 
     /// A consumer that has missed some records more.

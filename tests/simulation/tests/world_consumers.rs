@@ -2,7 +2,8 @@
 //! taken in is kept for them, or they are told. D is a device, H the hub at the root; `s` is one of
 //! D's topics.
 
-use landfall_node::{AlarmKind, InternalRecord};
+use landfall_node::consumer::Place;
+use landfall_node::{AlarmKind, InternalRecord, ViewPlace};
 use landfall_simulation::media::damage::DamageModel;
 use landfall_simulation::world::World;
 
@@ -189,6 +190,62 @@ fn nothing_waits_for_a_view_of_other_topics() {
     world.run(5 * HOUR_MS);
     assert!(world.first_offset("D", "D/s/0") > 500);
     world.expect_no_alarm("D", AlarmKind::View);
+}
+
+#[test]
+fn what_goes_before_a_view_knows_where_it_is_is_told_when_it_does() {
+    let mut world = followed(64 << 10);
+    let missed = |world: &World| world.node("D").missed_by_views().map(|(_, n)| n).sum::<u64>();
+    world.crash("D");
+    world.hold_for("D", "speeds", "s", None);
+    world.append("D", "s", 3);
+    world.sync();
+    let at = world.durable_place("D");
+    world.append_bulk("D", "s", 1_000);
+    world.sync();
+    world.run(5 * HOUR_MS);
+    let first = world.first_offset("D", "D/s/0");
+    assert!(first > 1_500, "{first}");
+    world.expect_no_alarm("D", AlarmKind::View);
+    world.hold_for("D", "speeds", "s", Some(at));
+    let told = missed(&world);
+    // Of the segment that its place lies in all may be missed.
+    assert!((first - 1_006..first - 500).contains(&told), "{told} of {first}");
+    world.expect_alarm("D", AlarmKind::View, "speeds");
+    world.follow("D", "speeds", "s");
+    assert_eq!(missed(&world), 0);
+}
+
+#[test]
+fn what_a_view_had_taken_in_before_it_knew_where_it_is_is_not_missed() {
+    let mut world = followed(64 << 10);
+    world.crash("D");
+    world.hold_for("D", "speeds", "s", None);
+    let at = world.durable_place("D");
+    world.run(5 * HOUR_MS);
+    assert!(world.first_offset("D", "D/s/0") > 500);
+    world.hold_for("D", "speeds", "s", Some(at));
+    assert_eq!(world.node("D").missed_by_views().collect::<Vec<_>>(), [("speeds", 0)]);
+    world.expect_no_alarm("D", AlarmKind::View);
+}
+
+#[test]
+fn a_view_that_goes_on_says_itself_what_it_found_gone() {
+    let mut world = followed(64 << 10);
+    let at = world.durable_place("D");
+    let place = |at, lacks| {
+        let (view, topics) = ("speeds".to_owned(), vec!["s".to_owned()]);
+        vec![ViewPlace { view, topics, at, told: true, stands: false, lacks }]
+    };
+    world.hold_for_views("D", place(Place::default(), 0));
+    world.run(5 * HOUR_MS);
+    assert!(world.first_offset("D", "D/s/0") > 500);
+    // It may have taken all of that in since it said where it is.
+    world.hold_for_views("D", place(at, 0));
+    assert_eq!(world.node("D").missed_by_views().collect::<Vec<_>>(), [("speeds", 0)]);
+    world.expect_no_alarm("D", AlarmKind::View);
+    world.hold_for_views("D", place(at, 1));
+    world.expect_alarm("D", AlarmKind::View, "speeds");
 }
 
 /// A device whose view has taken in three records of a thousand and three, all at the root.

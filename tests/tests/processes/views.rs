@@ -16,6 +16,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 mod derived;
+mod holding;
 mod kills;
 mod memory;
 mod short;

@@ -35,6 +35,10 @@ pub struct Standing {
     pub cursor: Option<Cursor>,
     /// Whether these are the rows that are read, and not those that are to replace them.
     pub is_read: bool,
+    /// Whether it takes nothing in any more.
+    pub stands: bool,
+    /// Records that it found gone when it came there.
+    pub lacks: u64,
 }
 
 /// Changes are counted anew with each opening of the file.
@@ -73,6 +77,8 @@ impl<B: Backend> Keeper<B> {
             topics: view.definition.topics(),
             cursor: view.progress.cursor,
             is_read: matches!(view.stage, Stage::Current),
+            stands: matches!(view.state, State::Halted(_) | State::Failed(_)),
+            lacks: view.progress.lacking,
         });
         let standing = self.file.as_ref().map(|_| standing.collect());
         let views = told;

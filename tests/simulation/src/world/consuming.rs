@@ -66,11 +66,31 @@ impl Taking {
 impl World {
     /// A view of a host says that it has taken in all that is durable there, of one topic.
     pub fn follow(&mut self, name: &str, view: &str, topic: &str) {
-        let Some(node) = self.host_mut(name).node.as_mut() else { return };
-        let (epoch, commit) = (node.journal().epoch(), node.journal().synced_commit());
-        let at = Place { epoch, commit, index: u32::MAX };
-        let (view, topics) = (view.to_owned(), vec![topic.to_owned()]);
-        node.hold_for_views(vec![ViewPlace { view, topics, at, told: true }]);
+        if self.is_up(name) {
+            let at = self.durable_place(name);
+            self.hold_for(name, view, topic, Some(at));
+        }
+    }
+
+    /// The place behind all that is durable at a running host.
+    pub fn durable_place(&self, name: &str) -> Place {
+        let journal = self.node(name).journal();
+        Place { epoch: journal.epoch(), commit: journal.synced_commit(), index: u32::MAX }
+    }
+
+    /// A view of one topic at a host says where it stands; without a place it does not know that
+    /// yet.
+    pub fn hold_for(&mut self, name: &str, view: &str, topic: &str, at: Option<Place>) {
+        let (view, topics, told) = (view.to_owned(), vec![topic.to_owned()], at.is_some());
+        let (at, stands, lacks) = (at.unwrap_or_default(), told, 0);
+        self.hold_for_views(name, vec![ViewPlace { view, topics, at, told, stands, lacks }]);
+    }
+
+    /// The views of a host say where they are.
+    pub fn hold_for_views(&mut self, name: &str, places: Vec<ViewPlace>) {
+        if let Some(node) = self.host_mut(name).node.as_mut() {
+            node.hold_for_views(places);
+        }
     }
 
     /// The consumer of a host takes in all that is durable there, and says so together with so many
