@@ -115,30 +115,9 @@ impl Handle {
         let mut parts: BTreeMap<u32, Vec<u8>> = BTreeMap::new();
         let wall = clock::wall().ms();
         for event in &request.events {
-            let sequence = request.sequence(event);
-            let timestamp = Timestamp::new(event.timestamp_ms.unwrap_or(wall));
-            let key = event.key.as_deref();
-            let headers: Vec<_> = event.headers.iter().map(group::header).collect();
             let partition = self.partition(request, event);
-            let producer = producer(request, partition);
-            let record = Record {
-                producer: producer
-                    .zip(sequence)
-                    .map(|(id, sequence)| record::Producer { id, sequence }),
-                headers: record::Headers::List(&headers),
-                ..Record::new(timestamp, key, event.value.as_deref())
-            };
             let bytes = parts.entry(partition).or_default();
-            let at = bytes.len();
-            let len = record.encoded_len();
-            let fits = record.check().is_ok() && len <= RECORD_BYTES_MAX;
-            bytes.resize(at + len, 0);
-            let room = bytes.get_mut(at..).unwrap_or_default();
-            if !fits || record.encode(&mut Writer::new(room)).is_err() {
-                let text = format!("a record takes {len} bytes; at most {RECORD_BYTES_MAX} fit");
-                let error = ApiError::new(ErrorCode::TooLarge, text).with_hint("split the record");
-                return Err(error.at_line(event.line));
-            }
+            encode_event(request, event, (partition, wall), bytes)?;
         }
         Ok(parts)
     }
@@ -426,6 +405,38 @@ pub(super) fn partition_by_key(
 ) -> u32 {
     let partitions = partitions.get(topic).copied().unwrap_or(1).max(1);
     key.map_or(0, |key| crc32c::crc32c(key) % partitions)
+}
+
+/// Encodes an event of a request behind `bytes`, as the node takes it: for the partition that it
+/// goes to, and with a time, in milliseconds since 1970, if it has none of its own.
+///
+/// # Errors
+/// `too_large`: no record can hold it.
+pub fn encode_event(
+    request: &AppendRequest,
+    event: &Event,
+    (partition, wall_ms): (u32, i64),
+    bytes: &mut Vec<u8>,
+) -> Result<(), ApiError> {
+    let timestamp = Timestamp::new(event.timestamp_ms.unwrap_or(wall_ms));
+    let headers: Vec<_> = event.headers.iter().map(group::header).collect();
+    let by = producer(request, partition).zip(request.sequence(event));
+    let record = Record {
+        producer: by.map(|(id, sequence)| record::Producer { id, sequence }),
+        headers: record::Headers::List(&headers),
+        ..Record::new(timestamp, event.key.as_deref(), event.value.as_deref())
+    };
+    let at = bytes.len();
+    let len = record.encoded_len();
+    let fits = record.check().is_ok() && len <= RECORD_BYTES_MAX;
+    bytes.resize(at + len, 0);
+    let room = bytes.get_mut(at..).unwrap_or_default();
+    if fits && record.encode(&mut Writer::new(room)).is_ok() {
+        return Ok(());
+    }
+    let text = format!("a record takes {len} bytes; at most {RECORD_BYTES_MAX} fit");
+    let error = ApiError::new(ErrorCode::TooLarge, text).with_hint("split the record");
+    Err(error.at_line(event.line))
 }
 
 /// A name numbers the lines of one input. Its partitions are committed on their own, and another

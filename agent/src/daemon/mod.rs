@@ -36,10 +36,11 @@ mod tests;
 mod trace;
 
 pub use gate::SiteGate;
-pub use handle::Handle;
+pub use handle::{Handle, encode_event};
 pub use inspect::{BranchReport, Found, Inspection, LaneReport, Report};
 pub use machine::Stopped;
 pub use open::{Opened, StartError, create, open};
 pub use producer::{IN_FLIGHT_MAX, Producer, RecordTicket};
+pub use reader::Readers;
 pub use run::{Daemon, Until};
 pub use split::split;

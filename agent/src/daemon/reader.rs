@@ -24,9 +24,10 @@ use crate::node::consumer::slot_of;
 use crate::node::members::Portion;
 use crate::node::{Gate, Node};
 
-/// Where readers were when their last page ended, so that the next one need not search.
+/// The readers of one node: where they were when their last page ended, so that the next one need
+/// not search.
 #[derive(Debug, Default)]
-pub(super) struct Readers {
+pub struct Readers {
     places: VecDeque<(Cursor, Places)>,
 }
 
@@ -61,8 +62,13 @@ struct Filling<'q> {
 }
 
 impl Readers {
-    /// The next page of a query.
-    pub(super) fn page<M: Media, G: Gate>(
+    /// The next page of a query; of a consumer's member only what it was given. Nothing may be in
+    /// flight that the page could show.
+    ///
+    /// # Errors
+    /// `gone` if the node gave no such cursor or has lost what was before it; `internal` if the
+    /// medium refuses to read.
+    pub fn page<M: Media, G: Gate>(
         &mut self,
         node: &Node<M, G>,
         query: &ReadQuery,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use super::at::{at, remove_past};
 use super::definition::Definition;
 use super::feed::Told;
 use super::heap::Shed;
-use super::keeper::{Board, start};
+use super::keeper::{Board, begin, start};
 use super::query::{query_until, views_of};
 use super::verify::{remove_shadow, verify};
 use crate::api::limits::QUERIES_MAX;
@@ -83,12 +84,33 @@ pub(crate) fn keep<B: Backend>(
     let (stop, stopping) = oneshot::channel();
     let shed = Shed::default();
     let (asked, hears) = watch::channel(0);
-    let (told, board, ended) = start(backend, data, wanted, (shed.clone(), stopping), hears)?;
+    let (told, board, ended) = start(backend, data, wanted, (shed.clone(), stopping, hears))?;
     let places = Arc::new(Semaphore::new(QUERIES_MAX));
     let verifying = Arc::default();
     let asked = Arc::new(asked);
     let views = Views { board, told, path, places, shed, verifying, asked };
     Ok(Some((views, Keeping { stop, ended })))
+}
+
+/// Views that are kept by whoever polls `keeping`. Dropped, it leaves behind what a process does
+/// that is killed between two transactions.
+pub struct Polled {
+    /// How they are.
+    pub board: watch::Receiver<Board>,
+    /// Keeps them, and ends when `stop` is sent or dropped.
+    pub keeping: Pin<Box<dyn Future<Output = ()>>>,
+    /// Ends them in good order.
+    pub stop: oneshot::Sender<()>,
+}
+
+/// Keeps views in the file of `data` as a node does, without a thread of their own: for whoever
+/// decides what happens when, as a simulation does.
+pub fn keep_polled<B: Backend>(backend: B, data: &Path, wanted: Vec<Definition>) -> Polled {
+    let (stop, stopping) = oneshot::channel();
+    // Nobody waits for a commit: whoever polls decides when there is enough.
+    let (_, hears) = watch::channel(0);
+    let (_, board, keeping) = begin(backend, data, wanted, (Shed::default(), stopping, hears));
+    Polled { board, keeping: Box::pin(keeping), stop }
 }
 
 impl Views {

@@ -104,6 +104,9 @@ const AGAIN_WITHOUT_QUERIES_AFTER_MS: u64 = 20;
 /// How often the link is looked at, for who reads the file.
 const LOOK_AT_LINK_EVERY_MS: u64 = 10_000;
 
+/// What has begun: whom it hears, what it tells, and what keeps the views as long as it is polled.
+pub(super) type Begun<F> = (mpsc::Sender<Told>, watch::Receiver<Board>, F);
+
 /// Starts the thread. It keeps what the configuration names in the file of `data`, until `stop` is
 /// sent or dropped.
 ///
@@ -113,9 +116,21 @@ pub(super) fn start<B: Backend>(
     backend: B,
     data: &Path,
     wanted: Vec<Definition>,
-    (shed, stop): (Shed, oneshot::Receiver<()>),
-    asked: watch::Receiver<u64>,
-) -> std::io::Result<(mpsc::Sender<Told>, watch::Receiver<Board>, tokio::task::JoinHandle<()>)> {
+    given: (Shed, oneshot::Receiver<()>, watch::Receiver<u64>),
+) -> std::io::Result<Begun<tokio::task::JoinHandle<()>>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let (told, seen, keeping) = begin(backend, data, wanted, given);
+    let ended = tokio::task::spawn_blocking(move || runtime.block_on(keeping));
+    Ok((told, seen, ended))
+}
+
+/// The same, on the thread of whoever polls it.
+pub(super) fn begin<B: Backend>(
+    backend: B,
+    data: &Path,
+    wanted: Vec<Definition>,
+    (shed, stop, asked): (Shed, oneshot::Receiver<()>, watch::Receiver<u64>),
+) -> Begun<impl Future<Output = ()> + use<B>> {
     let (told, hears) = mpsc::channel(PAGES_MAX);
     let (board, seen) = watch::channel(Board::default());
     let keeper = Keeper {
@@ -138,9 +153,7 @@ pub(super) fn start<B: Backend>(
         looked_at_link: None,
         shed,
     };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    let ended = tokio::task::spawn_blocking(move || runtime.block_on(keeper.run(hears, stop)));
-    Ok((told, seen, ended))
+    (told, seen, keeper.run(hears, stop))
 }
 
 impl<B: Backend> Keeper<B> {

@@ -37,7 +37,7 @@ mod verify;
 pub use at::at;
 pub use check::{Invalid, check_alone};
 pub(crate) use handle::keep;
-pub use handle::{Keeping, Views};
+pub use handle::{Keeping, Polled, Views, keep_polled};
 pub use keeper::{Board, Standing};
 pub use query::query;
 pub use verify::verify;
