@@ -153,7 +153,8 @@ impl<M: Media, G: Gate> Core<M, G> {
         let is_asked = feed.is_some_and(|feed| feed.is_asked_from(gap.from..gap.to));
         let parts = held == Held::No && at.hash.is_some() && !is_asked;
         let frontier = self.journal.frontier();
-        let is_known = frontier.named(ix, (gap.epoch, at.next)).is_some();
+        let known = frontier.named(ix, (gap.epoch, at.next)).and_then(|at| frontier.branch(ix, at));
+        let is_known = known.is_some_and(|branch| !branch.is_empty());
         (parts && !is_known).then_some(Point { epoch: gap.epoch, ..at })
     }
 
@@ -165,11 +166,12 @@ impl<M: Media, G: Gate> Core<M, G> {
         at: Point,
         gap: &Gap<'_>,
     ) -> Result<(), Fault> {
-        self.report_fork(state, ix, at);
-        self.stage_branch(state, lane, ix, (BranchKind::Fork, at, None))?;
-        let Some(fork) = self.journal.frontier().named(ix, (at.epoch, at.next)) else {
-            return Ok(());
-        };
+        let name = (at.epoch, at.next);
+        if self.journal.frontier().named(ix, name).is_none() {
+            self.report_fork(state, ix, at);
+            self.stage_branch(state, lane, ix, (BranchKind::Fork, at, None))?;
+        }
+        let Some(fork) = self.journal.frontier().named(ix, name) else { return Ok(()) };
         self.take_gap(state, lane, ix, fork, gap)
     }
 
