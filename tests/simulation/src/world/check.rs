@@ -305,7 +305,9 @@ impl World {
     /// the roots dropped its oldest records.
     fn has_made_room(&self, roots: &[&str], held: &[Held], at: &Coordinates) -> bool {
         let older = |held: &Held| {
-            held.records.iter().any(|record| record.stream == at.0 && record.offset < at.2)
+            // A fork that came later may begin before it.
+            let its = |record: &&super::HeldRecord| record.stream == at.0 && record.epoch == at.1;
+            held.records.iter().filter(its).any(|record| record.offset < at.2)
         };
         roots.iter().any(|root| has_dropped(self.host(root)))
             && self.was_at_a_root(at)
