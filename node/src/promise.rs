@@ -21,7 +21,7 @@ pub(crate) type Points = BTreeMap<(StreamIx, Option<BranchIx>, Epoch, Option<Off
 
 /// Tips that are kept for a peer besides the highest points. What more it asks for is answered
 /// when something ends there again, or in the next session.
-const TIPS_KEPT_MAX: usize = 1_024;
+pub(crate) const TIPS_KEPT_MAX: usize = 1_024;
 
 /// Adds a point, unless a higher one is known.
 pub(crate) fn add(points: &mut Points, ix: StreamIx, branch: Option<BranchIx>, at: Point) {

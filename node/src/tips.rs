@@ -120,10 +120,12 @@ impl<M: Media, G: Gate> Core<M, G> {
     /// asked for it.
     fn ask_for_more(&mut self, state: &mut LinkState, ix: StreamIx, highest: Point, tip: Point) {
         let epoch = tip.epoch;
-        if self.goes_on(ix) && self.lies_before(ix, None, tip) {
-            // The root may have it, from when the peer was below another node.
-            promise::add_tip(&mut state.told, ix, None, tip);
-            self.notes.push_back(Note::AskedBefore(vec![(ix, tip)]));
+        let has_room = state.told.len() < promise::TIPS_KEPT_MAX;
+        if has_room && self.goes_on(ix) && self.lies_before(ix, None, tip) {
+            // The root may have it, from when the peer was below another node. It is asked once.
+            if state.told.insert((ix, None, epoch, Some(tip.next)), tip) != Some(tip) {
+                self.notes.push_back(Note::AskedBefore(vec![(ix, tip)]));
+            }
         }
         // What comes of it need not be of the branch whose end is gone here.
         let comes = !state.lacking && state.feeds.contains_key(&ix);
