@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use landfall_core::frontier::{Branch, BranchIx, BranchKind, Frontier, Point, StreamIx};
 use landfall_core::heard::Heard;
+use landfall_core::limits::RUNGS_MAX;
 use landfall_core::media::Media;
 use landfall_core::num::{CommitNo, Epoch, LogId, Offset};
 use landfall_protocol::limits::STREAMS_MAX;
@@ -23,9 +24,22 @@ pub(crate) type Points = BTreeMap<(StreamIx, Option<BranchIx>, Epoch, Option<Off
 /// when something ends there again, or in the next session.
 pub(crate) const TIPS_KEPT_MAX: usize = 1_024;
 
+/// Epochs of one branch of which points are kept. What is beyond, which a peer may make up, takes
+/// the place of the lowest.
+const EPOCHS_KEPT_MAX: usize = 2 * RUNGS_MAX;
+
 /// Adds a point, unless a higher one is known.
 pub(crate) fn add(points: &mut Points, ix: StreamIx, branch: Option<BranchIx>, at: Point) {
-    let point = points.entry((ix, branch, at.epoch, None)).or_insert(at);
+    let key = (ix, branch, at.epoch, None);
+    if !points.contains_key(&key) {
+        let all = (ix, branch, Epoch::new(0), None)..=(ix, branch, Epoch::new(u64::MAX), None);
+        let its = points.range(all).filter(|((.., tip), _)| tip.is_none());
+        if its.clone().count() >= EPOCHS_KEPT_MAX {
+            let lowest = its.min_by_key(|(_, point)| point.next).map(|(key, _)| *key);
+            lowest.and_then(|lowest| points.remove(&lowest));
+        }
+    }
+    let point = points.entry(key).or_insert(at);
     if point.next <= at.next {
         *point = at;
     }

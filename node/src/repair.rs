@@ -322,7 +322,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         if !self.topics.goes_up(want.stream.topic) {
             return;
         }
-        let Ok(ix) = self.journal.frontier_mut().add(want.stream) else { return };
+        let Some(ix) = self.stream_of_peer(want.stream) else { return };
         if want.stream.origin == self.settings.site {
             let tips = vec![(ix, Point::START, Offset::ZERO)];
             state.says.push_back(Say::Tips { last: false, tips });
