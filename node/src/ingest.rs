@@ -83,7 +83,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         if entry.purpose == Purpose::Return && state.returns_wait {
             return Ok(());
         }
-        self.note_replay(state, lane, entry);
+        let again = note_seq(state, lane, entry);
         let mut judged: Vec<Judged<'_>> = Vec::new();
         for batch in batches(&body, checksum()) {
             let batch = batch.map_err(|_| Offence::MalformedBatch.fault())?;
@@ -95,9 +95,8 @@ impl<M: Media, G: Gate> Core<M, G> {
                 self.refuse_stream(state, batch.head.stream, RefusedCode::TooLarge)?;
                 continue;
             };
-            if let Some(end) = state.own_ends.get_mut(&ix) {
-                *end = batch.head.end().max(*end);
-            }
+            let (epoch, next) = (batch.head.epoch, batch.head.end());
+            state.note_own_end(ix, Point { epoch, next, hash: Some(batch.head.after) });
             let feed = state.feeds.get(&ix).cloned().unwrap_or_default();
             if feed.is_given_up() {
                 // What it is joined with must not wait with it.
@@ -111,6 +110,9 @@ impl<M: Media, G: Gate> Core<M, G> {
                     return Ok(());
                 }
             }
+        }
+        if again {
+            self.note_replay(state, entry, &judged);
         }
         if self.want_again(state, &judged) {
             return Ok(());
@@ -217,14 +219,16 @@ impl<M: Media, G: Gate> Core<M, G> {
         Some(ix)
     }
 
-    /// Entries come in the order of their seqs, unless something was asked for again. What comes
-    /// again all the same is judged like any other, and costs only time.
-    fn note_replay(&mut self, state: &mut LinkState, lane: Lane, entry: &Entry<'_>) {
-        if entry.purpose != Purpose::Uplink || state.asked_again {
+    /// An entry came again that nobody asked for. A relay does that by itself when it goes on with
+    /// what it had to ask for below: what it repeats had no promise yet, so all of it was under way
+    /// at once. More than that is a replay. It is judged like any other, and costs only time.
+    fn note_replay(&mut self, state: &mut LinkState, entry: &Entry<'_>, judged: &[Judged<'_>]) {
+        if judged.iter().any(|item| item.verdict != Verdict::Had) {
+            state.repeated = 0;
             return;
         }
-        let last = state.seqs.insert(lane, entry.seq);
-        if last.is_some_and(|last| entry.seq <= last) {
+        state.repeated += u64::from(entry.body_len);
+        if state.repeated > self.settings.credit_bytes {
             self.offence(state, Offence::Replay, "it sends again what it has sent");
         }
     }
@@ -404,6 +408,17 @@ impl<M: Media, G: Gate> Core<M, G> {
         }
         promise::add(&mut state.proven, item.ix, branch, end);
     }
+}
+
+/// Notes the seq of an entry. Whether it comes again, and nobody asked for it: entries come in the
+/// order of their seqs.
+fn note_seq(state: &mut LinkState, lane: Lane, entry: &Entry<'_>) -> bool {
+    if entry.purpose != Purpose::Uplink || state.asked_again {
+        return false;
+    }
+    let last = state.seqs.get(&lane).copied();
+    state.seqs.insert(lane, last.map_or(entry.seq, |last| last.max(entry.seq)));
+    last.is_some_and(|last| entry.seq <= last)
 }
 
 /// What the frontier will be once an earlier batch of the same entry is staged.

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use landfall_core::frontier::{BranchIx, StreamIx};
+use landfall_core::frontier::{BranchIx, Point, StreamIx};
 use landfall_core::media::Media;
 use landfall_core::num::{Lane, Offset, Seq};
 use landfall_protocol::buffer::Growable;
@@ -78,10 +78,12 @@ pub(crate) struct LinkState {
     pub(crate) seqs: BTreeMap<Lane, Seq>,
     /// The peer was asked for something again, so that entries may come again.
     pub(crate) asked_again: bool,
+    /// Bytes of entries that came again, though nobody asked for them, and brought nothing new.
+    pub(crate) repeated: u64,
     pub(crate) sender: Option<Sender>,
     pub(crate) givebacks: VecDeque<Giveback>,
     /// Where the peer's own streams ended when the session began, and what came of them since.
-    pub(crate) own_ends: BTreeMap<StreamIx, Offset>,
+    pub(crate) own_ends: BTreeMap<StreamIx, Point>,
     /// Streams of which something was given back.
     pub(crate) returned: BTreeSet<StreamIx>,
     /// There was no room for what came back: it waits for the next session.
@@ -402,6 +404,7 @@ impl LinkState {
             gaps: 0,
             seqs: BTreeMap::new(),
             asked_again: false,
+            repeated: 0,
             sender: None,
             givebacks: VecDeque::new(),
             own_ends: BTreeMap::new(),

@@ -13,11 +13,26 @@ use super::repair::Missing;
 use super::verdict::Verdict;
 use super::{Core, Gate};
 
+impl LinkState {
+    /// The peer has a stream up to there; if it is its own, that may be farther than it said.
+    pub(crate) fn note_own_end(&mut self, ix: StreamIx, at: Point) {
+        if let Some(end) = self.own_ends.get_mut(&ix).filter(|end| end.next < at.next) {
+            *end = at;
+        }
+    }
+
+    /// Whether the peer has its own stream up to a point: an epoch has one history.
+    pub(crate) fn has_own(&self, ix: StreamIx, at: Point) -> bool {
+        let end = self.own_ends.get(&ix);
+        end.is_some_and(|end| end.epoch == at.epoch && at.next <= end.next)
+    }
+}
+
 impl<M: Media, G: Gate> Core<M, G> {
     /// A stream ends at its origin before what is wanted of it.
     pub(crate) fn give_up_behind_end(&mut self, state: &LinkState, ix: StreamIx) {
         let Some((at, to)) = self.hole(ix) else { return };
-        if state.own_ends.get(&ix).is_some_and(|end| *end <= at.next) {
+        if state.own_ends.get(&ix).is_some_and(|end| end.next <= at.next) {
             self.give_up(ix, at, to);
         }
     }

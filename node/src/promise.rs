@@ -318,6 +318,10 @@ impl<M: Media, G: Gate> Core<M, G> {
         let passing: Vec<_> = branches.filter(passes).map(|(at, _)| at).collect();
         for at in passing {
             self.journal.frontier_mut().promise(ix, at, told.next, root);
+            if let Some(sender) = &mut state.sender {
+                let since = sender.promised.entry((ix, at)).or_default();
+                *since = told.next.max(*since);
+            }
         }
         self.ask_for_late(state, ix, told, scope);
         true

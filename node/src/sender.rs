@@ -7,12 +7,13 @@
 mod ends;
 mod stated;
 mod strands;
+mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use landfall_core::batch::{Batch, batches};
+use landfall_core::batch::Batch;
 use landfall_core::entry::Kind;
-use landfall_core::frontier::{Branch, BranchIx, Frontier, Point, StreamIx};
+use landfall_core::frontier::{BranchIx, Frontier, Point, StreamIx};
 use landfall_core::journal::{Cursor, Entry, ReadStep, Reader};
 use landfall_core::limits::JOINED_BYTES_MAX;
 use landfall_core::media::Media;
@@ -41,6 +42,8 @@ pub(crate) struct Sender {
     pub(crate) resumed: BTreeSet<(StreamIx, BranchIx)>,
     /// How far each stream has been sent.
     pub(crate) sent: BTreeMap<StreamIx, Offset>,
+    /// How far the next node has promised branches in this session.
+    pub(crate) promised: BTreeMap<(StreamIx, BranchIx), Offset>,
     /// How far branches of streams that others write and that have forks were sent.
     strands: BTreeMap<(StreamIx, BranchIx), Offset>,
     /// Streams of which something comes from below again.
@@ -87,6 +90,7 @@ impl Sender {
             lowered: BTreeMap::new(),
             resumed: BTreeSet::new(),
             sent: BTreeMap::new(),
+            promised: BTreeMap::new(),
             strands: BTreeMap::new(),
             repairs: BTreeMap::new(),
             queued: VecDeque::new(),
@@ -310,24 +314,6 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
         }
     }
 
-    /// The batches of an entry that are to be sent.
-    fn wanted<'e>(&mut self, entry: &Entry<'e>) -> Vec<(StreamIx, Batch<'e>)> {
-        let mut wanted = Vec::new();
-        for batch in batches(entry.body, checksum()).map_while(Result::ok) {
-            let Some(ix) = self.core.journal.frontier().find(batch.head.stream) else { continue };
-            let (epoch, next) = (batch.head.epoch, batch.head.end());
-            let end = Point { epoch, next, hash: Some(batch.head.after) };
-            let (topic, base) = (batch.head.stream.topic, batch.head.base);
-            if self.is_wanted(ix, topic, base, end) {
-                wanted.push((ix, batch));
-            } else if self.core.topics.goes_up(topic) {
-                let rooted = self.promised(ix, base, end, |branch| branch.root);
-                self.lane().passed_unrooted |= end.next > rooted;
-            }
-        }
-        wanted
-    }
-
     fn join(
         &mut self,
         wanted: Vec<(StreamIx, Batch<'_>)>,
@@ -364,41 +350,6 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
         Turn::On
     }
 
-    /// Whether a batch is to be sent at all.
-    fn is_wanted(&self, ix: StreamIx, topic: &str, base: Offset, end: Point) -> bool {
-        if !self.core.topics.goes_up(topic) || self.sender.held_back.contains(&ix) {
-            return false;
-        }
-        let promised = self.promised(ix, base, end, |branch| match self.sender.from_hop {
-            true => branch.hop,
-            false => branch.root,
-        });
-        // From where it is wanted again says nothing of a branch that has not come there.
-        let lowered = self.sender.lowered.get(&ix).copied();
-        end.next > lowered.map_or(promised, |from| from.min(promised))
-    }
-
-    /// How far the branch of a batch is promised. What is known for all branches is known for the
-    /// one that the batch is of.
-    fn promised(
-        &self,
-        ix: StreamIx,
-        base: Offset,
-        end: Point,
-        of: impl Fn(Branch) -> Offset,
-    ) -> Offset {
-        let frontier = self.core.journal.frontier();
-        let branch = self.core.branch_of(ix, base, end).and_then(|at| frontier.branch(ix, at));
-        let all = || frontier.branches(ix).map(|(_, branch)| of(branch)).min();
-        branch.map(&of).or_else(all).unwrap_or_default()
-    }
-
-    /// Whether a batch does not go on from what was sent of its stream.
-    fn skips(&self, ix: StreamIx, batch: &Batch<'_>) -> bool {
-        let sent = self.sender.sent.get(&ix).copied().unwrap_or_default();
-        batch.head.base > sent || self.resumes(ix, batch).is_some()
-    }
-
     /// Says what must be said before a batch: that its stream begins in its middle, or that
     /// something before it is missing. Whether it may be sent; none if it must wait for room.
     fn prepare(&mut self, ix: StreamIx, batch: &Batch<'_>) -> Option<bool> {
@@ -407,13 +358,14 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
         let own = self.core.is_own(ix);
         let (epoch, base) = (batch.head.epoch, batch.head.base);
         let at = Point { epoch, next: base, hash: Some(batch.head.before) };
+        let end = Point { epoch, next: batch.head.end(), hash: Some(batch.head.after) };
         if forked && !own && !self.goes_on_with_strand(ix, batch) {
             return Some(false);
         }
         match self.sender.sent.get(&ix).copied() {
             None if base > Offset::ZERO => self.begin_in_the_middle(ix, at).then_some(true),
             Some(_) if forked => self.resume_branch(ix, batch).then_some(true),
-            Some(sent) if base > sent => {
+            Some(sent) if base > sent.max(self.passed(ix, base, end)) => {
                 if own {
                     return self.say_gap(ix, sent, at).then_some(true);
                 }

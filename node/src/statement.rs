@@ -40,9 +40,8 @@ impl<M: Media, G: Gate> Core<M, G> {
         let Some(ix) = self.stream_of_peer(stream) else {
             return self.refuse_stream(state, stream, RefusedCode::TooLarge);
         };
-        if let Some(end) = state.own_ends.get_mut(&ix) {
-            *end = gap.to.max(*end);
-        }
+        let end = Point { epoch: gap.epoch, next: gap.to, hash: gap.after };
+        state.note_own_end(ix, end);
         self.pass_gap(ix, gap);
         let held = match self.held_behind(ix, gap) {
             Ok(held) => held,
@@ -51,7 +50,6 @@ impl<M: Media, G: Gate> Core<M, G> {
                 return Ok(());
             }
         };
-        let end = Point { epoch: gap.epoch, next: gap.to, hash: gap.after };
         if held == Held::Yes {
             // What is missing elsewhere is here, and what comes behind it goes on from there.
             let branch = self.branch_at(ix, end);

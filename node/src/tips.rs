@@ -67,8 +67,8 @@ impl<M: Media, G: Gate> Core<M, G> {
         let point = Point { epoch: tip.point.epoch, next: tip.point.next, hash: tip.point.hash };
         let Some(ix) = self.stream_of_peer(stream) else { return Ok(()) };
         if stream.origin == site {
-            let end = state.own_ends.entry(ix).or_default();
-            *end = point.next.max(*end);
+            state.own_ends.entry(ix).or_insert(point);
+            state.note_own_end(ix, point);
             self.give_up_behind_end(state, ix);
         }
         let frontier = self.journal.frontier();
@@ -233,16 +233,19 @@ impl<M: Media, G: Gate> Core<M, G> {
             return self.alarm(AlarmKind::TailLost, subject, text);
         }
         let frontier = self.journal.frontier();
-        let longest = frontier.branches(ix).max_by_key(|(_, branch)| branch.tip.next);
-        let Some((_, branch)) = longest else { return };
+        let tips: Vec<_> = frontier.branches(ix).map(|(_, branch)| branch.tip).collect();
+        if tips.is_empty() {
+            return;
+        }
         let own = state.site.as_deref() == Some(frontier.name(ix).origin);
         let text = format!(
             "it has two continuations from offset {} on. Both are kept. {LOST_TAIL}",
             at.next
         );
         self.alarm(AlarmKind::Fork, subject, text);
-        if own {
-            self.report_tail(state, ix, at, branch.tip);
+        let lost = tips.into_iter().filter(|tip| own && !state.has_own(ix, *tip));
+        if let Some(held) = lost.max_by_key(|tip| tip.next) {
+            self.report_tail(state, ix, at, held);
         }
     }
 
@@ -264,6 +267,13 @@ impl<M: Media, G: Gate> Core<M, G> {
 
     /// The upstream node holds records of this node past the point where the histories part.
     pub(crate) fn on_diverged(&mut self, diverged: &Diverged<'_>) {
+        let held = &diverged.held;
+        let below = Offset::new(held.next.get().saturating_sub(1));
+        let ix = self.journal.frontier().find(held.stream);
+        if ix.is_some_and(|ix| self.is_written_under(ix, held.epoch, below)) {
+            // It is in a branch that was not sent yet.
+            return;
+        }
         let subject = diverged.held.stream.to_string();
         let text = format!(
             "the upstream node holds offsets {} to {} that this node does not have. {LOST_TAIL}",

@@ -164,3 +164,26 @@ fn a_fork_from_the_beginning_makes_no_fork_of_what_is_known_to_lead_on() {
     world.sync();
     world.check_delivered("H");
 }
+
+#[test]
+fn who_has_two_histories_of_its_stream_is_not_told_to_have_lost_its_own() {
+    let mut world = World::new(6);
+    world.hub("H");
+    world.device("G", "H");
+    world.device("D", "H");
+    let empty = world.image("D");
+    world.append("D", "s", 1);
+    world.sync();
+    world.restore("D", &empty);
+    world.append("D", "s", 2);
+    world.sync();
+    world.expect_alarm("D", AlarmKind::TailLost, "D/s/0");
+    world.append("D", "s", 1);
+    world.roam("D", "G");
+    world.run(60_000);
+    world.check();
+    world.expect_alarm("G", AlarmKind::Fork, "D/s/0");
+    world.expect_no_alarm("G", AlarmKind::TailLost);
+    world.sync();
+    world.check_delivered("H");
+}

@@ -167,8 +167,12 @@ async fn attack(offence: &str, peer: &mut Peer) {
         "gap_flood" => gap_flood(peer).await,
         "refusal_flood" => refusal_flood(peer).await,
         "replay" => {
-            let said = own.entry(0, &["x"]);
-            peer.send(1, &said.repeat(1_000)).await;
+            // More than a session may have under way at once.
+            let said = own.entry(0, &[&"x".repeat(60_000)]);
+            for _ in 0..50 {
+                peer.send(1, &said).await;
+                peer.until(|heard| matches!(heard, Heard::Durable(..))).await;
+            }
         }
         other => panic!("nobody knows how to commit {other}"),
     }

@@ -8,7 +8,7 @@ use landfall_core::frontier::{BranchIx, Frontier, StreamIx};
 use landfall_core::hash::StreamHash;
 use landfall_core::num::{Epoch, Lane, ProducerId};
 use landfall_core::record::Record;
-use landfall_node::{AppendOutcome, TrimAt};
+use landfall_node::{AppendOutcome, Offence, TrimAt};
 
 use super::World;
 use super::host::{Host, Stored};
@@ -16,6 +16,20 @@ use super::reading::{Coordinates, Held};
 
 /// What a host acknowledged on the disk that it has.
 pub(super) type Expected = BTreeSet<Coordinates>;
+
+/// What a node that keeps to the protocol may be accused of all the same: it does not know its
+/// rights, or what versions the other end speaks.
+const BORNE: [Offence; 9] = [
+    Offence::NeverOpened,
+    Offence::ForeignOrigin,
+    Offence::ForeignTopic,
+    Offence::UnknownTopic,
+    Offence::Loop,
+    Offence::NotEnrolled,
+    Offence::TokenRefused,
+    Offence::Revoked,
+    Offence::Incompatible,
+];
 
 /// What is known to be true, from the outside.
 #[derive(Default)]
@@ -70,21 +84,15 @@ impl Truth {
     }
 
     pub(super) fn note_gone(&mut self, name: &str, before: &Held, after: &Held) {
-        let here: BTreeSet<_> = after.records.iter().map(super::HeldRecord::coordinates).collect();
-        let before = before.records.iter().map(super::HeldRecord::coordinates);
-        self.gone.extend(before.filter(|at| !here.contains(at)).map(|at| (name.into(), at)));
+        self.gone.extend(lost(before, after).map(|at| (name.into(), at)));
     }
 
     pub(super) fn note_lost_at_root(&mut self, before: &Held, after: &Held) {
-        let here: BTreeSet<_> = after.records.iter().map(super::HeldRecord::coordinates).collect();
-        let before = before.records.iter().map(super::HeldRecord::coordinates);
-        self.lost_at_root.extend(before.filter(|at| !here.contains(at)));
+        self.lost_at_root.extend(lost(before, after));
     }
 
     pub(super) fn note_lost_at_hop(&mut self, before: &Held, after: &Held) {
-        let here: BTreeSet<_> = after.records.iter().map(super::HeldRecord::coordinates).collect();
-        let before = before.records.iter().map(super::HeldRecord::coordinates);
-        self.lost_at_hop.extend(before.filter(|at| !here.contains(at)));
+        self.lost_at_hop.extend(lost(before, after));
     }
 
     /// A copy has lost what its original had.
@@ -125,6 +133,13 @@ impl Truth {
     }
 }
 
+/// What was held before, and is not after.
+fn lost(before: &Held, after: &Held) -> impl Iterator<Item = Coordinates> {
+    let here: BTreeSet<_> = after.records.iter().map(super::HeldRecord::coordinates).collect();
+    let before = before.records.iter().map(super::HeldRecord::coordinates);
+    before.filter(move |at| !here.contains(at))
+}
+
 impl World {
     /// Checks the invariants: acknowledged records are readable, or at the root, or a gap names
     /// them; coordinates are unique and name the same bytes everywhere; what is promised to be
@@ -133,6 +148,7 @@ impl World {
     /// # Panics
     /// One is broken.
     pub fn check(&mut self) {
+        self.check_manners();
         let changed: Vec<_> = self.hosts.iter_mut().filter_map(read_changed).collect();
         for (name, root, held) in &changed {
             self.truth.check_groups(name, held);
@@ -159,6 +175,15 @@ impl World {
             }
             self.check_acknowledged(name, held);
             self.check_promises(name, held);
+        }
+    }
+
+    /// Nobody is accused who keeps to the protocol.
+    fn check_manners(&self) {
+        for (name, host) in &self.hosts {
+            let mut offences = host.node.iter().flat_map(|node| node.offences());
+            let accused = offences.find(|(offence, _)| !BORNE.contains(offence));
+            assert!(accused.is_none(), "{name} accuses a peer of {accused:?}");
         }
     }
 

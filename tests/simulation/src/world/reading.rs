@@ -31,6 +31,8 @@ pub struct Held {
     open: BTreeMap<String, Vec<Strand>>,
     /// From where on records came late for gaps, by stream.
     late: BTreeSet<(String, u64)>,
+    /// Where streams begin that begin in their middle.
+    middles: BTreeMap<String, u64>,
 }
 
 /// A record as a node holds it.
@@ -200,8 +202,11 @@ impl Held {
         let strands = self.open.entry(begun.stream.to_string()).or_default();
         let name = (begun.first, begun.at.next);
         strands.push(Strand { name, next: begun.at.next, hash: begun.at.hash });
-        if begun.kind == BranchKind::Late {
-            self.late.insert((begun.stream.to_string(), begun.at.next.get()));
+        let (stream, from) = (begun.stream.to_string(), begun.at.next.get());
+        match begun.kind {
+            BranchKind::Late => drop(self.late.insert((stream, from))),
+            BranchKind::Main => drop(self.middles.insert(stream, from)),
+            BranchKind::Fork => {}
         }
     }
 
@@ -228,8 +233,10 @@ impl Held {
             // What came late for a gap stands behind what came after the gap, which may have been
             // stated in a segment that is gone.
             let is_late = || self.is_gap(stream, *offset) || self.begins_late(stream, *offset);
+            // What leads to a stream's middle is a fork that ends there, of the same epoch.
+            let leads_there = || self.middles.get(stream).is_some_and(|from| offset < from);
             assert!(
-                before.is_none_or(|before| before < *offset) || is_late(),
+                before.is_none_or(|before| before < *offset) || is_late() || leads_there(),
                 "{stream}~{epoch}@{offset} comes behind {before:?}"
             );
         }
