@@ -22,6 +22,8 @@ pub(super) struct Connection {
     pumping: bool,
     /// Bytes that may still pass.
     budget: Option<usize>,
+    /// It was cut, and the ends have not noticed yet: nothing passes behind what was lost.
+    broken: bool,
 }
 
 /// One direction of a connection.
@@ -148,6 +150,7 @@ impl World {
             alive: [true, true],
             pumping: false,
             budget: self.cut_after.take(),
+            broken: false,
         };
         self.connections.insert(id, connection);
         self.connect(&upstream, Self::link_of(id, End::Listener), Direction::Down, name);
@@ -168,7 +171,7 @@ impl World {
             (link.0 / 2, if link.0.is_multiple_of(2) { End::Dialer } else { End::Listener });
         let known =
             self.connections.get_mut(&id).filter(|connection| connection.alive[end as usize]);
-        let Some(connection) = known else { return };
+        let Some(connection) = known.filter(|connection| !connection.broken) else { return };
         assert_eq!(connection.hosts[end as usize], name, "a node sends over its own links");
         connection.pipes[end as usize].waiting.entry(channel).or_default().push_back(bytes);
         self.want_pump(id, 0);
@@ -315,7 +318,7 @@ impl World {
         let arrived = connection.pipes.iter().map(|pipe| pipe.last_at).max();
         let delay = arrived.unwrap_or_default().max(self.now + self.delay_ms) - self.now;
         connection.pipes = [Pipe::default(), Pipe::default()];
-        connection.budget = None;
+        (connection.budget, connection.broken) = (None, true);
         self.trace.note(&[self.now, id]);
         for end in [End::Dialer, End::Listener] {
             self.after(delay, Happening::Ended(id, end));
