@@ -22,6 +22,7 @@ pub mod buffer;
 pub mod channel;
 pub mod frame;
 pub mod limits;
+pub mod line;
 pub mod message;
 pub mod mux;
 pub mod session;

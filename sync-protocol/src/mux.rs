@@ -3,7 +3,7 @@
 //! The stream is a sequence of chunks: the channel's number (one byte), the length (two bytes,
 //! little-endian, not zero), and as many bytes. A chunk of the most important channel that has
 //! something to send goes next, so whatever is urgent waits for one chunk at most. The stream must
-//! be reliable and in order; a bare serial line needs a link layer below.
+//! be reliable and in order; a bare serial line is made so by [`crate::line`].
 //!
 //! There is one flow control for all channels, so a lane that is held back holds back what follows
 //! it. That is safe, because control goes before lanes: the message that lets a lane be read has

@@ -4,6 +4,7 @@ mod credit;
 mod exchanges;
 mod faults;
 mod frames;
+mod lines;
 mod messages;
 mod one_stream;
 mod pair;
