@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Config;
 use super::error::ConfigError;
-use super::sections::Application;
+use super::sections::{Application, Serial};
 use crate::coordinates::{check_site, check_topic};
 
 /// Most lanes a node has: each takes segments, a stream and a place in every commit's end.
@@ -24,6 +24,7 @@ pub(super) fn together(config: &Config) -> Result<(), ConfigError> {
     }
     lanes(config)?;
     applications(config)?;
+    serial(config)?;
     super::kafka::check(config)?;
     topics(config)
 }
@@ -48,6 +49,27 @@ fn applications(config: &Config) -> Result<(), ConfigError> {
         if let Some(nobody) = topic.writers.iter().find(|writer| !names.contains(writer)) {
             let why = format!("`{}` names `{nobody}`, which is no `[[application]]`", topic.name);
             return Err(ConfigError::conflict("topic.writers", why));
+        }
+    }
+    Ok(())
+}
+
+fn serial(config: &Config) -> Result<(), ConfigError> {
+    let mut places = BTreeSet::new();
+    for Serial { port, tcp, .. } in &config.serial {
+        if port.is_some() == tcp.is_some() {
+            let why = "needs either `port` or `tcp`, which say where the line is";
+            return Err(ConfigError::conflict("serial", why));
+        }
+        if tcp.is_some_and(|address| !address.ip().is_loopback()) {
+            let why = "must be a loopback address, such as `127.0.0.1:4530`: what is said on a \
+                       line is not encrypted";
+            return Err(ConfigError::conflict("serial.tcp", why));
+        }
+        let shared = tcp.is_some_and(|address| address.port() == 0);
+        if !shared && !places.insert((port, tcp)) {
+            let why = "two `[[serial]]` are the same line; put their keys into one file";
+            return Err(ConfigError::conflict("serial", why));
         }
     }
     Ok(())

@@ -17,7 +17,7 @@ const OTHER_VARIABLES: [&str; 2] = ["LANDFALL_CONFIG", "LANDFALL_DATA"];
 /// The table whose tables are views.
 const VIEWS: &str = "view";
 /// The tables that are lists.
-const LISTED: [&str; 3] = ["application", "lane", "topic"];
+const LISTED: [&str; 4] = ["application", "lane", "serial", "topic"];
 /// A file larger than this is not a configuration.
 pub(super) const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -181,6 +181,11 @@ impl ConfigFile {
     /// The applications, each a table.
     pub(super) fn applications(&self) -> &[Scope] {
         self.lists.get("application").map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// The serial lines, each a table.
+    pub(super) fn serial(&self) -> &[Scope] {
+        self.lists.get("serial").map(Vec::as_slice).unwrap_or_default()
     }
 
     pub(super) fn topics(&self) -> &[Scope] {

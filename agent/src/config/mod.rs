@@ -30,7 +30,7 @@ pub use kafka::Kafka;
 pub use reference::reference;
 pub use sections::{
     Api, Application, Hub, Lane, Log, LogFormat, LogLevel, Node, OnFull, Profile, Replicate,
-    SocketFor, Storage, Topic, TrimAt, Upstream,
+    Serial, SocketFor, Storage, Topic, TrimAt, Upstream,
 };
 pub use setting::Setting;
 pub use value::{HostPort, listen_address};
@@ -53,6 +53,8 @@ pub struct Config {
     pub topics: Vec<Topic>,
     /// Programs that are told from others, by name unique.
     pub applications: Vec<Application>,
+    /// Serial lines that it listens on.
+    pub serial: Vec<Serial>,
     /// Where local programs reach it.
     pub api: Api,
     /// What it logs.
@@ -104,6 +106,7 @@ impl Config {
                 .iter()
                 .map(Application::read)
                 .collect::<Result<_, _>>()?,
+            serial: file.serial().iter().map(Serial::read).collect::<Result<_, _>>()?,
             api: Api::read(root)?,
             log: Log::read(root)?,
             hub: Hub::read(root)?,

@@ -3,19 +3,20 @@
 use std::fmt::Write as _;
 
 use super::kafka::Kafka;
-use super::sections::{Api, Application, Hub, Lane, Log, Node, Storage, Topic, Upstream};
+use super::sections::{Api, Application, Hub, Lane, Log, Node, Serial, Storage, Topic, Upstream};
 use super::setting::Setting;
 
 /// One section: its name, what it is for, its settings.
 type Section = (&'static str, &'static [&'static str], &'static [Setting]);
 
-const SECTIONS: [Section; 10] = [
+const SECTIONS: [Section; 11] = [
     ("", Node::ABOUT, Node::SETTINGS),
     ("upstream", Upstream::ABOUT, Upstream::SETTINGS),
     ("storage", Storage::ABOUT, Storage::SETTINGS),
     ("lane", Lane::ABOUT, Lane::SETTINGS),
     ("topic", Topic::ABOUT, Topic::SETTINGS),
     ("application", Application::ABOUT, Application::SETTINGS),
+    ("serial", Serial::ABOUT, Serial::SETTINGS),
     ("api", Api::ABOUT, Api::SETTINGS),
     ("log", Log::ABOUT, Log::SETTINGS),
     ("hub", Hub::ABOUT, Hub::SETTINGS),

@@ -216,6 +216,35 @@ section! {
 }
 
 section! {
+    /// A serial line on which devices without a network speak, each with a key of its own.
+    /// [devices.md](devices.md) describes their end. Either `port` or `tcp` says where it is.
+    struct Serial in "serial", listed: true;
+
+    /// Path of the port. It is used whenever it is there. `none`: the line is at `tcp`.
+    port: Option<PathBuf> = "none", Allowed::Text("a path, such as `/dev/ttyUSB0`");
+    low "a path that another adapter may get; `/dev/serial/by-id/` names them for good.";
+    high "a port that another program uses as well.";
+
+    /// The port's rate in bits a second: 8 bits, no parity, one stop bit.
+    baud: u32 = "115200", Allowed::Count(9_600, 4_000_000);
+    low "a device takes long to catch up: a tenth of it in bytes a second, less a fifth.";
+    high "long or bad wires damage frames, which then have to be repeated.";
+
+    /// Loopback address where an emulator or a program that reads a port somewhere else connects,
+    /// and brings the line's bytes. `none`: the line is at `port`.
+    tcp: Option<SocketAddr> = "none",
+        Allowed::Text("a loopback address and port, such as `127.0.0.1:4530`");
+    low "every user of the machine can connect, and needs a key.";
+    high "a second program that connects is another line.";
+
+    /// File with a line for each device: its site, a space, and its key of 64 hexadecimal digits,
+    /// such as `openssl rand -hex 32` prints. Only its owner may read it. It is read at the start.
+    keys_file: PathBuf = REQUIRED, Allowed::Text("a path");
+    low "a device without a key in it is refused.";
+    high "whoever can read it can speak for these devices.";
+}
+
+section! {
     /// Where programs on this machine reach the node.
     struct Api in "api", listed: false;
 

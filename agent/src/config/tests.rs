@@ -96,6 +96,14 @@ fn settings_that_contradict_each_other_are_refused() {
             "[[application]]\nname = 'x'\nuser = 1\n[[application]]\nname = 'y'\nuser = 1",
             "there twice",
         ),
+        ("[[serial]]\nkeys_file = 'k'", "either `port` or `tcp`"),
+        ("[[serial]]\nport = '/dev/ttyS0'", "line 1: `serial.keys_file` is missing"),
+        ("[[serial]]\ntcp = '0.0.0.0:1'\nkeys_file = 'k'", "loopback"),
+        ("[[serial]]\nport = 'a'\nbaud = 300\nkeys_file = 'k'", "a number from 9600"),
+        (
+            "[[serial]]\nport = 'a'\nkeys_file = 'k'\n[[serial]]\nport = 'a'\nkeys_file = 'l'",
+            "the same line",
+        ),
         ("site = '/'", "cannot be a site"),
     ];
     for (text, expected) in refused {

@@ -1,5 +1,7 @@
 //! The gate of a hub: the registry of sites and the book of tokens, kept in the node's own topics.
 
+use std::collections::BTreeMap;
+
 use landfall_core::num::Timestamp;
 use landfall_protocol::message::{Enrol, GoodbyeCode};
 
@@ -8,7 +10,7 @@ use crate::identity::registry::{
 };
 use crate::identity::token::{TokenId, TokenSecret};
 use crate::identity::token_record::{self, TokenBook, TokenUse, TokenVerdict};
-use crate::identity::{PublicKey, UnixSeconds};
+use crate::identity::{LineKeys, PublicKey, Rights, UnixSeconds};
 use crate::node::{Admission, Gate, InternalRecord, PeerKey};
 
 /// Registered sites and tokens, folded from `_sites` and `_tokens`.
@@ -16,9 +18,47 @@ use crate::node::{Admission, Gate, InternalRecord, PeerKey};
 pub struct SiteGate {
     sites: Registry,
     tokens: TokenBook,
+    /// The sites whose keys the serial lines have, by what the keys are known as.
+    devices: BTreeMap<PublicKey, String>,
+    /// What they may do.
+    plain: Rights,
 }
 
 impl SiteGate {
+    /// A gate that lets the devices in whose keys these are, besides whoever is registered.
+    pub fn with_devices<'a>(keys: impl IntoIterator<Item = &'a LineKeys>) -> Self {
+        let mut devices = BTreeMap::new();
+        for keys in keys {
+            let named =
+                keys.sites().filter_map(|site| Some((keys.name_of(site)?, site.to_owned())));
+            devices.extend(named);
+        }
+        Self { devices, plain: Rights::plain(), ..Self::default() }
+    }
+
+    fn is_device(&self, site: &str) -> bool {
+        self.devices.values().any(|device| device == site)
+    }
+
+    /// A device speaks for the site of its key, and for no other.
+    fn admit_device(&self, device: &str, site: &str) -> Result<(), (GoodbyeCode, String)> {
+        if device != site {
+            let text = format!("the key of {device} was shown by somebody who says it is {site}");
+            return Err((GoodbyeCode::NotEnrolled, text));
+        }
+        match self.sites.record(site).map(|record| record.state) {
+            None => Ok(()),
+            Some(SiteState::Revoked) => {
+                let text = format!("{site} was revoked; ask the operator of this node");
+                Err((GoodbyeCode::Revoked, text))
+            }
+            Some(SiteState::Active) => {
+                let text = format!("{site} is registered here with a key of its own");
+                Err((GoodbyeCode::NotEnrolled, text))
+            }
+        }
+    }
+
     /// The registered sites.
     pub fn sites(&self) -> &Registry {
         &self.sites
@@ -39,6 +79,9 @@ impl SiteGate {
             return Err((GoodbyeCode::NotEnrolled, text));
         };
         let refused = |text: &str| (GoodbyeCode::TokenRefused, text.to_owned());
+        if self.is_device(site) {
+            return Err(refused("a device on a serial line has this name; choose another"));
+        }
         let id = TokenId::try_from(enrol.token.to_owned());
         let id = id.map_err(|_| refused("the token has no valid id"))?;
         let secret = enrol.secret.try_into().map_err(|_| refused("the token has no secret"))?;
@@ -88,8 +131,10 @@ impl SiteGate {
         ])
     }
 
-    fn rights(&self, site: &str) -> Option<&crate::identity::rights::Rights> {
-        let record = self.sites.record(site)?;
+    fn rights(&self, site: &str) -> Option<&Rights> {
+        let Some(record) = self.sites.record(site) else {
+            return Some(&self.plain).filter(|_| self.is_device(site));
+        };
         (record.state == SiteState::Active).then_some(&record.rights)
     }
 }
@@ -105,6 +150,12 @@ impl Gate for SiteGate {
         let key = PublicKey::from_bytes(key.0);
         let now = UnixSeconds(u64::try_from(wall.get() / 1_000).unwrap_or_default());
         let refused = |code, text: String| Admission::Refused { code, text };
+        if let Some(device) = self.devices.get(&key) {
+            return match self.admit_device(device, site) {
+                Ok(()) => Admission::Admitted { site: site.into(), records: Vec::new() },
+                Err((code, text)) => refused(code, text),
+            };
+        }
         match self.sites.admit(&key) {
             Admitted::Admitted { site, .. } => {
                 Admission::Admitted { site: site.into(), records: Vec::new() }
@@ -125,6 +176,9 @@ impl Gate for SiteGate {
 
     fn is_welcome(&self, key: PeerKey, site: &str) -> bool {
         let key = PublicKey::from_bytes(key.0);
+        if let Some(device) = self.devices.get(&key) {
+            return self.admit_device(device, site).is_ok();
+        }
         let known = self.sites.site_of(&key);
         known.is_some_and(|(name, record)| name == site && record.state == SiteState::Active)
     }
@@ -149,6 +203,72 @@ impl Gate for SiteGate {
         };
         if let Err(fault) = taken {
             tracing::error!(topic, %fault, "a registry record can't be read; it admits nobody");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn keys() -> LineKeys {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys");
+        let text = format!("buoy-4 {}\nbuoy-5 {}\n", "04".repeat(32), "05".repeat(32));
+        crate::whole_file::write_whole(&path, text.as_bytes(), 0o600).unwrap();
+        LineKeys::read(&path).unwrap()
+    }
+
+    fn refused(gate: &SiteGate, key: PeerKey, site: &str) -> Option<GoodbyeCode> {
+        match gate.admit(key, site, None, Timestamp::new(0)) {
+            Admission::Admitted { site: admitted, records } => {
+                assert!(admitted == site && records.is_empty() && gate.is_welcome(key, site));
+                None
+            }
+            Admission::Refused { code, .. } => {
+                assert!(!gate.is_welcome(key, site));
+                Some(code)
+            }
+        }
+    }
+
+    #[test]
+    fn a_device_is_the_site_of_its_key_and_may_do_what_a_plain_token_gives() {
+        let keys = keys();
+        let gate = SiteGate::with_devices([&keys]);
+        let key = |site| PeerKey(*keys.name_of(site).unwrap().as_bytes());
+        assert_eq!(refused(&gate, key("buoy-4"), "buoy-4"), None);
+        assert_eq!(refused(&gate, key("buoy-4"), "buoy-5"), Some(GoodbyeCode::NotEnrolled));
+        assert_eq!(refused(&gate, key("buoy-4"), "ship-1"), Some(GoodbyeCode::NotEnrolled));
+        assert!(gate.may_write("buoy-4", "buoy-4", "sea"));
+        assert!(!gate.may_write("buoy-4", "buoy-4", "_sites"));
+        assert!(!gate.may_write("buoy-4", "buoy-5", "sea") && !gate.may_carry("buoy-4", "buoy-5"));
+        assert!(!gate.may_write("ship-1", "ship-1", "sea"), "nobody else gets in by this");
+        let enrol = Some(Enrol { token: "t", secret: &[1; 32] });
+        let told = gate.admit(PeerKey([1; 32]), "buoy-4", enrol, Timestamp::new(0));
+        let Admission::Refused { text, .. } = told else { panic!("buoy-4 enrolled") };
+        assert!(text.contains("a device on a serial line has this name"), "{text}");
+    }
+
+    #[test]
+    fn what_the_registry_says_of_a_devices_name_goes_before_its_key() {
+        let keys = keys();
+        let mut gate = SiteGate::with_devices([&keys]);
+        let key = PeerKey(*keys.name_of("buoy-4").unwrap().as_bytes());
+        for (state, code) in [
+            (SiteState::Active, GoodbyeCode::NotEnrolled),
+            (SiteState::Revoked, GoodbyeCode::Revoked),
+        ] {
+            let record = SiteRecord {
+                key: PublicKey::from_bytes([1; 32]),
+                rights: Rights::plain(),
+                state,
+                enrolled_at: UnixSeconds(0),
+                token: None,
+                split_from: None,
+            };
+            gate.apply(registry::TOPIC, b"buoy-4", Some(&record.to_json()));
+            assert_eq!(refused(&gate, key, "buoy-4"), Some(code));
         }
     }
 }

@@ -392,6 +392,7 @@ impl Machine {
                 let carrier = match opened.carrier {
                     crate::transport::Carrier::Quic => "quic",
                     crate::transport::Carrier::Tcp => "tls",
+                    crate::transport::Carrier::Serial => "serial",
                 };
                 let remote = opened.remote.to_string();
                 let peer = Peer { connection: opened.connection, remote, carrier };

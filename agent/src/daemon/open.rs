@@ -3,6 +3,7 @@
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use landfall_core::journal::{CONTROL_SLOTS, Config as JournalConfig, Fresh, Journal, Recovery};
 use landfall_core::limits::{ENTRY_BYTES_MAX, JOINED_BYTES_MAX, LANES_MAX};
@@ -15,11 +16,12 @@ use super::gate::SiteGate;
 use super::machine::now;
 use crate::config::{self, Config, Profile};
 use crate::entropy::{self, NoEntropy};
-use crate::identity::{KeyFileFault, NodeKey};
+use crate::identity::{KeyFileFault, LineKeys, LineKeysFault, NodeKey};
 use crate::media::{FileMedia, FileShape, OpenError as MediaOpenError, sync_names};
 use crate::node::{
     LaneSettings, Node, OnFull, Replicate, Settings, TopicSettings, TrimAt, checksum,
 };
+use crate::transport::{SerialLine, SerialPlace};
 use crate::whole_file::write_whole;
 
 /// A node that is open for writing.
@@ -36,6 +38,8 @@ pub struct Opened {
     pub data: PathBuf,
     /// The token that it enrols with, if it has not yet.
     pub token: Option<crate::identity::token::Token>,
+    /// The serial lines that it listens on.
+    pub lines: Vec<SerialLine>,
 }
 
 /// Why a node can't be opened.
@@ -69,6 +73,8 @@ pub enum StartError {
     TooManyLanes,
     /// A stored token can't be read.
     Token(PathBuf),
+    /// The keys of a serial line can't be used.
+    LineKeys(LineKeysFault),
 }
 
 /// The file that names the lanes in the order of their numbers.
@@ -150,8 +156,10 @@ pub fn open(data: &Path, config: Config) -> Result<Opened, StartError> {
     settings.enrol =
         token.as_ref().map(|token| (token.id.to_string(), token.secret.expose().to_vec()));
     let seed = random()?;
-    let node = Node::new(journal, settings, SiteGate::default(), boot, seed, now());
-    Ok(Opened { node, key, config, recovery, data: data.into(), token })
+    let lines = serial_lines(&config)?;
+    let gate = SiteGate::with_devices(lines.iter().map(|line| &*line.keys));
+    let node = Node::new(journal, settings, gate, boot, seed, now());
+    Ok(Opened { node, key, config, recovery, data: data.into(), token, lines })
 }
 
 impl Opened {
@@ -160,6 +168,18 @@ impl Opened {
         // If it stays, it is refused as used or repeated, which does no harm.
         let _ = fs::remove_file(data.join(TOKEN_FILE));
     }
+}
+
+fn serial_lines(config: &Config) -> Result<Vec<SerialLine>, StartError> {
+    let line = |line: &config::Serial| -> Result<SerialLine, StartError> {
+        let keys = LineKeys::read(&line.keys_file).map_err(StartError::LineKeys)?;
+        let place = match (&line.port, line.tcp) {
+            (_, Some(address)) => SerialPlace::Tcp(address),
+            (port, None) => SerialPlace::Port(port.clone().unwrap_or_default(), line.baud),
+        };
+        Ok(SerialLine { place, keys: Arc::new(keys) })
+    };
+    config.serial.iter().map(line).collect()
 }
 
 fn stored_token(data: &Path) -> Result<Option<crate::identity::token::Token>, StartError> {
@@ -321,6 +341,7 @@ impl fmt::Display for StartError {
                 data.display()
             ),
             Self::Key(fault) => fault.fmt(f),
+            Self::LineKeys(fault) => fault.fmt(f),
             Self::Entropy(error) => error.fmt(f),
             Self::File(path, error) => write!(f, "cannot use {}: {error}", path.display()),
             Self::Lanes { made, told } => write!(

@@ -75,6 +75,14 @@ impl Daemon {
                 let path = Path::new(&address.to_string()).into();
                 listening = Some(bound.map_err(|error| StartError::File(path, error))?);
             }
+            for line in &opened.lines {
+                let bound = made.listen_serial(line.clone());
+                let place = Path::new(&line.place.to_string()).into();
+                let bound = bound.map_err(|error| StartError::File(place, error))?;
+                if let Some(address) = bound {
+                    tracing::info!(%address, "listening for serial lines");
+                }
+            }
             transport = Some(made);
             tokio::spawn(forward(reported, inputs.clone()));
         }

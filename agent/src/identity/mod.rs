@@ -8,6 +8,7 @@
 mod base32;
 pub mod key;
 mod key_file;
+mod line_keys;
 pub mod registry;
 pub mod rights;
 pub mod tls;
@@ -16,6 +17,7 @@ pub mod token_record;
 
 pub use key::{KeyFault, NodeKey, PublicKey, PublicKeyFault};
 pub use key_file::KeyFileFault;
+pub use line_keys::{LineKeys, LineKeysFault};
 pub use registry::{Admission, Enrolment, Registry, RegistryFault, SiteRecord, SiteState};
 pub use rights::{PatternFault, Rights, SitePattern, TopicPattern};
 pub use token::{Token, TokenFault, TokenId, TokenOverflow, TokenSecret};

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::ops::Deref;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
@@ -63,9 +64,27 @@ pub struct Opened {
     /// The attempt that led to it, if this node dialed.
     pub attempt: Option<AttemptId>,
     /// Where the peer is, for logs only.
-    pub remote: SocketAddr,
+    pub remote: Remote,
     /// What carries it.
     pub carrier: Carrier,
+}
+
+/// Where a peer is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Remote {
+    /// On the network.
+    Address(SocketAddr),
+    /// At the other end of a serial line of this name.
+    Line(Arc<str>),
+}
+
+impl fmt::Display for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(address) => address.fmt(f),
+            Self::Line(name) => f.write_str(name),
+        }
+    }
 }
 
 /// A connection's number, unique within a transport.
@@ -89,6 +108,8 @@ pub enum Carrier {
     Quic,
     /// TLS on TCP.
     Tcp,
+    /// A serial line.
+    Serial,
 }
 
 impl fmt::Display for Carrier {
@@ -96,6 +117,7 @@ impl fmt::Display for Carrier {
         f.write_str(match self {
             Self::Quic => "quic",
             Self::Tcp => "tcp",
+            Self::Serial => "serial",
         })
     }
 }

@@ -11,7 +11,7 @@ use crate::identity::PublicKey;
 
 use super::event::{
     AttemptId, Carrier, Channel, CloseCode, CloseOrder, CloseReason, ConnectionId, Opened,
-    ReceivedBytes, TransportEvent,
+    ReceivedBytes, Remote, TransportEvent,
 };
 use super::offence::{Offence, Offences};
 use super::offload::Offload;
@@ -65,8 +65,17 @@ pub(super) struct Link {
     pub(super) outbox: Arc<Outbox>,
     pub(super) offload: Arc<Offload>,
     events: mpsc::Sender<TransportEvent>,
-    remote: SocketAddr,
+    remote: Remote,
     offences: Arc<Offences>,
+}
+
+/// What the node is told of a connection as it begins.
+pub(super) struct Met {
+    pub(super) peer: PublicKey,
+    pub(super) remote: Remote,
+    pub(super) carrier: Carrier,
+    /// The attempt that led to it, if this node dialed.
+    pub(super) attempt: Option<AttemptId>,
 }
 
 /// What is known about a connection when its handshake is over.
@@ -92,10 +101,28 @@ impl Shared {
     /// Reports the connection and carries it until it ends.
     pub(super) async fn carry(&self, established: Established) {
         let Established { stream, peer, remote, side } = established;
-        let (carrier, id) = match &stream {
-            Stream::Quic(_) => (Carrier::Quic, ConnectionId(self.next_id())),
-            Stream::Tcp(_) => (Carrier::Tcp, ConnectionId(self.next_id())),
+        let carrier = match &stream {
+            Stream::Quic(_) => Carrier::Quic,
+            Stream::Tcp(_) => Carrier::Tcp,
         };
+        let (attempt, _place) = match side {
+            Side::Dialed(attempt) => (Some(attempt), None),
+            Side::Accepted(place) => (None, Some(place)),
+        };
+        let remote = Remote::Address(remote);
+        let (link, order) = self.open(Met { peer, remote, carrier, attempt }).await;
+        match stream {
+            Stream::Quic(connection) => {
+                quic::carry(connection, attempt.is_some(), link, order).await;
+            }
+            Stream::Tcp(stream) => tcp::carry(stream, link, order).await,
+        }
+    }
+
+    /// Reports a connection. Whoever carries it has what is returned.
+    pub(super) async fn open(&self, met: Met) -> (Arc<Link>, Orders) {
+        let Met { peer, remote, carrier, attempt } = met;
+        let id = ConnectionId(self.next_id());
         let (order_sender, order) = oneshot::channel();
         let outbox = Arc::new(Outbox::new(self.settings.queue_max));
         let connection = Connection {
@@ -103,12 +130,8 @@ impl Shared {
             outbox: outbox.clone(),
             order: Arc::new(Mutex::new(Some(order_sender))),
         };
-        let (attempt, _place) = match side {
-            Side::Dialed(attempt) => (Some(attempt), None),
-            Side::Accepted(place) => (None, Some(place)),
-        };
         tracing::debug!(%id, peer = peer.short(), %remote, %carrier, "connection opened");
-        let opened = Opened { connection, peer, attempt, remote, carrier };
+        let opened = Opened { connection, peer, attempt, remote: remote.clone(), carrier };
         self.report(TransportEvent::Opened(opened)).await;
         let link = Arc::new(Link {
             id,
@@ -119,13 +142,7 @@ impl Shared {
             events: self.events.clone(),
             offences: self.offences.clone(),
         });
-        let order = Orders { order, stop: self.stop.subscribe() };
-        match stream {
-            Stream::Quic(connection) => {
-                quic::carry(connection, attempt.is_some(), link, order).await;
-            }
-            Stream::Tcp(stream) => tcp::carry(stream, link, order).await,
-        }
+        (link, Orders { order, stop: self.stop.subscribe() })
     }
 }
 
@@ -174,7 +191,7 @@ impl Link {
     pub(super) async fn closed(&self, reason: CloseReason) {
         self.outbox.close();
         if let CloseReason::Misbehaved(rule) = reason {
-            self.offences.count(Offence::Misbehaved, self.remote, rule);
+            self.offences.count(Offence::Misbehaved, &self.remote, rule);
         }
         tracing::debug!(id = %self.id, %reason, "connection closed");
         self.report(TransportEvent::Closed { connection: self.id, reason }).await;

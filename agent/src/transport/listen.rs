@@ -21,7 +21,7 @@ use super::{Shared, quic};
 const PORT_TRIES_MAX: usize = 16;
 
 /// How long to wait when the system has no more sockets to give.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+pub(super) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 pub(super) fn listen(shared: &Arc<Shared>, address: SocketAddr) -> io::Result<SocketAddr> {
     let tls = tls::server_config(&shared.key).map_err(io::Error::other)?;

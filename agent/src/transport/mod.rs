@@ -8,7 +8,8 @@
 //! ```text
 //! dial ─┐                                   ┌─ quic: a stream per channel ─┐
 //!       ├─ handshake (identity::tls) ─ link ┤                              ├─▶ TransportEvent
-//! listen┘   under admission's limits        └─ tcp: mux frames ────────────┘
+//! listen┘   under admission's limits    │   └─ tcp: mux frames ────────────┤
+//! listen_serial ─ a device's key ───────┴───── serial: frames and chunks ──┘
 //! ```
 //! Bounds: handshakes and connections by [`Settings`]; received bytes by a budget per channel that
 //! the reader of events gives back by dropping [`ReceivedBytes`]; queued bytes by the sender, who
@@ -30,6 +31,7 @@ mod outbox;
 mod probe;
 mod quic;
 pub mod relay;
+mod serial;
 mod settings;
 mod tcp;
 
@@ -50,7 +52,7 @@ use offload::Offload;
 
 pub use event::{
     AttemptId, Carrier, Channel, CloseCode, CloseOrder, CloseReason, ConnectionId, DialFailure,
-    Opened, ReceivedBytes, TransportEvent,
+    Opened, ReceivedBytes, Remote, TransportEvent,
 };
 pub use link::Connection;
 pub use network::{ByteStream, Listener, Network, Waiting};
@@ -58,6 +60,7 @@ pub use offence::Offence;
 pub use offload::Offloading;
 pub use outbox::SendFault;
 pub use probe::Probe;
+pub use serial::{SerialLine, SerialPlace};
 pub use settings::{ResetKey, Settings};
 
 /// The transport of a node: what it listens on, dials and holds open. Dropping it cuts everything
@@ -143,6 +146,16 @@ impl Transport {
     /// What the operating system says if either cannot be bound.
     pub fn listen(&self, address: SocketAddr) -> io::Result<SocketAddr> {
         listen::listen(&self.shared, address)
+    }
+
+    /// Listens on a serial line for devices that have a key of it. Returns the address, if the line
+    /// is brought over TCP; port 0 takes one that is free. A port that is not there is tried again
+    /// and again. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// What the operating system says if the address cannot be bound.
+    pub fn listen_serial(&self, line: SerialLine) -> io::Result<Option<SocketAddr>> {
+        serial::listen(&self.shared, line)
     }
 
     /// Dials a hub at any of `addresses` (`host:port`), which must show one of the `pinned` keys:

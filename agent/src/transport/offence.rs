@@ -16,15 +16,21 @@ pub enum Offence {
     ConnectionsFull,
     /// A peer broke the rules of the byte channels.
     Misbehaved,
+    /// Somebody called over a serial line without the key of the site that it named.
+    LineKey,
+    /// What came over a serial line was no frame.
+    LineNoise,
 }
 
 impl Offence {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 7] = [
         Self::HandshakeTimeout,
         Self::HandshakeFailed,
         Self::HandshakesFull,
         Self::ConnectionsFull,
         Self::Misbehaved,
+        Self::LineKey,
+        Self::LineNoise,
     ];
 
     /// Its name, for logs, counters and programs.
@@ -35,6 +41,8 @@ impl Offence {
             Self::HandshakesFull => "handshakes_full",
             Self::ConnectionsFull => "connections_full",
             Self::Misbehaved => "misbehaved",
+            Self::LineKey => "line_key",
+            Self::LineNoise => "line_noise",
         }
     }
 }

@@ -42,6 +42,7 @@ impl Transport {
         let reached = match carrier {
             Carrier::Quic => target.reach_quic(shared).await?,
             Carrier::Tcp => target.reach_tcp(shared).await?,
+            Carrier::Serial => return Err(DialFailure::NoAddress),
         };
         let Stream::Quic(connection) = &reached.stream else {
             return Ok(Probe { peer: reached.peer, round_trip: None, mtu: None });

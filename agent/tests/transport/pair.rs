@@ -132,6 +132,7 @@ pub(super) fn tcp_after(carrier: Carrier) -> Duration {
     match carrier {
         Carrier::Quic => PATIENCE,
         Carrier::Tcp => Duration::ZERO,
+        Carrier::Serial => unreachable!("nobody dials a serial line"),
     }
 }
 

@@ -317,6 +317,21 @@ fn nothing_of_a_session_goes_onto_the_line_when_it_is_over() {
 }
 
 #[test]
+fn what_one_end_says_is_not_taken_for_the_other_when_it_comes_back() {
+    let mut line = Line::new(1, 5_000);
+    let mut echoed = 0;
+    while line.heard != line.said {
+        line.turn(whole);
+        let echo = line.recorded.1[echoed..].to_vec();
+        echoed = line.recorded.1.len();
+        line.up.extend(echo);
+        line.deliver();
+        assert!(line.heard.0.len() <= 1, "{:?}", line.heard.0);
+    }
+    assert_eq!(line.opened, 1);
+}
+
+#[test]
 fn a_device_that_starts_anew_is_let_in_again_and_what_was_under_way_is_gone() {
     let mut line = Line::new(1_000, 1_000);
     for _ in 0..5 {
