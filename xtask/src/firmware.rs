@@ -15,6 +15,11 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
     debian::install_missing(&size::needed())?;
     let firmware = debian::build_for_cortex("firmware")?.join("landfall-firmware");
     let mut test = shell::cargo(&["test", "--locked", "--package", "landfall-device"]);
-    test.args(["--test", "device", "qemu::"]).env("LANDFALL_FIRMWARE", firmware);
+    test.args(["--test", "device", "qemu::"]).env("LANDFALL_FIRMWARE", &firmware);
+    shell::run(&mut test)?;
+    // The whole chain: the sensor, a gateway on its serial line, and a hub.
+    shell::run(&mut shell::cargo(&["build", "--locked", "--package", "landfall"]))?;
+    let mut test = shell::cargo(&["test", "--locked", "--package", "landfall-tests"]);
+    test.args(["--test", "processes", "serial::"]).env("LANDFALL_FIRMWARE", firmware);
     shell::run(&mut test)
 }

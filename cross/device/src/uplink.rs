@@ -4,7 +4,8 @@
 //! and leaves out what a microcontroller has no memory for: it sends nothing before it is accepted,
 //! takes no records back that its flash lost, and begins each session behind what the root has.
 //!
-//! The byte stream must be reliable and in order, and whoever is at its other end is believed.
+//! The byte stream must be reliable and in order, and whoever is at its other end is believed. A
+//! serial line is made such a stream by [`crate::line`].
 
 mod inbox;
 mod judge;

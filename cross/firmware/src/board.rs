@@ -4,6 +4,7 @@
 use core::convert::Infallible;
 
 use embedded_io::{ErrorType, ReadReady, WriteReady};
+use landfall_device::line::LineKey;
 use landfall_protocol::time::Instant;
 use semihosting::fs::File;
 use semihosting::io::Read;
@@ -174,6 +175,23 @@ pub(crate) fn random() -> u64 {
     let drawn = File::open(c"/dev/urandom").and_then(|mut source| source.read(&mut bytes));
     match drawn {
         Ok(8) => u64::from_le_bytes(bytes),
+        _ => abort(),
+    }
+}
+
+/// Random bytes to begin with on the serial line.
+pub(crate) fn seed() -> [u8; 16] {
+    let number = u128::from(random()) << 64 | u128::from(random());
+    number.to_le_bytes()
+}
+
+/// The device's key: the file `line.key`, in the folder that the emulator runs in. A device has it
+/// in its flash, behind whatever protection the chip offers.
+pub(crate) fn key() -> LineKey {
+    let mut key = [0; 32];
+    let read = File::open(c"line.key").and_then(|mut file| file.read(&mut key));
+    match read {
+        Ok(32) => LineKey::new(key),
         _ => abort(),
     }
 }

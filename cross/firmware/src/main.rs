@@ -1,4 +1,4 @@
-//! A sensor that appends a number to its journal, again and again, brings it to a node over its
+//! A sensor that appends a number to its journal, again and again, brings it to a gateway over its
 //! first serial line, and tells on its second one what is stored. It is killed at any time; what it
 //! told must be on the flash, and arrive.
 //!
@@ -18,7 +18,7 @@ use landfall_core::num::{BootId, CommitNo, Epoch, LogId, Partition, Timestamp};
 use landfall_core::record::Record;
 use landfall_core::tables::Slot;
 use landfall_device::uplink::INBOX_BYTES;
-use landfall_device::{AppendError, Device, Memory, Nor, Uplink};
+use landfall_device::{AppendError, Device, Line, Memory, Nor, Uplink};
 
 use board::{Clock, Console, Uart};
 use flash::{BLOCK_BYTES, FileFlash};
@@ -26,6 +26,8 @@ use flash::{BLOCK_BYTES, FileFlash};
 /// Slots of the journal; each is a block of the flash.
 const SLOTS: u32 = 16;
 
+/// Who this is; the gateway has a key of it.
+const SITE: &str = "buoy-4";
 /// Turns of the loop for each reading.
 const TURNS: u32 = 16;
 /// Readings for which there is no room, until nobody is taken to be at the other end of the line.
@@ -65,15 +67,15 @@ fn run(memory: Memory<'_>, mut uplink: Uplink<'_, 1>) -> Ended {
         boot: BootId::new(boot),
         first_commit: CommitNo::new(1),
     };
-    let opened = Device::<_, 1>::open(flash, "buoy-4", memory, fresh);
+    let opened = Device::<_, 1>::open(flash, SITE, memory, fresh);
     let Ok((mut device, _)) = opened else { return Ended::Failed(2) };
     let Ok(sea) = device.stream("sea", Partition::new(0)) else { return Ended::Failed(3) };
     Console.line("opened", &[device.next(sea).get()]);
     let (mut clock, mut reading, mut refused) = (Clock::start(), boot, 0);
-    uplink.connected(clock.now(), Timestamp::new(0));
+    let mut line = Line::new(Uart, SITE, board::key(), board::seed());
     loop {
         for _ in 0..TURNS {
-            uplink.poll(&mut device, clock.now(), &mut Uart);
+            line.poll(&mut device, &mut uplink, clock.now(), Timestamp::new(0));
         }
         // What a sensor would say; no two starts say the same.
         reading = reading.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
@@ -84,7 +86,7 @@ fn run(memory: Memory<'_>, mut uplink: Uplink<'_, 1>) -> Ended {
                 refused = 0;
                 Console.line("stored", &[offset.get(), reading]);
             }
-            // A node makes room, once it has accepted us.
+            // The gateway makes room, once it has accepted us.
             Err(AppendError::Full) if uplink.is_open() || refused < REFUSED_MAX => refused += 1,
             Err(AppendError::Full) => return Ended::Full,
             Err(_) => return Ended::Failed(3),

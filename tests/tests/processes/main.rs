@@ -19,6 +19,7 @@ mod memory;
 mod openapi;
 mod refusals;
 mod rogue;
+mod serial;
 mod stops;
 mod swarm;
 mod syscalls;

@@ -16,14 +16,18 @@ use chip::Chip;
 /// Slots of the firmware's journal, and their bytes.
 const SHAPE: (u32, u32) = (16, 4096);
 
+/// The key that the firmware finds beside its chip.
+pub(super) const KEY: [u8; 32] = [7; 32];
+
 /// A file with the content of a chip.
 pub(crate) struct Image(PathBuf);
 
 impl Image {
-    /// A blank chip.
+    /// A blank chip, and a key beside it.
     pub(crate) fn blank(folder: &Path) -> Self {
         let path = folder.join("flash.bin");
         fs::write(&path, vec![0xFF; (SHAPE.0 * SHAPE.1) as usize]).unwrap();
+        fs::write(folder.join("line.key"), KEY).unwrap();
         Self(path)
     }
 

@@ -3,6 +3,10 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 
+use landfall_protocol::line::{Answerer, Heard, LineKey};
+use landfall_protocol::time::Instant;
+
+use super::image::KEY;
 use crate::site::Site;
 use crate::wire::Wire;
 
@@ -29,23 +33,37 @@ impl Line {
         let (mut stream, _) = self.listener.accept().unwrap();
         stream.set_nodelay(true).unwrap();
         hub.connect(self.now);
-        let mut wire = Wire::default();
+        let (mut wire, mut answerer) = (Wire::default(), Answerer::new([1; 16]));
+        let keys = |site: &str| (site == "buoy-4").then_some(LineKey::new(KEY));
         let mut buffer = [0; 4096];
         while hub.arrived() <= until {
             let read = stream.read(&mut buffer).unwrap();
             assert!(read > 0, "the emulator hung up");
-            wire.up.extend(&buffer[..read]);
+            for byte in &buffer[..read] {
+                match answerer.handle_byte(*byte, keys) {
+                    Heard::Opened | Heard::Payload => wire.up.extend(answerer.payload()),
+                    Heard::Nothing => {}
+                    heard => panic!("the line damages nothing: {heard:?}"),
+                }
+            }
             hub.turn(&mut wire, self.now);
             self.now += 1;
-            send(&mut stream, &mut wire);
+            send(&mut stream, &mut answerer, &mut wire, Instant::from_millis(self.now));
         }
         hub.disconnect(self.now);
     }
 }
 
-/// Sends what the node says.
-fn send(stream: &mut TcpStream, wire: &mut Wire) {
-    let bytes: Vec<u8> = wire.down.drain(..).collect();
+/// Sends what the node says, and what the line needs.
+fn send(stream: &mut TcpStream, answerer: &mut Answerer, wire: &mut Wire, now: Instant) {
+    let taken = answerer.put(wire.down.make_contiguous(), now);
+    wire.down.drain(..taken);
+    let mut bytes = Vec::new();
+    while let waiting @ [_, ..] = answerer.waiting(now) {
+        let sent = waiting.len();
+        bytes.extend(waiting);
+        answerer.sent(sent, now);
+    }
     match stream.write_all(&bytes) {
         Ok(()) => {}
         Err(error) if error.kind() == ErrorKind::BrokenPipe => {}
