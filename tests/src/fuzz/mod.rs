@@ -12,6 +12,7 @@ mod format;
 mod http;
 mod image;
 mod input;
+mod line;
 mod messages;
 pub mod neighbours;
 mod seeds;
@@ -46,7 +47,7 @@ pub enum Cost {
 const KIB: usize = 1024;
 
 /// All targets, from the format to the API.
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 17] = [
     target("record", format::record, seeds::record, 16 * KIB, Cost::Low),
     target("batch", format::batch, seeds::batch, 16 * KIB, Cost::Low),
     target("entry", format::entry, seeds::entry, 16 * KIB, Cost::Low),
@@ -56,6 +57,7 @@ pub const TARGETS: [Target; 16] = [
     target("lane_message", wire::lane, seeds::lane_message, 16 * KIB, Cost::Low),
     target("frames", wire::frames, seeds::frames, 1024 * KIB, Cost::Low),
     target("body", wire::body, seeds::body, 1024 * KIB, Cost::Low),
+    target("line", line::line, line::seeds, 64 * KIB, Cost::High),
     target("session", session::session, seeds::session, 4096 * KIB, Cost::High),
     target("config", settings::config, seeds::config, 1024 * KIB, Cost::High),
     target("token", settings::token, seeds::token, 64 * KIB, Cost::Low),
