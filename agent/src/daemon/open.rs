@@ -363,3 +363,29 @@ impl fmt::Display for StartError {
 }
 
 impl std::error::Error for StartError {}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    #[test]
+    fn what_the_configuration_says_of_storage_and_link_reaches_the_node() {
+        let folder = TempDir::new().unwrap();
+        let text = "[storage]\nhold_max = '7MiB'\nkeep_acked = '5h'\nretention = '9d'\n\
+            [upstream]\naddresses = ['hub']\ntrim_at = 'hop'\nrate_bytes_max = '3KiB'\n\
+            visit_every = '2h'\nbackoff_max = '40s'\n";
+        fs::write(folder.path().join(config::FILE_NAME), text).unwrap();
+        let config = Config::load(None, folder.path(), []).unwrap();
+        let lanes: Vec<_> = config.lanes.iter().map(|lane| lane.name.clone()).collect();
+        let told = settings("ship", &config, &lanes);
+        let hours = |hours: u64| hours * 3_600_000;
+        assert_eq!(told.hold_max_bytes, 7 << 20);
+        assert_eq!((told.keep_acked_ms, told.retention_ms), (hours(5), Some(hours(9 * 24))));
+        assert_eq!((told.trim_at, told.upstream), (TrimAt::Hop, true));
+        assert_eq!(told.rate_bytes_max, Some(3 << 10));
+        assert_eq!(told.visit_every, Some(Duration::from_millis(hours(2))));
+        assert_eq!(told.backoff.most, Duration::from_millis(40_000));
+    }
+}
