@@ -61,12 +61,13 @@ impl HeldView {
     }
 
     /// Takes over what went since its place was told last, and it has not come to. Of the segment
-    /// that its place lies in nobody knows how much it has taken in, and all counts as missed.
+    /// that its place lies in nobody knows how much it has taken in, and all counts as missed: also
+    /// if its place is the last commit, of which it may have taken in a part.
     fn follow(&mut self, before: &Self) {
         let (at, was) = (self.consumer.at(), before.consumer.at());
         // Rows that are made anew begin with what there is.
         let follows = (at.commit, at.index) >= (was.commit, was.index);
-        let missed = before.gone.iter().filter(|gone| follows && gone.through > at.commit);
+        let missed = before.gone.iter().filter(|gone| follows && gone.through >= at.commit);
         self.gone = missed.copied().collect();
     }
 
@@ -204,7 +205,10 @@ impl<M: Media, G: Gate> Core<M, G> {
         behind.collect()
     }
 
-    /// A commit that nothing of the oldest segment of a lane is behind.
+    /// A commit that nothing of the oldest segment of a lane is behind: a commit lies in one lane
+    /// and there in one segment, as it is written in one piece, and one that is written again
+    /// elsewhere is void where it was tried. Commits of other lanes, and the segment's footer, may
+    /// lie between its last record and this one.
     fn end_of_oldest(&self, lane: Lane) -> CommitNo {
         let oldest = self.journal.oldest(lane).map(|oldest| oldest.segment.plus(1));
         let next = oldest.and_then(|next| self.journal.segment_from(lane, next));
@@ -248,5 +252,34 @@ impl<M: Media, G: Gate> Core<M, G> {
             after.lacking += to.since(from.max(Offset::ZERO));
         }
         after
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use landfall_core::num::Epoch;
+
+    use super::*;
+
+    fn held(commit: u64, index: u32) -> HeldView {
+        let at = Place { epoch: Epoch::new(1), commit: CommitNo::new(commit), index };
+        let (view, topics) = ("v".to_owned(), vec!["t".to_owned()]);
+        HeldView::new(ViewPlace { view, topics, at, told: true, stands: true, lacks: 0 })
+    }
+
+    #[test]
+    fn of_a_segment_that_went_all_is_missed_unless_the_place_is_behind_it() {
+        let mut before = held(3, 0);
+        before.note(Gone { through: CommitNo::new(7), records: 10, told: false });
+        let lacking = |commit, index| {
+            let mut held = held(commit, index);
+            held.follow(&before);
+            let is_news = held.tell();
+            (is_news, held.lacking())
+        };
+        assert_eq!(lacking(5, 1), (true, 10));
+        assert_eq!(lacking(7, 1), (true, 10), "what is left of the last commit went, too");
+        assert_eq!(lacking(8, 1), (false, 0));
+        assert_eq!(lacking(2, 0), (false, 0), "rows that are made anew begin with what there is");
     }
 }
