@@ -1,6 +1,7 @@
 //! `landfall dead`: what consumers, views and rules could not deal with.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::Write;
 
 use base64::Engine as _;
@@ -9,11 +10,14 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use super::append::Query;
 use super::arguments::{Arguments, Stop, Word};
 use super::status::print_text;
 use super::terminal::Table;
 use super::{Command, DataOptions, Exit, Failure};
-use crate::api::{Client, DEAD_HEADERS, DEAD_SUFFIX, FORM_LEFT_OUT, FORM_TOMBSTONE};
+use crate::api::{
+    Client, ClientError, DEAD_HEADERS, DEAD_SUFFIX, ErrorCode, FORM_LEFT_OUT, FORM_TOMBSTONE,
+};
 use crate::coordinates::{Coordinates, check_topic};
 
 pub(super) const HELP: &str = "\
@@ -28,7 +32,8 @@ Usage: landfall dead --data DIR list TOPIC [--json]
 A letter is a record that a consumer, a view or a rule set aside in TOPIC.dead, with its error; it
 is named by the consumer, or view/ and the view, and the record's coordinates, as list shows. retry
 appends the record to its topic again, as a new one, for all who take that in. Both settle the
-letter, whoever does so at the same time.
+letter, whoever does so at the same time, and are for letters that this node wrote. With --all,
+those of other sites are left alone, and told.
 
 Options:
   --data DIR       The node's directory
@@ -108,15 +113,16 @@ impl DeadOptions {
     }
 }
 
-/// A letter as it is read.
+/// A record as it is read: a letter, or what one is about.
 #[derive(Deserialize)]
-struct Letter {
+struct Read {
     origin: String,
+    epoch: String,
     partition: u32,
     offset: u64,
     seq: u64,
     timestamp: String,
-    key: Option<String>,
+    key: Option<Value>,
     value: Box<RawValue>,
     form: Option<String>,
     headers: Vec<Named>,
@@ -130,7 +136,11 @@ struct Named {
     value: Option<Value>,
 }
 
-impl Letter {
+/// Letters that are not settled, by their name and the site that wrote them: what a record is
+/// refused for at two sites has a letter of each.
+type Letters = BTreeMap<(String, String), Read>;
+
+impl Read {
     /// What a header says that the letter has besides its record's.
     fn told(&self, name: &str) -> Option<&Value> {
         let name = format!("{DEAD_HEADERS}{name}");
@@ -147,51 +157,60 @@ impl Letter {
     }
 
     fn is_tombstone(&self) -> bool {
-        self.form.as_deref() == Some("tombstone")
+        self.form.as_deref() == Some(FORM_TOMBSTONE)
     }
 
-    /// The record that it is about, as a group takes it.
-    fn record(&self, topic: &str) -> Value {
-        let mut record = json!({ "topic": topic });
-        let mut set = |name: &str, value: Value| record[name] = value;
-        if let Some(key) = self.told("key") {
-            set("key", key.clone());
-        }
+    /// The record that the letter is about, as a group takes it.
+    fn about(&self, topic: &str) -> String {
+        let form = match self.text("form").as_str() {
+            FORM_TOMBSTONE => Some(FORM_TOMBSTONE.to_owned()),
+            _ => self.form.clone(),
+        };
+        let timestamp = self.text("timestamp").parse::<i64>().ok().map(Value::from);
+        self.again(topic, self.told("key"), timestamp, form)
+    }
+
+    /// This record, as a group takes it.
+    fn itself(&self, topic: &str) -> String {
+        self.again(topic, self.key.as_ref(), Some(self.timestamp.clone().into()), self.form.clone())
+    }
+
+    fn again(
+        &self,
+        topic: &str,
+        key: Option<&Value>,
+        timestamp: Option<Value>,
+        form: Option<String>,
+    ) -> String {
         let headers = self.headers.iter().filter(|one| !one.name.starts_with(DEAD_HEADERS));
         let headers: Vec<_> =
             headers.map(|one| json!({"name": one.name, "value": one.value})).collect();
-        set("headers", Value::Array(headers));
-        if let Ok(ms) = self.text("timestamp").parse::<i64>() {
-            set("timestamp", ms.into());
+        let mut record = json!({ "topic": topic, "headers": headers });
+        let has_value = form.as_deref() != Some(FORM_TOMBSTONE);
+        let form = form.map(Value::from);
+        for (name, value) in [("key", key.cloned()), ("timestamp", timestamp), ("form", form)] {
+            if let Some(value) = value {
+                record[name] = value;
+            }
         }
-        match (self.text("form").as_str(), &self.form) {
-            (FORM_TOMBSTONE, _) => set("form", "tombstone".into()),
-            (_, Some(form)) => set("form", form.as_str().into()),
-            _ => {}
+        let mut text = record.to_string();
+        if has_value {
+            // Its bytes are kept, which a number would lose that was read and written.
+            text.pop();
+            text.push_str(&format!(",\"value\":{}}}", self.value.get()));
         }
-        record
+        text
     }
 
-    /// The group that settles it, with its record or without.
-    fn settled(&self, topic: &str, retry: bool) -> Vec<u8> {
+    /// The group that settles the letter, with its record or without.
+    fn settled(&self, topic: &str, again: Option<String>) -> Vec<u8> {
         let dead = format!("{topic}{DEAD_SUFFIX}");
         let place = json!({"topic": dead, "partition": self.partition, "key": self.key});
         let (mut end, mut last) = (place.clone(), place);
-        end["form"] = "tombstone".into();
+        end["form"] = FORM_TOMBSTONE.into();
         last["offset"] = self.offset.into();
-        let mut records = end.to_string();
-        if retry {
-            let record = self.record(topic);
-            let has_value = record["form"] != "tombstone";
-            let mut text = record.to_string();
-            if has_value {
-                // Its bytes are kept, which a number would lose that was read and written.
-                text.pop();
-                text.push_str(&format!(",\"value\":{}}}", self.value.get()));
-            }
-            records = format!("{text},{records}");
-        }
-        format!("{{\"records\":[{records}],\"if_last\":[{last}]}}").into_bytes()
+        let records: Vec<_> = again.into_iter().chain([end.to_string()]).collect();
+        format!("{{\"records\":[{}],\"if_last\":[{last}]}}", records.join(",")).into_bytes()
     }
 }
 
@@ -212,77 +231,178 @@ pub async fn run(
         DeadAction::Show(name) => {
             let topic = topic_of(name)?;
             let letters = letters(client, &topic).await?;
-            let letter = letters.get(name).ok_or_else(|| unknown(name))?;
-            print_text(out, &format!("{}\n", letter.line))
+            let same = letters.iter().filter(|((known, _), _)| known == name);
+            let lines: String = same.map(|(_, letter)| format!("{}\n", letter.line)).collect();
+            if lines.is_empty() { Err(unknown(name)) } else { print_text(out, &lines) }
         }
-        DeadAction::Retry(which) => settle(client, which, true, out).await,
-        DeadAction::Drop(which) => settle(client, which, false, out).await,
+        DeadAction::Retry(Which::Named(names)) => settle(client, names, true, out).await,
+        DeadAction::Drop(Which::Named(names)) => settle(client, names, false, out).await,
+        DeadAction::Retry(Which::All(topic)) => settle_all(client, topic, true, out).await,
+        DeadAction::Drop(Which::All(topic)) => settle_all(client, topic, false, out).await,
     }
 }
 
+/// Settles letters of this node, or none of them if one of the names is no such letter.
 async fn settle(
     client: &Client,
-    which: &Which,
+    names: &[String],
     retry: bool,
     out: &mut impl Write,
 ) -> Result<Exit, Failure> {
-    let mut wanted: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    match which {
-        Which::All(topic) => {
-            let names = letters(client, topic).await?.into_keys().collect();
-            wanted.insert(topic.clone(), names);
-        }
-        Which::Named(names) => {
-            for name in names {
-                wanted.entry(topic_of(name)?).or_default().push(name.clone());
-            }
+    let site = client.status().await?.site;
+    let mut topics: BTreeMap<String, Letters> = BTreeMap::new();
+    for name in names {
+        let topic = topic_of(name)?;
+        if let Entry::Vacant(place) = topics.entry(topic.clone()) {
+            place.insert(letters(client, &topic).await?);
         }
     }
-    let site = client.status().await?.site;
-    let done = if retry { "appended again" } else { "dropped" };
-    for (topic, names) in wanted {
-        let letters = letters(client, &topic).await?;
-        for name in names {
-            let letter = letters.get(&name).ok_or_else(|| unknown(&name))?;
-            if letter.origin != site {
-                let text = format!("landfall dead: {name} was written at {}", letter.origin);
-                return Err(Failure::refused(format!("{text}; deal with it there")));
+    let mut chosen = Vec::new();
+    for name in names {
+        let topic = topic_of(name)?;
+        let letters = topics.get_mut(&topic).ok_or_else(|| unknown(name))?;
+        let letter = letters.remove(&(name.clone(), site.clone()));
+        let elsewhere = letters.keys().find(|(known, _)| known == name);
+        let letter = letter.ok_or_else(|| match elsewhere {
+            Some((_, writer)) => {
+                let text = format!("landfall dead: {name} was written at {writer}");
+                Failure::refused(format!("{text}; deal with it there"))
             }
-            if retry && letter.text("form") == FORM_LEFT_OUT {
-                let text = format!("landfall dead: {name} has no room for its record");
-                let at = letter.text("record");
-                return Err(Failure::refused(format!("{text}; read it at {at}, then drop it")));
-            }
-            client.group(letter.settled(&topic, retry), None).await?;
-            print_text(out, &format!("{name} {done}\n"))?;
-        }
+            None => unknown(name),
+        })?;
+        chosen.push((topic, name, letter));
+    }
+    for (topic, name, letter) in chosen {
+        settle_one(client, (&topic, name), &letter, retry).await?;
+        print_text(out, &format!("{name} {}\n", done(retry)))?;
     }
     Ok(Exit::Done)
 }
 
-/// The letters of a topic that are not settled, by name.
-async fn letters(client: &Client, topic: &str) -> Result<BTreeMap<String, Letter>, Failure> {
-    let mut found = BTreeMap::new();
+/// Settles all letters of a topic that this node wrote, and tells of those that it did not.
+async fn settle_all(
+    client: &Client,
+    topic: &str,
+    retry: bool,
+    out: &mut impl Write,
+) -> Result<Exit, Failure> {
+    let site = client.status().await?.site;
+    let mut elsewhere: BTreeMap<String, u64> = BTreeMap::new();
+    let mut kept = Vec::new();
+    for ((name, writer), letter) in letters(client, topic).await? {
+        if writer != site {
+            *elsewhere.entry(writer).or_default() += 1;
+            continue;
+        }
+        match settle_one(client, (topic, &name), &letter, retry).await {
+            Ok(()) => drop(print_text(out, &format!("{name} {}\n", done(retry)))?),
+            Err(Unsettled::Forgotten(failure)) => kept.push(failure),
+            Err(Unsettled::Refused(failure)) => return Err(failure),
+        }
+    }
+    for (writer, count) in elsewhere {
+        let text = format!("{count} of the letters were written at {writer}; deal with them there");
+        print_text(out, &format!("{text}\n"))?;
+    }
+    // The others are settled; that these are not is the end of it.
+    kept.into_iter().next().map_or(Ok(Exit::Done), Err)
+}
+
+fn done(retry: bool) -> &'static str {
+    if retry { "appended again" } else { "dropped" }
+}
+
+/// Why a letter is not settled.
+enum Unsettled {
+    /// It has no room for its record, and nor has the log it any more.
+    Forgotten(Failure),
+    /// The node refuses.
+    Refused(Failure),
+}
+
+impl From<Unsettled> for Failure {
+    fn from(why: Unsettled) -> Self {
+        match why {
+            Unsettled::Forgotten(failure) | Unsettled::Refused(failure) => failure,
+        }
+    }
+}
+
+async fn settle_one(
+    client: &Client,
+    (topic, name): (&str, &str),
+    letter: &Read,
+    retry: bool,
+) -> Result<(), Unsettled> {
+    let refused = |failure: Failure| {
+        let message = format!("landfall dead: {name} was not settled: {}", failure.message);
+        Unsettled::Refused(Failure { message, ..failure })
+    };
+    let again = match retry {
+        true if letter.text("form") == FORM_LEFT_OUT => {
+            let at = letter.text("record");
+            let stored = stored(client, topic, &at).await.map_err(refused)?;
+            let stored = stored.ok_or_else(|| {
+                let text = format!("landfall dead: {name} has no room for its record, and the");
+                let text = format!("{text} log has forgotten {at}; all that is left is to drop it");
+                Unsettled::Forgotten(Failure::refused(text))
+            })?;
+            Some(stored.itself(topic))
+        }
+        true => Some(letter.about(topic)),
+        false => None,
+    };
+    let done = client.group(letter.settled(topic, again), None).await;
+    done.map(drop).map_err(|error| refused(error.into()))
+}
+
+/// The record at some coordinates, if the log still has it.
+async fn stored(client: &Client, topic: &str, at: &str) -> Result<Option<Read>, Failure> {
+    let Ok(Coordinates { stream, offset, epoch }) = at.parse() else { return Ok(None) };
+    let mut query = Query::default();
+    query.add("from", at);
+    query.add("max", "1");
+    let mut lines = match client.read(topic, &query.0).await {
+        Err(ClientError::Refused(error)) if error.code == ErrorCode::Gone => return Ok(None),
+        lines => lines?,
+    };
+    while let Some(line) = lines.next().await? {
+        let Ok(read) = serde_json::from_slice::<Read>(&line) else { continue };
+        let place = (read.origin.as_str(), read.partition, read.offset);
+        let is_it = place == (stream.origin.as_str(), stream.partition, offset)
+            && epoch.is_none_or(|epoch| u64::from_str_radix(&read.epoch, 16) == Ok(epoch));
+        if is_it {
+            return Ok(Some(read));
+        }
+    }
+    Ok(None)
+}
+
+/// The letters of a topic that are not settled.
+async fn letters(client: &Client, topic: &str) -> Result<Letters, Failure> {
+    let mut found = Letters::new();
     let mut lines = client.read(&format!("{topic}{DEAD_SUFFIX}"), "").await?;
     while let Some(line) = lines.next().await? {
         if line.starts_with(b"{\"end\":") || line.starts_with(b"{\"gap\":") {
             continue;
         }
-        let letter: Option<Letter> = serde_json::from_slice(&line).ok();
-        let Some((name, letter)) = letter.and_then(|one| Some((one.key.clone()?, one))) else {
+        let read: Option<Read> = serde_json::from_slice(&line).ok();
+        let name = |read: &Read| read.key.as_ref()?.as_str().map(str::to_owned);
+        let Some((name, read)) = read.and_then(|read| Some((name(&read)?, read))) else {
             // Whatever it is, it is no letter.
             continue;
         };
         let line = String::from_utf8_lossy(&line).into_owned();
-        match letter.is_tombstone() {
-            true => drop(found.remove(&name)),
-            false => drop(found.insert(name, Letter { line, ..letter })),
+        let place = (name, read.origin.clone());
+        match read.is_tombstone() {
+            true => drop(found.remove(&place)),
+            false => drop(found.insert(place, Read { line, ..read })),
         }
     }
     Ok(found)
 }
 
-fn listed(topic: &str, letters: &BTreeMap<String, Letter>, json: bool) -> String {
+fn listed(topic: &str, letters: &Letters, json: bool) -> String {
     let mut order: Vec<_> = letters.iter().collect();
     order.sort_by_key(|(_, letter)| letter.seq);
     if json {
@@ -291,10 +411,10 @@ fn listed(topic: &str, letters: &BTreeMap<String, Letter>, json: bool) -> String
     if order.is_empty() {
         return format!("there are no dead letters of {topic}\n");
     }
-    let mut table = Table::new(&["letter", "since", "error"]);
-    for (name, letter) in order {
+    let mut table = Table::new(&["letter", "written at", "since", "error"]);
+    for ((name, writer), letter) in order {
         let error = letter.text("error").replace(['\n', '\r'], " ");
-        table.row([name.clone(), letter.timestamp.clone(), error]);
+        table.row([name.clone(), writer.clone(), letter.timestamp.clone(), error]);
     }
     table.text()
 }

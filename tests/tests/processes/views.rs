@@ -66,9 +66,13 @@ impl Alone {
     }
 
     async fn append(&self, lines: &[&str]) -> io::Result<String> {
+        self.append_to("ais", lines).await
+    }
+
+    async fn append_to(&self, topic: &str, lines: &[&str]) -> io::Result<String> {
         let path = self.node.path.with_extension("in");
         std::fs::write(&path, lines.join("\n") + "\n")?;
-        let words = ["ais", &path.to_string_lossy(), "--key-field", "mmsi", "--time-field", "time"];
+        let words = [topic, &path.to_string_lossy(), "--key-field", "mmsi", "--time-field", "time"];
         self.node.done("append", &words).await
     }
 

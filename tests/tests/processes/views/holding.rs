@@ -2,8 +2,9 @@
 
 use super::*;
 
-const SMALL: &str = "[storage]\nsegment_bytes = \"512KiB\"\n[[lane]]\nname = \"normal\"\n\
-    priority = 0\nbudget_bytes = \"1MiB\"\non_full = \"drop_oldest\"\n";
+/// A log that holds little.
+pub(super) const SMALL: &str = "[storage]\nsegment_bytes = \"512KiB\"\n[[lane]]\n\
+    name = \"normal\"\npriority = 0\nbudget_bytes = \"1MiB\"\non_full = \"drop_oldest\"\n";
 
 /// A node whose view is to halt in front of its second record, and whose log holds little.
 async fn halting() -> Alone {
@@ -15,11 +16,11 @@ async fn halting() -> Alone {
 }
 
 /// Writes 15,000 records, of which the log forgets most.
-async fn flood(alone: &Alone) {
+pub(super) async fn flood(alone: &Alone, topic: &str) {
     let sample = sample();
     let lines: Vec<&str> = sample.lines().collect();
     for part in lines.chunks(500).chain(lines.chunks(500)).chain(lines.chunks(500)) {
-        alone.append(part).await.unwrap();
+        alone.append_to(topic, part).await.unwrap();
     }
 }
 
@@ -46,7 +47,7 @@ async fn what_goes_before_a_halted_view_takes_it_in_is_told_loudly() {
     let halts =
         |status: Status| status.views.into_iter().find(|view| view.state == ViewState::Halted);
     assert_eq!(runs.until("the view halts", halts).await.unwrap().lacking, 0);
-    flood(&alone).await;
+    flood(&alone, "ais").await;
     is_told(&alone, &mut runs).await;
 }
 
@@ -59,6 +60,6 @@ async fn what_goes_before_the_node_knows_where_its_views_are_is_told_as_well() {
     runs.until("the view halts", halts).await.unwrap();
     assert!(runs.terminate().await.unwrap().success());
     let mut runs = alone.node.run_up().await.unwrap();
-    flood(&alone).await;
+    flood(&alone, "ais").await;
     is_told(&alone, &mut runs).await;
 }
