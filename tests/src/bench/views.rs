@@ -21,7 +21,7 @@ use super::memory::mebibytes;
 use super::pair::SETTINGS;
 use super::report::{Goal, Report, Row};
 use super::{Options, PATIENCE};
-use crate::process::{NodeDir, Program, Running};
+use crate::process::{NodeDir, Program};
 
 const RECORDS: u64 = 1_000_000;
 /// Records in a transaction of the bare loop: as many of these as a page of the log holds.
@@ -50,28 +50,29 @@ pub async fn run(options: &Options, report: &mut Report) -> io::Result<()> {
     let view = format!("[view.latest]\nddl = \"{DDL}\"\n[view.latest.on.ais]\nput = \"{PUT}\"\n");
     node.configure(&format!("{SETTINGS}{view}"))?;
     fill(&node.path, records).await?;
-    let bare = records as f64 / bare(&options.dir.join("bare.db"), records)?;
+    let (bare, bare_bytes) = bare(&options.dir.join("bare.db"), records)?;
     let rate = records as f64 / kept(&node.path, records).await?;
     let row =
         Row::new("views", "a backlog into the newest position of each ship", rate, "records/s");
     report.add(row.beside("a bare rusqlite loop", bare).goal(Goal::AtLeast(0.7)));
     std::fs::remove_file(node.path.join(FILE_NAME))?;
     let made = |view: &ViewStatus| view.records == records;
-    watched(&node, "made", records, made, report).await?;
+    watched(&node, "made", (records, bare_bytes), made, report).await?;
     // Another definition of the same rows.
     let path = node.path.join(landfall::config::FILE_NAME);
     let again =
         std::fs::read_to_string(&path)?.replace("off INTEGER)", "off INTEGER, seen INTEGER)");
     std::fs::write(path, again)?;
     let again = |view: &ViewStatus| view.generation > 1 && view.next.is_none();
-    watched(&node, "made again", records, again, report).await
+    watched(&node, "made again", (records, bare_bytes), again, report).await
 }
 
-/// Runs the program until its view is as wanted, and asks for a ship all the time.
+/// Runs the program until its view is as wanted, and asks for a ship all the time. Of each record
+/// the bare loop wrote so many bytes.
 async fn watched(
     node: &NodeDir,
     what: &str,
-    records: u64,
+    (records, bare_bytes): (u64, f64),
     is_done: impl Fn(&ViewStatus) -> bool,
     report: &mut Report,
 ) -> io::Result<()> {
@@ -83,9 +84,11 @@ async fn watched(
         loop {
             ticks.tick().await;
             let asked = clock::precise();
-            // Until the table is made, there is nothing to ask.
-            if running.client().query(&QueryRequest::new(QUERY)).await.is_ok() {
-                waits.push(clock::precise() - asked);
+            match running.client().query(&QueryRequest::new(QUERY)).await {
+                Ok(_) => waits.push(clock::precise() - asked),
+                // Until the table is made, there is nothing to ask. From then on there is.
+                Err(_) if waits.is_empty() => {}
+                Err(error) => return Err(Error::other(error)),
             }
             let status = running.status().await.ok_or_else(|| Error::other("it has ended"))?;
             if status.views.iter().any(&is_done) {
@@ -101,15 +104,17 @@ async fn watched(
     let peak = mebibytes(&running, "VmHWM")?;
     let goal = Goal::AtMost(24.0);
     report.add(row(&format!("peak RSS while rows are {what}"), peak, "MiB").goal(goal));
-    let written = written_bytes(&running)? / records as f64;
-    report.add(row(&format!("bytes written for a record, rows {what}"), written, "B"));
+    let id = running.id().ok_or_else(|| Error::other("it has ended"))?;
+    let written = written_bytes(&id.to_string())? / records as f64;
+    let row = row(&format!("bytes written for a record, rows {what}"), written, "B");
+    report.add(row.beside("a bare rusqlite loop", bare_bytes));
     running.terminate().await.map(drop)
 }
 
-/// What the program has given to the disk.
-fn written_bytes(running: &Running) -> io::Result<f64> {
-    let id = running.id().ok_or_else(|| Error::other("it has ended"))?;
-    let text = std::fs::read_to_string(format!("/proc/{id}/io"))?;
+/// What a process has given to the disk: pages that it made dirty, each as often as it did so
+/// after it had been written.
+fn written_bytes(process: &str) -> io::Result<f64> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/io"))?;
     let written = text.lines().find_map(|line| line.strip_prefix("write_bytes: ")?.parse().ok());
     written.ok_or_else(|| Error::other("no write_bytes in its io"))
 }
@@ -137,19 +142,25 @@ async fn kept(data: &Path, records: u64) -> io::Result<f64> {
     Ok(seconds)
 }
 
-/// Seconds that SQLite takes for the same statement, with the settings of the views' file.
-fn bare(path: &Path, records: u64) -> io::Result<f64> {
+/// Records a second that SQLite runs the same statement for, with the settings of the views' file
+/// but that SQLite itself brings into the database what is written, and the bytes that it writes
+/// for each.
+fn bare(path: &Path, records: u64) -> io::Result<(f64, f64)> {
     let lines: Vec<_> = Laps::new().take(records as usize).collect();
+    let before = written_bytes("self")?;
     let started = clock::monotonic();
     insert(path, &lines).map_err(Error::other)?;
-    Ok(seconds_since(started))
+    let seconds = seconds_since(started);
+    let bytes = written_bytes("self")? - before;
+    Ok((records as f64 / seconds, bytes / records as f64))
 }
 
 fn insert(path: &Path, lines: &[String]) -> rusqlite::Result<()> {
     let mut connection = Connection::open(path)?;
     connection.execute_batch(
-        "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA temp_store=MEMORY; \
-         PRAGMA cache_size=-2048;",
+        "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; \
+         PRAGMA journal_size_limit=8388608; PRAGMA temp_store=FILE; PRAGMA cache_size=-2048; \
+         PRAGMA foreign_keys=OFF; PRAGMA trusted_schema=OFF;",
     )?;
     connection.execute_batch(DDL)?;
     for (batch, lines) in lines.chunks(BATCH).enumerate() {
