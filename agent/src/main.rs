@@ -59,17 +59,15 @@ async fn obey(command: Command) -> Result<Exit, Failure> {
             let outcome = cli::group::run(&options, &node.client, &mut out).await;
             node.end(outcome).await
         }
-        Command::Read(options) => {
-            let node = match options.follow {
-                true => Reached::find_running(&options.node).await?,
-                false => Reached::find(&options.node).await?,
-            };
-            let outcome = cli::read::run(&options, &node.client, &mut out).await;
-            node.end(outcome).await
-        }
+        Command::Read(options) => read(&options, &mut out).await,
         Command::Consumer(options) => {
             let node = Reached::find(&options.node).await?;
             let outcome = cli::consumer::run(&options, &node.client, &mut out).await;
+            node.end(outcome).await
+        }
+        Command::On(options) => {
+            let node = Reached::find_running(&options.node).await?;
+            let outcome = cli::on::run(&options, &node.client, &mut out).await;
             node.end(outcome).await
         }
         Command::Dead(options) => {
@@ -106,6 +104,15 @@ async fn obey(command: Command) -> Result<Exit, Failure> {
             node.end(outcome).await
         }
     }
+}
+
+async fn read(options: &cli::read::ReadOptions, out: &mut impl Write) -> Result<Exit, Failure> {
+    let node = match options.follow {
+        true => Reached::find_running(&options.node).await?,
+        false => Reached::find(&options.node).await?,
+    };
+    let outcome = cli::read::run(options, &node.client, out).await;
+    node.end(outcome).await
 }
 
 #[cfg(feature = "demo")]

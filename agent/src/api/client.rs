@@ -116,6 +116,21 @@ impl Client {
         Ok(Follow { lines: Lines::new(response) })
     }
 
+    /// Gives a member of a consumer its next records. `wanted` is the body that docs/consumers.md
+    /// tells.
+    ///
+    /// # Errors
+    /// As the node says, or when nothing answers.
+    pub async fn fetch(
+        &self,
+        consumer: &str,
+        wanted: &serde_json::Value,
+    ) -> Result<Lines, ClientError> {
+        let path = format!("/v1/consumers/{}/fetch", encoded(consumer));
+        let body = Full::new(Bytes::from(wanted.to_string())).map_err(Into::into).boxed_unsync();
+        self.call(Method::POST, &path, &[], body).await.map(Lines::new)
+    }
+
     /// How the node is.
     ///
     /// # Errors

@@ -61,7 +61,7 @@ pub struct FetchRequest {
     pub lease_ms: u64,
     /// Whether it is given again what it was given and has not committed.
     pub anew: bool,
-    /// Records at most, at least one.
+    /// Records at most. With none, its lease is renewed and nothing is given.
     pub records_max: usize,
 }
 
@@ -215,10 +215,12 @@ impl FetchBody {
         checked(consumer)?;
         checked(&member)?;
         let records_max = max.unwrap_or(FETCH_RECORDS_USUAL);
-        if !(1..=PAGE_RECORDS_MAX).contains(&records_max) {
-            return Err(bad(format!("`max` must be from 1 to {PAGE_RECORDS_MAX}")));
+        if records_max > PAGE_RECORDS_MAX {
+            return Err(bad(format!("`max` must be at most {PAGE_RECORDS_MAX}")));
         }
-        let wait = Duration::from_millis(wait_max_ms.unwrap_or_default());
+        // Nothing is what it waits for.
+        let wait = wait_max_ms.filter(|_| records_max > 0).unwrap_or_default();
+        let wait = Duration::from_millis(wait);
         if wait > WAIT_MAX {
             return Err(bad(format!("`wait_max_ms` must be at most {}", WAIT_MAX.as_millis())));
         }

@@ -13,6 +13,7 @@ mod failure;
 pub mod group;
 pub mod init;
 mod node;
+pub mod on;
 #[cfg(feature = "views")]
 pub mod query;
 pub mod read;
@@ -58,6 +59,8 @@ pub enum Command {
     Read(read::ReadOptions),
     /// To know or change how far consumers are.
     Consumer(consumer::ConsumerOptions),
+    /// To run a program for each record.
+    On(on::OnOptions),
     /// To deal with what consumers, views and rules could not deal with.
     Dead(dead::DeadOptions),
     /// To know how the node is.
@@ -96,6 +99,7 @@ Usage: landfall COMMAND [OPTION…]
   group     Append records of several topics together or not at all
   read      Read a topic, one JSON object a record
   consumer  Show how far consumers are, and say where they go on
+  on        Run a program for each record of a topic
   dead      Show what could not be dealt with, and say what becomes of it
   query     Ask the views in SQL
   view      Show how the views are
@@ -116,8 +120,8 @@ others.
 Exit codes: 0 done, 1 a check failed, 2 wrong usage, 3 refused or unreachable.
 ";
 
-const COMMANDS: [&str; 17] = [
-    "demo", "init", "run", "append", "group", "read", "consumer", "dead", "query", "view",
+const COMMANDS: [&str; 18] = [
+    "demo", "init", "run", "append", "group", "read", "consumer", "on", "dead", "query", "view",
     "status", "trace", "verify", "token", "sites", "doctor", "torture",
 ];
 
@@ -154,6 +158,7 @@ pub fn parse(
         "group" => arguments.read("group", group::HELP, group::GroupOptions::parse),
         "read" => arguments.read("read", read::HELP, read::ReadOptions::parse),
         "consumer" => arguments.read("consumer", consumer::HELP, consumer::ConsumerOptions::parse),
+        "on" => arguments.read("on", on::HELP, on::OnOptions::parse),
         "dead" => arguments.read("dead", dead::HELP, dead::DeadOptions::parse),
         #[cfg(feature = "views")]
         "query" => arguments.read("query", query::HELP, query::QueryOptions::parse),

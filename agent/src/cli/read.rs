@@ -237,7 +237,7 @@ struct Encoded<'a> {
 }
 
 /// The value of a record as it was appended; none for a tombstone.
-fn value_of(line: &[u8]) -> Result<Option<Vec<u8>>, String> {
+pub(super) fn value_of(line: &[u8]) -> Result<Option<Vec<u8>>, String> {
     let wrong = |error: serde_json::Error| error.to_string();
     let ValueOf { value, form } = serde_json::from_slice(line).map_err(wrong)?;
     Ok(match form {

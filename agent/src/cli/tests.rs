@@ -48,6 +48,13 @@ fn words_become_commands() {
     };
     assert_eq!(group.conditions, ["{\"topic\":\"a\"}"]);
     assert_eq!((group.file, group.idempotency_key.as_deref()), (None, Some("k")));
+    let Command::On(on) = parsed("on --data d orders --pause 2s --reply r -- sh -c x").unwrap()
+    else {
+        panic!("no program for each record");
+    };
+    assert_eq!((on.topic.as_str(), on.consumer.as_str()), ("orders", "on-orders"));
+    assert_eq!((on.pause.as_secs(), on.reply.as_deref()), (2, Some("r")));
+    assert_eq!(on.program, ["sh", "-c", "x"]);
     let Command::Init(init) =
         parsed("init --data d --site hub --listen [::] --advertise h --join @t").unwrap()
     else {

@@ -58,7 +58,7 @@ impl Machine {
             let portion = self.node.take_share(consumer, member, lease, anew, now());
             let portion = portion.map_err(|why| consumer_refusal(consumer, why))?;
             anew = false;
-            let Some(portion) = portion else {
+            let Some(portion) = portion.filter(|_| wanted.records_max > 0) else {
                 let through = self.node.journal().last_commit().get();
                 return Ok(FetchPage { items: Vec::new(), cursor: None, through, slots: 0 });
             };

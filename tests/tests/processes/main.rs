@@ -16,6 +16,7 @@ mod limits;
 mod links;
 #[cfg(target_os = "linux")]
 mod memory;
+mod on;
 mod openapi;
 mod refusals;
 mod rogue;
