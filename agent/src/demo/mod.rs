@@ -3,7 +3,8 @@
 //! A hub, a ship and a copy of the ship run as processes of their own, in a temporary folder; the
 //! link between them is a relay in this process. What the play claims it checks: in the end every
 //! record of the ship and its copy is compared with the hub's, by coordinates and content, and the
-//! stream hashes are computed anew from all three stores.
+//! stream hashes are computed anew from all three stores. A view of the hub is followed all the
+//! while, and has each vessel.
 //!
 //! ```text
 //! ship ──┐
@@ -11,6 +12,7 @@
 //! copy ──┘
 //! ```
 
+mod chart;
 mod comparison;
 mod play;
 mod process;

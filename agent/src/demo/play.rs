@@ -1,12 +1,16 @@
 //! The play, act by act.
 
+use std::collections::BTreeSet;
 use std::io::Write;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::Full;
+use serde_json::Value;
 
+use super::chart::{Chart, Shown};
 use super::comparison::{self, Outcome};
-use super::process::Node;
+use super::process::{Node, PATIENCE_MS};
 use super::sample::{ATTRIBUTION, Sample};
 use super::stage::{Stage, copy_folder};
 use super::{Plan, Voice};
@@ -44,6 +48,7 @@ async fn open(stage: &mut Stage, voice: &mut Voice<'_, impl Write>) -> Result<()
     let advertise = stage.relay.address().to_string();
     let words = ["init", "--site", "hub", "--listen", &listen, "--advertise", &advertise];
     stage.hub.command(&words).await?;
+    Chart::define(&stage.hub.data)?;
     stage.hub.start().await?;
     let token = stage.hub.command(&["token", "ship-17"]).await?;
     let path = stage.folder.join("token");
@@ -98,17 +103,22 @@ async fn catch_up(
         plan.round_trip.as_millis()
     ));
     let total = sample.count() as u64;
+    let mut chart = Chart::follow(stage.hub.client.clone());
     let Stage { hub, relay, .. } = &mut *stage;
     let wire = || relay.bytes_to_target() + relay.bytes_to_dialer();
     let mut show = |status: &Status| {
         let done = status.streams.records;
-        let what = format!("{} durable at the hub, {}", count_text(done), ByteSize(wire()));
+        let seen = count_text(chart.shown().vessels);
+        let wire = ByteSize(wire());
+        let what =
+            format!("{} durable at the hub, {seen} vessels in its view, {wire}", count_text(done));
         voice.draw(done, total, &what);
         done
     };
     hub.until("has half of the records", |status| show(status) > total / 2).await?;
     hub.kill();
     let told = promised(&stage.ship.until("answers", |_| true).await?);
+    say_what_is_shown(&chart, voice);
     voice.say("Past half, the hub is killed (SIGKILL): no goodbye, nothing flushed.");
     let held = stage.hub.start().await?.streams.records;
     if held < told {
@@ -121,7 +131,9 @@ async fn catch_up(
     ));
     let mut show = |status: &Status| {
         let done = promised(status);
-        voice.draw(done, total, &format!("{} durable at the hub", count_text(done)));
+        let seen = count_text(chart.shown().vessels);
+        let what = format!("{} durable at the hub, {seen} vessels in its view", count_text(done));
+        voice.draw(done, total, &what);
         done
     };
     let synced = |status: &Status| is_synced(status);
@@ -134,7 +146,31 @@ async fn catch_up(
         ByteSize(wire),
         wire * 100 / sample.bytes()
     ));
+    let vessels = vessels(sample);
+    let seen = chart.has(vessels, Duration::from_millis(PATIENCE_MS)).await?;
+    voice.say(&format!(
+        "The view has all {} vessels; it answered {} times.",
+        count_text(vessels),
+        count_text(seen.changes)
+    ));
     Ok(())
+}
+
+fn say_what_is_shown(chart: &Chart, voice: &mut Voice<'_, impl Write>) {
+    let Shown { vessels, knots, changes } = chart.shown();
+    voice.say(&format!(
+        "On shore, a view of the hub is asked once and answers whenever it changes: {} vessels by\n\
+         now, the fastest at {knots} knots, after {} answers.",
+        count_text(vessels),
+        count_text(changes)
+    ));
+}
+
+/// How many vessels are in the sample.
+fn vessels(sample: &Sample) -> u64 {
+    let lines = sample.lines(0..sample.count()).lines();
+    let vessel = |line: &str| Some(serde_json::from_str::<Value>(line).ok()?["mmsi"].to_string());
+    lines.filter_map(vessel).collect::<BTreeSet<_>>().len() as u64
 }
 
 async fn meet_the_copy(

@@ -13,7 +13,7 @@ use crate::clock;
 /// How often it is asked whether something has happened.
 const ASK_EVERY: Duration = Duration::from_millis(40);
 /// How long anything may take before the play fails.
-const PATIENCE_MS: u64 = 60_000;
+pub(super) const PATIENCE_MS: u64 = 60_000;
 
 /// A node's directory, and its process while there is one.
 pub(super) struct Node {
