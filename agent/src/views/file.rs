@@ -34,7 +34,7 @@ use crate::api::{Cursor, Seen};
 /// The oldest SQLite that may write in WAL mode: older ones can lose a checkpoint.
 const SQLITE_VERSION_MIN: i32 = 3_051_003;
 /// The layout of the tables below. A file of another one is made anew.
-const LAYOUT: i64 = 2;
+const LAYOUT: i64 = 3;
 /// Steps of SQLite's machine between two looks at what a statement has taken.
 const STEPS: i32 = 100_000;
 /// Steps, in these hundred thousands, that one record's statements may take: about a second. It is
@@ -66,7 +66,7 @@ CREATE TABLE _positions(
   view TEXT PRIMARY KEY, log TEXT NOT NULL, epoch TEXT NOT NULL, commit_no INTEGER NOT NULL,
   record INTEGER NOT NULL, records INTEGER NOT NULL, errors INTEGER NOT NULL, watermark INTEGER,
   caught_up INTEGER NOT NULL, lacking INTEGER NOT NULL, seen TEXT NOT NULL,
-  at_ms INTEGER NOT NULL, derived INTEGER NOT NULL) WITHOUT ROWID;
+  at_ms INTEGER NOT NULL, derived INTEGER NOT NULL, place INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE _errors(
   id INTEGER PRIMARY KEY, view TEXT NOT NULL, topic TEXT NOT NULL, origin TEXT NOT NULL,
   epoch TEXT NOT NULL, partition INTEGER NOT NULL, \"offset\" INTEGER NOT NULL, error TEXT NOT NULL,
@@ -81,12 +81,12 @@ CREATE TABLE _derivations(
   after_record INTEGER) WITHOUT ROWID;
 CREATE TABLE _node(
   one INTEGER PRIMARY KEY CHECK(one = 1), running INTEGER NOT NULL, link TEXT NOT NULL,
-  link_since_ms INTEGER NOT NULL);
-INSERT INTO _node VALUES(1, 0, 'unknown', 0);
+  link_since_ms INTEGER NOT NULL, log_end INTEGER NOT NULL);
+INSERT INTO _node VALUES(1, 0, 'unknown', 0, 0);
 CREATE VIEW _status AS
   SELECT v.view, v.generation, v.state, v.reason, p.log, p.epoch, p.commit_no, p.records, p.errors,
-    p.watermark, coalesce(p.caught_up, 0) AS caught_up, p.lacking, p.derived, p.at_ms,
-    n.running, n.link, n.link_since_ms
+    p.watermark, coalesce(p.caught_up, 0) AS caught_up, coalesce(p.place, 0) AS place, n.log_end,
+    p.lacking, p.derived, p.at_ms, n.running, n.link, n.link_since_ms
   FROM _views v LEFT JOIN _positions p USING(view) CROSS JOIN _node n;
 ";
 

@@ -15,7 +15,7 @@ use super::derive::LogPlace;
 use super::feed::{PAGES_MAX, Pace, Ticket, Told, feed};
 use super::file::{Progress, ViewFile, is_damage, remove};
 use super::heap::{self, Shed};
-use super::notes::{put_node, put_state};
+use super::notes::{end_of, put_node, put_state};
 use crate::api::{Backend, LinkState, ReadPage};
 use crate::clock::{self, Monotonic};
 
@@ -298,7 +298,7 @@ impl<B: Backend> Keeper<B> {
         }
         if let Some(file) = self.file.take() {
             // What is not written is written at the next start.
-            let _ = put_node(&file.connection, false, "unknown", clock::wall().ms());
+            let _ = put_node(&file.connection, (false, "unknown", clock::wall().ms()), None);
         }
     }
 

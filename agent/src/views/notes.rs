@@ -73,8 +73,10 @@ pub(super) fn put_progress(
 ) -> Result<(), Error> {
     let Some(cursor) = progress.cursor else { return Ok(()) };
     let (log, epoch) = (format!("{:016x}", cursor.log_id), format!("{:016x}", cursor.epoch));
+    let place = end_of(progress.seen.0.into_iter());
     connection.execute(
-        "REPLACE INTO _positions VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+        "REPLACE INTO _positions \
+         VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
         params![
             view,
             log,
@@ -88,9 +90,11 @@ pub(super) fn put_progress(
             progress.lacking.cast_signed(),
             seen_text(&progress.seen),
             now_ms,
-            progress.derived.cast_signed()
+            progress.derived.cast_signed(),
+            place
         ],
     )?;
+    connection.execute("UPDATE _node SET log_end = ?1 WHERE log_end < ?1", [place])?;
     Ok(())
 }
 
@@ -126,17 +130,26 @@ pub(super) fn put_error(
     Ok(())
 }
 
-/// Writes what the node is; returns whether that was news.
+/// Records of all lanes up to there, as one number: how far a view or the log has come.
+pub(super) fn end_of(seqs: impl Iterator<Item = u64>) -> i64 {
+    seqs.fold(0, u64::saturating_add).cast_signed()
+}
+
+/// Writes how the node's link is, and where its log ends; returns whether that was news. A log that
+/// grows is none while each view has seen its end: they say themselves how far they have come, and
+/// a flash card is spared.
 pub(super) fn put_node(
     connection: &Connection,
-    running: bool,
-    link: &str,
-    since_ms: i64,
+    (running, link, since_ms): (bool, &str, i64),
+    log_end: Option<i64>,
 ) -> Result<bool, Error> {
     let changed = connection.execute(
-        "UPDATE _node SET running = ?1, link = ?2, link_since_ms = ?3 \
-         WHERE (running, link) IS NOT (?1, ?2)",
-        params![running, link, since_ms],
+        "UPDATE _node SET running = ?1, link = ?2, link_since_ms = ?3, \
+         log_end = coalesce(?4, log_end) \
+         WHERE (running, link) IS NOT (?1, ?2) \
+         OR log_end IS NOT ?4 AND EXISTS(SELECT 1 FROM _views LEFT JOIN _positions USING(view) \
+           WHERE state <> 'running' OR NOT coalesce(caught_up, 0))",
+        params![running, link, since_ms, log_end],
     )?;
     Ok(changed > 0)
 }

@@ -147,6 +147,22 @@ fn coordinates(topic: &str, offset: u64) -> Coordinates {
     Coordinates { stream, offset, epoch: Some(EPOCH) }
 }
 
+impl Memory {
+    fn lane(&self) -> LaneStatus {
+        LaneStatus {
+            name: "normal".to_owned(),
+            next_seq: self.state().records.len() as u64,
+            durable_seq: 0,
+            root_seq: 0,
+            behind_records: 0,
+            behind_bytes: 0,
+            budget_bytes: 1 << 30,
+            used_bytes: 0,
+            on_full: "reject".to_owned(),
+        }
+    }
+}
+
 fn cursor(commit: u64) -> Cursor {
     Cursor { log_id: 7, epoch: EPOCH, commit, index: 0 }
 }
@@ -200,7 +216,8 @@ impl Backend for Memory {
                 items.push(ReadItem::Record(Box::new(record.clone()), cursor(next)));
             }
         }
-        let (seen, lacking) = (Seen::default(), 0);
+        let (mut seen, lacking) = (Seen::default(), 0);
+        seen.0[0] = next;
         let (cursor, through) = (cursor(next), next);
         Ok(ReadPage { items, cursor, through, end: next == end, seen, lacking })
     }
@@ -227,7 +244,7 @@ impl Backend for Memory {
             log_id: format!("{:016x}", 7),
             epoch: format!("{EPOCH:016x}"),
             now_ms: 0,
-            lanes: Vec::new(),
+            lanes: vec![self.lane()],
             link: None,
             streams: StreamsSummary { own: 1, ..StreamsSummary::default() },
             forks: Vec::new(),

@@ -138,15 +138,16 @@ impl<B: Backend> Keeper<B> {
         }
     }
 
-    /// Writes for readers of the file how the link is, if that changed.
+    /// Writes for readers of the file how the link is and where the log ends, if that is news.
     async fn look_at_link(&mut self) {
         let Ok(status) = self.backend.status().await else { return };
         let (link, since_ms) = match &status.link {
             None => ("root", 0),
             Some(link) => (link_word(link.state), link.since_ms),
         };
+        let log_end = end_of(status.lanes.iter().map(|lane| lane.next_seq));
         let Some(file) = &self.file else { return };
-        match put_node(&file.connection, true, link, since_ms) {
+        match put_node(&file.connection, (true, link, since_ms), Some(log_end)) {
             Ok(true) => self.written = self.written.or(Some(clock::monotonic())),
             Ok(false) => {}
             Err(error) => tracing::debug!(%error, "the link's state is not written"),

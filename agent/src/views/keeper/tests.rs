@@ -64,14 +64,17 @@ pub(in crate::views) fn has(name: &str, records: u64) -> impl FnMut(&Vec<ViewSta
     move |views| views.iter().any(|view| view.view == name && view.records == records)
 }
 
+fn broken_view() -> Definition {
+    definition("broken", "CREATE TABLE b(x", "DELETE FROM b", &[])
+}
+
 const COUNT: &str = "SELECT count(*) FROM latest";
 
 #[tokio::test]
 async fn a_broken_view_is_told_and_the_others_run() {
     let scene = Scene::new();
     scene.append(0..10).await;
-    let broken = definition("broken", "CREATE TABLE b(x", "DELETE FROM b", &[]);
-    let (views, keeping) = scene.keep(&[broken, latest()]);
+    let (views, keeping) = scene.keep(&[broken_view(), latest()]);
     scene.until(&views, has("latest", 10)).await;
     let board = views.board().borrow().clone();
     assert_eq!(board.views[0].state, ViewState::Failed);
@@ -81,10 +84,20 @@ async fn a_broken_view_is_told_and_the_others_run() {
         scene.ask("SELECT view, state, caught_up, link FROM _status ORDER BY 1"),
         "[[\"broken\",\"failed\",0,\"root\"],[\"latest\",\"running\",1,\"root\"]]"
     );
+    assert_eq!(
+        scene.ask("SELECT view, place, log_end FROM _status ORDER BY 1"),
+        "[[\"broken\",0,10],[\"latest\",10,10]]"
+    );
     scene.append(10..12).await;
     scene.until(&views, has("latest", 12)).await;
     keeping.stop().await;
     assert_eq!(scene.ask("SELECT running FROM _node"), "[[0]]");
+    // What is not read yet is told at the next start.
+    scene.append(12..20).await;
+    let (views, keeping) = scene.keep(&[broken_view()]);
+    scene.until(&views, |views| views.iter().any(|view| view.view == "broken")).await;
+    assert_eq!(scene.ask("SELECT place, log_end FROM _status"), "[[0,20]]");
+    keeping.stop().await;
 }
 
 #[tokio::test]
