@@ -61,7 +61,8 @@ impl<M: Media, G: Gate> Core<M, G> {
             if gap.from.get() == 0 && self.journal.frontier().branch(ix, BranchIx::MAIN).is_none() {
                 let point = Point { epoch: gap.epoch, ..Point::START };
                 self.begin_stream(state, lane, ix, point, None)?;
-                return self.on_gap(state, lane, gap);
+                // If there was no room to begin, there is none to go on.
+                return self.take_gap(state, lane, ix, BranchIx::MAIN, gap);
             }
             return Ok(());
         };
