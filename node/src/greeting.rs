@@ -140,9 +140,14 @@ impl<M: Media, G: Gate> Core<M, G> {
         let mut config = Config::standard(FRAME_BYTES_CAP);
         (config.versions, config.features) = (self.settings.versions, self.settings.features);
         config.features_early = config.features.and(codec::FEATURES);
-        config.credit_bytes = self.settings.credit_bytes.max(config.credit_bytes);
+        config.credit_bytes = self.credit_bytes();
         config.lane_bytes_max = self.settings.lane_bytes.max(FRAME_BYTES_CAP + FRAME_PREFIX_BYTES);
         Session::new(role, config, introduction, now.instant).ok()
+    }
+
+    /// Bytes that a peer may have under way on lanes.
+    pub(crate) fn credit_bytes(&self) -> u64 {
+        self.settings.credit_bytes.max(Config::standard(FRAME_BYTES_CAP).credit_bytes)
     }
 
     pub(crate) fn on_hello(&mut self, state: &mut LinkState, hello: &Hello<'_>) {

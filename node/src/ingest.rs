@@ -227,8 +227,8 @@ impl<M: Media, G: Gate> Core<M, G> {
             state.repeated = 0;
             return;
         }
-        state.repeated += u64::from(entry.body_len);
-        if state.repeated > self.settings.credit_bytes {
+        state.repeated += entry.body.len() as u64;
+        if state.repeated > self.credit_bytes() {
             self.offence(state, Offence::Replay, "it sends again what it has sent");
         }
     }

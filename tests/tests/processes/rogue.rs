@@ -168,7 +168,7 @@ async fn attack(offence: &str, peer: &mut Peer) {
         "refusal_flood" => refusal_flood(peer).await,
         "replay" => {
             // More than a session may have under way at once.
-            let said = own.entry(0, &[&"x".repeat(60_000)]);
+            let said = own.entry(0, &[&"x".repeat(200_000)]);
             for _ in 0..50 {
                 peer.send(1, &said).await;
                 peer.until(|heard| matches!(heard, Heard::Durable(..))).await;
