@@ -86,6 +86,8 @@ pub enum Refusal {
     InternalTopic,
     /// The topic is unknown and may not be made.
     UnknownTopic,
+    /// The topic comes down from the upstream node.
+    ComesDown,
     /// A record is malformed or over its limits.
     BadRecord,
     /// A record or group is too large for the journal.
@@ -259,6 +261,9 @@ impl<M: Media, G: Gate> Core<M, G> {
         }
         if topic_is_internal(topic) {
             return Err(Refusal::InternalTopic);
+        }
+        if self.topics.comes_down(topic) {
+            return Err(Refusal::ComesDown);
         }
         self.topics.of(topic).map(|topic| topic.lane).ok_or(Refusal::UnknownTopic)
     }

@@ -57,6 +57,11 @@ pub trait Gate {
     /// Whether `site` may send records of a topic.
     fn may_write(&self, site: &str, origin: &str, topic: &str) -> bool;
 
+    /// Whether `site` may have a copy of a topic.
+    fn may_subscribe(&self, _site: &str, _topic: &str) -> bool {
+        false
+    }
+
     /// Why a topic of that origin can't be written, and what to do, if the gate knows more than
     /// that it is not allowed.
     fn why_not(&self, _origin: &str, _topic: &str) -> Option<String> {
@@ -96,6 +101,10 @@ impl Gate for OpenGate {
     }
 
     fn may_write(&self, _site: &str, _origin: &str, topic: &str) -> bool {
+        !landfall_core::name::topic_is_internal(topic)
+    }
+
+    fn may_subscribe(&self, _site: &str, topic: &str) -> bool {
         !landfall_core::name::topic_is_internal(topic)
     }
 

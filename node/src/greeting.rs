@@ -55,6 +55,7 @@ impl<M: Media, G: Gate> Node<M, G> {
             // What was wanted in the session before is said again in this one.
             core.wants.clear();
             core.say_tips(&mut state, false);
+            core.say_subscriptions(&mut state);
             before::ask(&mut state, &core.waits_before(&self.links));
             if let Some(dialer) = &mut core.dialer {
                 dialer.turn(Phase::Greeting, "waiting to be accepted", now.instant);

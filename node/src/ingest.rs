@@ -80,9 +80,15 @@ impl<M: Media, G: Gate> Core<M, G> {
         if checksum().of(&body) != entry.body_crc {
             return Err(Offence::BodyChecksum.fault());
         }
-        if entry.purpose == Purpose::Return && state.returns_wait {
+        let down = entry.purpose == Purpose::Down;
+        if down && state.direction == Direction::Down {
+            return Err(Offence::WrongDirection.fault());
+        }
+        let waits = if down { state.room_at.is_some() } else { state.returns_wait };
+        if entry.purpose != Purpose::Uplink && waits {
             return Ok(());
         }
+        let lane = if down { self.lane_of_body(&body)? } else { lane };
         let again = note_seq(state, lane, entry);
         let mut judged: Vec<Judged<'_>> = Vec::new();
         for batch in batches(&body, checksum()) {
@@ -90,7 +96,7 @@ impl<M: Media, G: Gate> Core<M, G> {
             if !self.is_allowed(state, entry, batch.head.stream)? {
                 continue;
             }
-            self.check_batch(&batch).map_err(Offence::fault)?;
+            self.check_batch(&batch, entry.purpose).map_err(Offence::fault)?;
             let Some(ix) = self.stream_of_peer(batch.head.stream) else {
                 self.refuse_stream(state, batch.head.stream, RefusedCode::TooLarge)?;
                 continue;
@@ -138,14 +144,13 @@ impl<M: Media, G: Gate> Core<M, G> {
         let Some(site) = state.site.clone() else {
             return Err(Offence::WrongState.fault());
         };
+        let sends = self.check_sender(state, &site, stream);
         let passed = |hop: Hop<'_>| hop.site == self.settings.site;
         let looped = own || hops(entry.path).flatten().any(passed);
         let code = if looped || hops(entry.path).count() >= HOPS_MAX {
             RefusedCode::Loop
-        } else if stream.origin != site && !self.gate.may_carry(&site, stream.origin) {
-            RefusedCode::NotAllowedOrigin
-        } else if !self.gate.may_write(&site, stream.origin, stream.topic) {
-            RefusedCode::NotAllowedTopic
+        } else if let Err(code) = sends {
+            code
         } else if self.topics.of(stream.topic).is_none() {
             RefusedCode::UnknownTopic
         } else {
@@ -158,11 +163,11 @@ impl<M: Media, G: Gate> Core<M, G> {
     /// A batch as a whole: full, and at a root or right before Kafka, with the stream hash that its
     /// records give. Stored under a false one there, it could be told from damage by nobody. A
     /// relay does no work for single records, and leaves that to the root.
-    fn check_batch(&self, batch: &Batch<'_>) -> Result<(), Offence> {
+    fn check_batch(&self, batch: &Batch<'_>, purpose: Purpose) -> Result<(), Offence> {
         if batch.head.partial {
             return Err(Offence::MalformedBatch);
         }
-        if self.settings.upstream && !self.settings.verifies {
+        if self.settings.upstream && !self.settings.verifies && purpose != Purpose::Down {
             return Ok(());
         }
         batch.verify().map_err(|why| match why {
@@ -322,9 +327,12 @@ impl<M: Media, G: Gate> Core<M, G> {
                 Ok(()) => return Ok(true),
                 Err(StageError::OtherLane | StageError::CommitFull) => self.commit_staged(),
                 Err(StageError::LaneFull) if self.room_for_peers(lane) => {}
-                // What comes back is kept above, and room is made by what goes up.
+                // What comes from above is kept there, and room is made by what goes up.
                 Err(StageError::LaneFull) if state.direction == Direction::Up => {
-                    state.returns_wait = true;
+                    match state.purpose {
+                        Purpose::Down => self.wait_for_room(state, lane),
+                        _ => state.returns_wait = true,
+                    }
                     return Ok(false);
                 }
                 Err(StageError::LaneFull | StageError::Media(_)) => {

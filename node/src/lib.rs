@@ -27,6 +27,7 @@ pub mod consumer;
 mod cursors;
 mod derived;
 mod dial;
+mod downlink;
 mod feed;
 mod gate;
 mod giveback;
@@ -56,8 +57,11 @@ mod root_gap;
 mod say;
 mod sender;
 mod settings;
+mod sink;
 mod standing;
 mod statement;
+mod subscribe;
+mod subscription;
 mod tips;
 mod twins;
 mod unread;
@@ -76,6 +80,7 @@ pub use link::{Direction, LinkId, LinkView};
 pub use offence::Offence;
 pub use settings::{LaneSettings, OnFull, Replicate, Settings, TopicSettings, TrimAt};
 pub use standing::HeardStanding;
+pub use subscribe::Coming;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -176,6 +181,7 @@ pub(crate) struct Core<M: Media, G> {
     pub(crate) remembered: BTreeMap<(StreamIx, Epoch), Offset>,
     /// How many streams each origin has, once a peer began one.
     pub(crate) streams_of: Option<BTreeMap<String, usize>>,
+    pub(crate) topic_streams: subscription::TopicStreams,
     /// What the upstream node wants again and only others below have.
     pub(crate) wants: repair::Wants,
     /// The sessions from below.
@@ -250,6 +256,7 @@ impl<M: Media, G: Gate> Node<M, G> {
             root_gaps: root_gap::RootGaps::default(),
             remembered: BTreeMap::new(),
             streams_of: None,
+            topic_streams: subscription::TopicStreams::default(),
             wants: repair::Wants::new(),
             living: BTreeMap::new(),
             standings: standing::Standings::default(),

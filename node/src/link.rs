@@ -8,8 +8,8 @@ use landfall_core::num::{Lane, Offset, Seq};
 use landfall_protocol::buffer::Growable;
 use landfall_protocol::channel::{Channel, LaneIndex};
 use landfall_protocol::limits::CREDIT_BYTES_EARLY;
-use landfall_protocol::message::{Control, GoodbyeCode, LaneMessage};
-use landfall_protocol::session::{self, Fault, Receiver, SendError, Session};
+use landfall_protocol::message::{GoodbyeCode, Purpose};
+use landfall_protocol::session::{self, SendError, Session};
 use landfall_protocol::time::Instant;
 
 use super::feed::Feed;
@@ -18,6 +18,9 @@ use super::greeting::PeerHello;
 use super::promise::Points;
 pub(crate) use super::say::{OwnedStream, Say};
 use super::sender::Sender;
+use super::sink::Sink;
+use super::subscribe::Coming;
+use super::subscription::Subscriptions;
 use super::{Core, Event, Gate, Node, Now, Offence, Parting, PeerKey, Transmit};
 
 /// A connection, as the driver names it.
@@ -82,10 +85,18 @@ pub(crate) struct LinkState {
     pub(crate) repeated: u64,
     pub(crate) sender: Option<Sender>,
     pub(crate) givebacks: VecDeque<Giveback>,
+    /// The topics that the peer asked for.
+    pub(crate) subscriptions: Subscriptions,
+    /// The topics that it was asked for, and how they stand.
+    pub(crate) asked: BTreeMap<String, Coming>,
+    /// There was no room for what comes down: it is asked for again then.
+    pub(crate) room_at: Option<Instant>,
     /// Where the peer's own streams ended when the session began, and what came of them since.
     pub(crate) own_ends: BTreeMap<StreamIx, Point>,
     /// Streams of which something was given back.
     pub(crate) returned: BTreeSet<StreamIx>,
+    /// What the lane message at hand was sent for.
+    pub(crate) purpose: Purpose,
     /// There was no room for what came back: it waits for the next session.
     pub(crate) returns_wait: bool,
     /// The peer was promised more than this node has.
@@ -157,6 +168,7 @@ impl<M: Media, G: Gate> Node<M, G> {
                 if link.state.proof_due().is_some_and(|(due, _)| due <= now.instant) {
                     self.core.prove(&mut link.state);
                 }
+                self.core.subscribe_again_if_due(&mut link.state, now.instant);
             }
             self.after(id, now);
         }
@@ -173,6 +185,7 @@ impl<M: Media, G: Gate> Node<M, G> {
                 link.state.goodbye = Some((GoodbyeCode::Revoked, text));
             }
         }
+        self.end_foreign_subscriptions();
         self.flush();
     }
 
@@ -229,11 +242,17 @@ impl<M: Media, G: Gate> Node<M, G> {
         let dial = self.core.dialer.as_ref().and_then(super::dial::Dialer::poll_timeout);
         let unproven = self.links.values().filter_map(|link| link.state.proof_due());
         let read = self.core.read_again.map(|at| (at, "reading failed"));
+        let rooms = self.links.values().filter_map(|link| link.state.room_at);
+        let rooms = rooms.map(|at| (at, "there was no room for what comes down"));
+        let reads_on = self.links.values().any(Link::reads_on);
+        let reads_on = reads_on.then_some((self.core.arrived_at.instant, "reading on"));
         let pace = self.core.pace.as_ref().and_then(super::pace::Pace::poll_timeout);
         let all = sessions
             .chain(dial)
             .chain(unproven)
             .chain(read)
+            .chain(rooms)
+            .chain(reads_on)
             .chain(pace)
             .chain(self.visit_timeout());
         all.min_by_key(|(at, _)| *at)
@@ -407,8 +426,12 @@ impl LinkState {
             repeated: 0,
             sender: None,
             givebacks: VecDeque::new(),
+            subscriptions: Subscriptions::default(),
+            asked: BTreeMap::new(),
+            room_at: None,
             own_ends: BTreeMap::new(),
             returned: BTreeSet::new(),
+            purpose: Purpose::Uplink,
             returns_wait: false,
             lacking: false,
             owed: BTreeMap::new(),
@@ -435,62 +458,5 @@ impl LinkState {
     pub(crate) fn peer_name(&self) -> String {
         let said = self.hello.as_ref().map(|hello| hello.site.clone());
         self.site.clone().or(said).unwrap_or_else(|| "an unknown peer".into())
-    }
-}
-
-/// Where a session's messages go.
-struct Sink<'a, M: Media, G> {
-    core: &'a mut Core<M, G>,
-    state: &'a mut LinkState,
-    now: Now,
-}
-
-impl<M: Media, G: Gate> Receiver for Sink<'_, M, G> {
-    fn on_control(&mut self, message: Control<'_>) -> Result<(), Fault> {
-        let (core, state) = (&mut *self.core, &mut *self.state);
-        let from_below = state.direction == Direction::Down;
-        match message {
-            Control::Durable(_) if from_below => return Err(Offence::FalsePromise.fault()),
-            // To tell all tips would cost much, and betray the streams of others.
-            Control::Diverged(_)
-            | Control::CopySeen(_)
-            | Control::RootGap(_)
-            | Control::TipsWanted
-                if from_below =>
-            {
-                return Err(Offence::WrongDirection.fault());
-            }
-            Control::Hello(hello) => core.on_hello(state, &hello),
-            Control::Accept(site) => core.on_accept(state, site),
-            Control::Goodbye(goodbye) => core.on_goodbye(state, &goodbye, self.now),
-            Control::Tips(tips) => core.on_tips(state, &tips),
-            Control::TipsWanted => core.say_tips(state, true),
-            Control::Durable(durable) => core.on_durable(state, &durable),
-            Control::NeedFrom(point) => core.on_need_from(state, &point),
-            Control::Refused(refused) => core.on_refused(state, &refused),
-            Control::Diverged(diverged) => core.on_diverged(&diverged),
-            Control::CopySeen(epoch) => core.on_copy_seen(epoch),
-            Control::PromiseLacking(promise) => core.on_promise_lacking(state, promise),
-            Control::Promised(promise) if from_below => core.check_promise(state, promise),
-            Control::Standing(standing) => core.on_standing(state, standing, self.now),
-            Control::RootGap(gap) => core.on_root_gap(&gap),
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn on_lane(
-        &mut self,
-        lane: LaneIndex,
-        message: LaneMessage<'_>,
-        cost: usize,
-    ) -> Result<(), Fault> {
-        self.state.consumed += cost;
-        let lane = self.state.lane_of(self.core, lane);
-        match message {
-            LaneMessage::Entry(entry) => self.core.on_entry(self.state, lane, &entry, self.now),
-            LaneMessage::Gap(gap) => self.core.on_gap(self.state, lane, &gap),
-            LaneMessage::Begin(begin) => self.core.on_begin(self.state, lane, &begin),
-        }
     }
 }

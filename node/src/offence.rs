@@ -53,6 +53,8 @@ pub enum Offence {
     ForeignTopic,
     /// Records of a topic that does not exist here.
     UnknownTopic,
+    /// A topic was asked for that the peer may not have.
+    ForeignSubscription,
     /// Records came around in a circle.
     Loop,
     /// More streams of one origin than are taken.
@@ -61,6 +63,8 @@ pub enum Offence {
     GapFlood,
     /// More refused streams in one session than are answered.
     RefusalFlood,
+    /// More topics, or more often, were asked for in one session than are served.
+    SubscriptionFlood,
     /// Entries were sent again that nobody asked for.
     Replay,
     /// The peer's key is not registered.
@@ -75,7 +79,7 @@ pub enum Offence {
 
 impl Offence {
     /// All of them.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 32] = [
         Self::FrameTooLong,
         Self::MalformedMessage,
         Self::WrongState,
@@ -97,10 +101,12 @@ impl Offence {
         Self::ForeignOrigin,
         Self::ForeignTopic,
         Self::UnknownTopic,
+        Self::ForeignSubscription,
         Self::Loop,
         Self::TooManyStreams,
         Self::GapFlood,
         Self::RefusalFlood,
+        Self::SubscriptionFlood,
         Self::Replay,
         Self::NotEnrolled,
         Self::TokenRefused,
@@ -132,10 +138,14 @@ impl Offence {
             Self::ForeignOrigin => ("foreign_origin", "it may not carry that origin"),
             Self::ForeignTopic => ("foreign_topic", "it may not write that topic"),
             Self::UnknownTopic => ("unknown_topic", "the topic does not exist here"),
+            Self::ForeignSubscription => {
+                ("foreign_subscription", "it may not have a copy of that topic")
+            }
             Self::Loop => ("loop", "records came around in a circle"),
             Self::TooManyStreams => ("too_many_streams", "there are too many streams"),
             Self::GapFlood => ("gap_flood", "too many gaps were stated in one session"),
             Self::RefusalFlood => ("refusal_flood", "too many streams had to be refused"),
+            Self::SubscriptionFlood => ("subscription_flood", "too much was asked for"),
             Self::Replay => ("replay", "entries came again that nobody asked for"),
             Self::NotEnrolled => ("not_enrolled", "its key is not registered"),
             Self::TokenRefused => ("token_refused", "its token is not valid"),

@@ -118,7 +118,15 @@ impl<M: Media, G: Gate> Core<M, G> {
     }
 
     /// What came back from the upstream node is durable there.
-    fn note_returned(&mut self, state: &mut LinkState, returned: Points) {
+    fn note_returned(&mut self, state: &mut LinkState, mut returned: Points) {
+        // What came down goes nowhere else from here.
+        returned.retain(|(ix, ..), _| {
+            let goes_on = self.goes_on(*ix);
+            if !goes_on {
+                self.is_root_for(*ix);
+            }
+            goes_on
+        });
         let upstream = state.hello.as_ref().map(|hello| hello.log);
         let scope = if upstream == self.root_log { Scope::Root } else { Scope::Hop };
         // The upstream node says by itself what of it is durable at the root.

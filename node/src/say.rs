@@ -6,7 +6,7 @@ use landfall_core::num::{Epoch, Offset};
 use landfall_protocol::buffer::Growable;
 use landfall_protocol::message::{
     Control, Diverged, DivergedKind, Durable, List, Promise, Refused, RefusedCode, Scope, Standing,
-    StreamPoint, Tip, Tips,
+    StreamPoint, Subscribe, Tip, Tips,
 };
 use landfall_protocol::session::{SendError, Session};
 
@@ -26,6 +26,7 @@ pub(crate) enum Say {
     Promised(Promise),
     Standing(Standing),
     RootGap(RootGap),
+    Subscribe { topic: String, last: bool, held: Vec<(StreamIx, Point)> },
 }
 
 /// A stream by its name, for one that this node does not know.
@@ -94,6 +95,11 @@ impl Say {
             }
             Self::Promised(promise) => session.send_control(&Control::Promised(*promise)),
             Self::Standing(standing) => session.send_control(&Control::Standing(*standing)),
+            Self::Subscribe { topic, last, held } => {
+                let held: Vec<_> = held.iter().map(|(ix, at)| point(*ix, *at)).collect();
+                let held = List::new(&held);
+                session.send_control(&Control::Subscribe(Subscribe { topic, last: *last, held }))
+            }
             Self::RootGap(gap) => session.send_control(&Control::RootGap(gap.told())),
         }
     }

@@ -163,7 +163,8 @@ impl Link {
         index: LaneIndex,
     ) -> Option<Vec<u8>> {
         if self.state.direction == Direction::Down {
-            return self.next_giveback(core, index);
+            let back = self.next_giveback(core, index);
+            return back.or_else(|| self.next_copied(core, lane, index));
         }
         let mut sender = self.state.sender.take()?;
         let mut pump = Pump { link: self, core, lane, index, sender: &mut sender };
@@ -175,6 +176,16 @@ impl Link {
             core.advance_durable(&mut self.state);
         }
         bytes
+    }
+
+    /// Bytes that the next message of a lane may have. One that is longer than what may wait has
+    /// the lane for itself.
+    pub(crate) fn room<M: Media, G: Gate>(&self, core: &Core<M, G>, index: LaneIndex) -> usize {
+        let room = self.session.lane_room(index);
+        match self.session.lane_unsent(index) {
+            0 => room,
+            unsent => room.min(core.settings.lane_bytes.saturating_sub(unsent)),
+        }
     }
 
     /// Frames a lane message; none if there is no room for it now.
@@ -222,14 +233,8 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
         self.sender.lanes.entry(self.lane).or_default()
     }
 
-    /// Bytes that the next message may have. One that is longer than what may wait has the lane for
-    /// itself.
     fn room(&self) -> usize {
-        let room = self.link.session.lane_room(self.index);
-        match self.link.session.lane_unsent(self.index) {
-            0 => room,
-            unsent => room.min(self.core.settings.lane_bytes.saturating_sub(unsent)),
-        }
+        self.link.room(self.core, self.index)
     }
 
     /// Makes several frames at once: to read ahead for each of them alone would read most of the
@@ -422,11 +427,17 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
 /// Frames that are made at once: as many full bodies as are read ahead.
 const READY_MAX: usize = 4;
 /// With less room than this it is not worth to begin a frame.
-const ROOM_MIN: usize = 8 * 1_024;
+pub(crate) const ROOM_MIN: usize = 8 * 1_024;
 
 impl<M: Media, G: Gate> Core<M, G> {
-    /// The upstream node does not take a stream.
+    /// The peer does not take a stream, or the upstream node does not send a topic down.
     pub(crate) fn on_refused(&mut self, state: &mut LinkState, refused: &Refused<'_>) {
+        if state.direction == Direction::Down {
+            return self.on_copy_refused(state, refused.stream);
+        }
+        if self.on_topic_refused(state, refused) {
+            return;
+        }
         let (Some(sender), Some(ix)) =
             (&mut state.sender, self.journal.frontier().find(refused.stream))
         else {

@@ -101,13 +101,15 @@ pub struct TopicSettings {
     pub replicate: Replicate,
 }
 
-/// Whether a topic is sent to the upstream node.
+/// Whether a topic is sent to the upstream node, or comes from there.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Replicate {
     /// Always.
     Always,
     /// Never.
     Never,
+    /// It comes down from there, and is not written here.
+    Down,
 }
 
 impl TopicSettings {
@@ -184,9 +186,26 @@ impl Topics {
         if topic_is_internal(topic) {
             return Some(self.internal);
         }
-        // What could not be dealt with is kept beside what it came from.
-        let of_letters = || self.named.get(topic.strip_suffix(DEAD_SUFFIX)?);
-        self.named.get(topic).or_else(of_letters).copied().or(self.standard)
+        // What could not be dealt with is kept beside what it came from. Letters about what came
+        // down are written here, and go up.
+        let of_letters = || {
+            let of = *self.named.get(topic.strip_suffix(DEAD_SUFFIX)?)?;
+            let down = of.replicate == Replicate::Down;
+            Some(if down { TopicSettings { replicate: Replicate::Always, ..of } } else { of })
+        };
+        self.named.get(topic).copied().or_else(of_letters).or(self.standard)
+    }
+
+    /// The topics that come down.
+    pub(crate) fn coming_down(&self) -> impl Iterator<Item = &str> {
+        let down = |topic: &&TopicSettings| topic.replicate == Replicate::Down;
+        let down = self.named.iter().filter(move |(_, topic)| down(topic));
+        down.map(|(name, _)| name.as_str())
+    }
+
+    /// Whether a topic comes down from the upstream node.
+    pub(crate) fn comes_down(&self, topic: &str) -> bool {
+        self.named.get(topic).is_some_and(|topic| topic.replicate == Replicate::Down)
     }
 
     /// Whether records of a topic are sent to the upstream node. Those of a topic that may not be

@@ -14,7 +14,7 @@ use super::feed::{Feed, Want};
 use super::link::{LinkState, Say};
 use super::lookup::Held;
 use super::promise::{self, STATED};
-use super::{AlarmKind, Core, Gate, Offence};
+use super::{AlarmKind, Core, Direction, Gate, Offence};
 
 /// Gaps that a peer may state in one session. A device states one for each time that it dropped its
 /// oldest records or lost some.
@@ -37,6 +37,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         if !self.may_state(state, stream)? {
             return Ok(());
         }
+        let lane = self.lane_of_statement(state, lane, stream);
         let Some(ix) = self.stream_of_peer(stream) else {
             return self.refuse_stream(state, stream, RefusedCode::TooLarge);
         };
@@ -89,16 +90,43 @@ impl<M: Media, G: Gate> Core<M, G> {
     /// Whether a peer may say something about a stream: only who may send it may. Otherwise it is
     /// refused.
     fn may_state(&mut self, state: &mut LinkState, stream: StreamId<'_>) -> Result<bool, Fault> {
+        if state.room_at.is_some() {
+            // What it stands among is asked for again.
+            return Ok(false);
+        }
         let site = state.site.clone().unwrap_or_default();
-        let code = if stream.origin != site && !self.gate.may_carry(&site, stream.origin) {
-            RefusedCode::NotAllowedOrigin
-        } else if !self.gate.may_write(&site, stream.origin, stream.topic) {
-            RefusedCode::NotAllowedTopic
-        } else {
-            return Ok(true);
-        };
+        let Err(code) = self.check_sender(state, &site, stream) else { return Ok(true) };
         self.refuse_stream(state, stream, code)?;
         Ok(false)
+    }
+
+    /// What a peer may send: those below what their rights say, but nothing of a topic that comes
+    /// down; the one above what it was asked for.
+    pub(crate) fn check_sender(
+        &self,
+        state: &LinkState,
+        site: &str,
+        stream: StreamId<'_>,
+    ) -> Result<(), RefusedCode> {
+        if state.direction == Direction::Up {
+            self.check_down(state, stream)
+        } else if stream.origin != site && !self.gate.may_carry(site, stream.origin) {
+            Err(RefusedCode::NotAllowedOrigin)
+        } else if !self.gate.may_write(site, stream.origin, stream.topic)
+            || self.topics.comes_down(stream.topic)
+        {
+            Err(RefusedCode::NotAllowedTopic)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The lane of a statement: what comes down goes where its topic is.
+    fn lane_of_statement(&self, state: &LinkState, lane: Lane, stream: StreamId<'_>) -> Lane {
+        match state.direction {
+            Direction::Up => self.lane_of_topic(stream.topic),
+            Direction::Down => lane,
+        }
     }
 
     /// Whether a gap ends at a point that a stream passes here, in whatever branch.
@@ -241,6 +269,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         if !self.may_state(state, stream)? {
             return Ok(());
         }
+        let lane = self.lane_of_statement(state, lane, stream);
         let Some(ix) = self.stream_of_peer(stream) else {
             return self.refuse_stream(state, stream, RefusedCode::TooLarge);
         };
@@ -248,11 +277,13 @@ impl<M: Media, G: Gate> Core<M, G> {
             // A stream that is known goes on from where it is; entries will show.
             return Ok(());
         }
-        if let (true, Some(durable_at)) = (self.goes_on(ix), begin.durable_at) {
-            // The root will see for itself whether it has what is before.
-            let Begin { point, .. } = begin;
-            let point = Point { epoch: point.epoch, next: point.next, hash: point.hash };
-            return self.begin_stream(state, lane, ix, point, Some(durable_at));
+        let Begin { point, durable_at, .. } = begin;
+        let point = Point { epoch: point.epoch, next: point.next, hash: point.hash };
+        // The root will see for itself whether it has what is before. Of what comes down, the node
+        // above has no more.
+        let comes_down = state.direction == Direction::Up;
+        if comes_down || self.goes_on(ix) && durable_at.is_some() {
+            return self.begin_stream(state, lane, ix, point, *durable_at);
         }
         // What is before it should be had, or be stated to be missing.
         state.feeds.entry(ix).or_default().want(Want::Behind(Point::START));

@@ -224,7 +224,8 @@ impl<M: Media, G: Gate> Core<M, G> {
     /// A batch goes on from a point that the stream has long left.
     pub(crate) fn report_fork(&mut self, state: &mut LinkState, ix: StreamIx, at: Point) {
         let subject = self.stream_name(ix);
-        if state.direction == Direction::Up {
+        let own = self.journal.frontier().name(ix).origin == self.settings.site;
+        if state.direction == Direction::Up && own {
             let text = format!(
                 "records from offset {} on came back from {}. They are kept as a read-only branch.",
                 at.next,
@@ -238,11 +239,20 @@ impl<M: Media, G: Gate> Core<M, G> {
             return;
         }
         let own = state.site.as_deref() == Some(frontier.name(ix).origin);
-        let text = format!(
-            "it has two continuations from offset {} on. Both are kept. {LOST_TAIL}",
-            at.next
-        );
+        let text = match state.direction {
+            Direction::Down => format!(
+                "it has two continuations from offset {} on. Both are kept. {LOST_TAIL}",
+                at.next
+            ),
+            Direction::Up => format!(
+                "{} sends down another continuation of it from offset {} on. Both are kept. Either \
+                 that node was restored from a backup, or the stream has two histories there.",
+                state.peer_name(),
+                at.next
+            ),
+        };
         self.alarm(AlarmKind::Fork, subject, text);
+        let own = own && state.direction == Direction::Down;
         let lost = tips.into_iter().filter(|tip| own && !state.has_own(ix, *tip));
         if let Some(held) = lost.max_by_key(|tip| tip.next) {
             self.report_tail(state, ix, at, held);

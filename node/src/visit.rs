@@ -6,11 +6,14 @@ use landfall_protocol::message::GoodbyeCode;
 use landfall_protocol::time::{Duration, Instant};
 
 use super::link::Link;
+use super::subscribe::Coming;
 use super::{Core, Direction, Gate, Node, Now, Phase};
 
 /// How long nothing must have come from the upstream node before it is left. Shorter than any
 /// keep-alive, and long enough for what it has to say of its own.
 const QUIET: Duration = Duration::from_secs(5);
+/// The same while a topic that comes down was asked for and there is no answer.
+const UNANSWERED: Duration = Duration::from_secs(20);
 
 const WHY: &str = "nothing is left to be said, and the link is metered";
 
@@ -43,7 +46,9 @@ impl<M: Media, G: Gate> Node<M, G> {
 impl<M: Media, G: Gate> Core<M, G> {
     fn visit_over_at(&self, link: &Link) -> Option<Instant> {
         let heard = link.session.heard_at()?;
-        self.owes_nothing().then(|| heard.plus(QUIET))
+        let waits = link.state.asked.values().any(|coming| *coming == Coming::Asked);
+        let quiet = if waits { UNANSWERED } else { QUIET };
+        self.owes_nothing().then(|| heard.plus(quiet))
     }
 
     fn next_visit(&self) -> Option<Instant> {

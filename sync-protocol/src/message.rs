@@ -16,6 +16,7 @@ mod list;
 mod root_gap;
 mod standing;
 mod stream;
+mod subscribe;
 
 pub use ending::{Goodbye, GoodbyeCode, Refused, RefusedCode};
 pub use entry::{Begin, Entry, Gap, Purpose};
@@ -24,9 +25,10 @@ pub use list::{Item, Iter, List};
 pub use root_gap::RootGap;
 pub use standing::Standing;
 pub use stream::{Diverged, DivergedKind, Durable, Promise, Scope, StreamPoint, Tip, Tips};
+pub use subscribe::Subscribe;
 
 use landfall_core::codec::{Malformed, NoRoom};
-use landfall_core::name::site_is_valid;
+use landfall_core::name::{site_is_valid, topic_is_valid};
 use landfall_core::num::Epoch;
 
 use crate::wire::{CounterWire, IdWire, Input, Output};
@@ -35,6 +37,7 @@ use crate::wire::{CounterWire, IdWire, Input, Output};
 pub const IGNORABLE_MIN: u8 = 128;
 const ROOT_GAP: u8 = IGNORABLE_MIN + 1;
 const PROMISED: u8 = IGNORABLE_MIN + 2;
+const SUBSCRIBE: u8 = IGNORABLE_MIN + 3;
 
 /// A message on the control channel.
 #[allow(clippy::large_enum_variant, reason = "only lent; boxing needs an allocator")]
@@ -79,6 +82,8 @@ pub enum Control<'a> {
     /// What the receiver once promised, and what the hello did not name: it named the promise of
     /// the node that was dialed before.
     Promised(Promise),
+    /// The sender wants a copy of a topic, and has this of it.
+    Subscribe(Subscribe<'a>),
 }
 
 /// A message on a lane.
@@ -90,6 +95,8 @@ pub enum LaneMessage<'a> {
     Gap(Gap<'a>),
     /// A stream starts in its middle.
     Begin(Begin<'a>),
+    /// All that was there of this topic, which the receiver asked for, was sent.
+    Level(&'a str),
 }
 
 /// What a frame holds.
@@ -164,6 +171,7 @@ impl<'a> Control<'a> {
             Self::Standing(_) => IGNORABLE_MIN,
             Self::RootGap(_) => ROOT_GAP,
             Self::Promised(_) => PROMISED,
+            Self::Subscribe(_) => SUBSCRIBE,
         }
     }
 
@@ -188,6 +196,7 @@ impl<'a> Control<'a> {
             Self::PromiseLacking(promise) | Self::Promised(promise) => promise.put(out),
             Self::Standing(standing) => standing.put(out),
             Self::RootGap(gap) => gap.put(out),
+            Self::Subscribe(subscribe) => subscribe.put(out),
         }
     }
 
@@ -212,6 +221,7 @@ impl<'a> Control<'a> {
             IGNORABLE_MIN => Self::Standing(Standing::take(input)?),
             ROOT_GAP => Self::RootGap(RootGap::take(input)?),
             PROMISED => Self::Promised(Promise::take(input)?),
+            SUBSCRIBE => Self::Subscribe(Subscribe::take(input)?),
             _ => return Ok(None),
         }))
     }
@@ -251,6 +261,7 @@ impl<'a> LaneMessage<'a> {
             Self::Entry(_) => 32,
             Self::Gap(_) => 33,
             Self::Begin(_) => 34,
+            Self::Level(_) => 35,
         }
     }
 
@@ -268,7 +279,7 @@ impl<'a> LaneMessage<'a> {
     pub(crate) fn tail(&self) -> &'a [u8] {
         match self {
             Self::Entry(entry) => entry.body,
-            Self::Gap(_) | Self::Begin(_) => &[],
+            Self::Gap(_) | Self::Begin(_) | Self::Level(_) => &[],
         }
     }
 
@@ -278,6 +289,7 @@ impl<'a> LaneMessage<'a> {
             Self::Entry(entry) => entry.put_head(out),
             Self::Gap(gap) => gap.put(out),
             Self::Begin(begin) => begin.put(out),
+            Self::Level(topic) => out.value(topic),
         }
     }
 
@@ -286,6 +298,7 @@ impl<'a> LaneMessage<'a> {
             32 => Self::Entry(Entry::take(input)?),
             33 => Self::Gap(Gap::take(input)?),
             34 => Self::Begin(Begin::take(input)?),
+            35 => Self::Level(topic(input.value()?)?),
             _ => return Ok(None),
         }))
     }
@@ -308,6 +321,10 @@ fn decode<'a, M>(
 
 fn site(name: &str) -> Result<&str, Malformed> {
     if site_is_valid(name) { Ok(name) } else { Err(Malformed::Text) }
+}
+
+fn topic(name: &str) -> Result<&str, Malformed> {
+    if topic_is_valid(name) { Ok(name) } else { Err(Malformed::Text) }
 }
 
 impl core::fmt::Display for MessageError {

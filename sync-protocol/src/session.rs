@@ -403,7 +403,7 @@ impl<B: Buffer, const LANES: usize> Session<B, LANES> {
         }
         let agreed = match message {
             LaneMessage::Entry(entry) => self.features().has_codec(entry.codec),
-            LaneMessage::Gap(_) | LaneMessage::Begin(_) => true,
+            LaneMessage::Gap(_) | LaneMessage::Begin(_) | LaneMessage::Level(_) => true,
         };
         if lane.get() >= self.machine.lanes.count || !agreed {
             return Err(SendError::NotAgreed);
@@ -451,6 +451,7 @@ fn for_the_node(message: &Control<'_>) -> bool {
         | Control::PromiseLacking(_)
         | Control::Standing(_)
         | Control::RootGap(_)
-        | Control::Promised(_) => true,
+        | Control::Promised(_)
+        | Control::Subscribe(_) => true,
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Config;
 use super::error::ConfigError;
-use super::sections::{Application, Serial};
+use super::sections::{Application, Replicate, Serial};
 use crate::coordinates::{check_site, check_topic};
 
 /// Most lanes a node has: each takes segments, a stream and a place in every commit's end.
@@ -126,6 +126,17 @@ fn topics(config: &Config) -> Result<(), ConfigError> {
             let why =
                 format!("`{}` is internal: names with `_` first belong to the node", topic.name);
             return Err(ConfigError::conflict("topic.name", why));
+        }
+        if topic.replicate == Replicate::Down && config.upstream.addresses.is_empty() {
+            let why = format!(
+                "topic `{}` comes `down`, but nothing is above; set `upstream.addresses`",
+                topic.name
+            );
+            return Err(ConfigError::conflict("topic.replicate", why));
+        }
+        if topic.replicate == Replicate::Down && !topic.writers.is_empty() {
+            let why = format!("topic `{}` comes `down`: nobody here writes it", topic.name);
+            return Err(ConfigError::conflict("topic.writers", why));
         }
         if config.lane(&topic.lane).is_none() {
             let lanes: Vec<&str> = config.lanes.iter().map(|lane| lane.name.as_str()).collect();

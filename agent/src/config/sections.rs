@@ -185,10 +185,11 @@ section! {
     low "any program may write what only one should.";
     high "what two write has no single order that one of them decides.";
 
-    /// Whether its records go upstream `always` or `never`.
+    /// Whether its records go upstream `always` or `never`, or come `down` from there. The node
+    /// above must let this one subscribe to what comes down, and nothing here can write it.
     replicate: Replicate = "always", Allowed::Word(Replicate::WORDS);
     low "`never`: the records are lost with this node.";
-    high "`always`: they cost bytes on the link.";
+    high "`always` and `down`: they cost bytes on the link.";
 }
 
 section! {
@@ -367,6 +368,8 @@ words! {
         Always = "always",
         /// Never.
         Never = "never",
+        /// They come from there.
+        Down = "down",
     }
 }
 

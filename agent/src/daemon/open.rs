@@ -258,6 +258,7 @@ fn settings(site: &str, config: &Config, lanes: &[String]) -> Settings {
         let replicate = match topic.replicate {
             config::Replicate::Always => Replicate::Always,
             config::Replicate::Never => Replicate::Never,
+            config::Replicate::Down => Replicate::Down,
         };
         let lane = number(&topic.lane);
         (topic.name.clone(), TopicSettings { lane, replicate })

@@ -19,6 +19,11 @@ pub(super) fn refusal(why: Refusal, topic: &str, consumers: &[String]) -> ApiErr
             "the topic is unknown, and topics are not created here",
             "add a [[topic]] to the configuration, or set create_topics = true",
         ),
+        Refusal::ComesDown => (
+            ErrorCode::Forbidden,
+            "the topic comes down from the node above, and is not written here",
+            "append it at the node above, or to another topic",
+        ),
         Refusal::BadRecord => (ErrorCode::BadRequest, "a record is malformed", ""),
         Refusal::TooLarge => (
             ErrorCode::TooLarge,

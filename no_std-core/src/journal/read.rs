@@ -85,6 +85,18 @@ impl<M: Media, T: Tables> Journal<M, T> {
         Cursor { segment, seq, ..Cursor::default() }
     }
 
+    /// Behind the last entry that is written of a lane. What is staged must have been committed.
+    pub fn last(&self, lane: Lane) -> Cursor {
+        let slots = self.parts.slots.as_ref().iter();
+        let its = slots.filter(|slot| slot.state != SlotState::Free && slot.lane == lane);
+        its.max_by_key(|slot| slot.number).map_or(self.first(lane), |slot| Cursor {
+            segment: slot.number,
+            at: slot.tail,
+            seq: self.seqs(lane).1,
+            ..Cursor::default()
+        })
+    }
+
     /// The start of the first segment of a lane whose number is not below `from`.
     pub fn segment_from(&self, lane: Lane, from: SegmentNo) -> Option<Cursor> {
         let slot = self.slot(self.next_slot(lane, from)?);

@@ -45,6 +45,8 @@ pub enum Purpose {
     Uplink,
     /// Records that the receiver once had and lost.
     Return,
+    /// Records of a topic that the receiver asked for.
+    Down,
 }
 
 /// A statement that offsets `from..to` of a stream are missing at the sender for good.
@@ -75,11 +77,30 @@ pub struct Begin<'a> {
     pub reason: GapReason,
 }
 
+impl Purpose {
+    const fn code(self) -> u8 {
+        match self {
+            Self::Uplink => 0,
+            Self::Return => 1,
+            Self::Down => 2,
+        }
+    }
+
+    const fn of_code(code: u8) -> Result<Self, Malformed> {
+        Ok(match code {
+            0 => Self::Uplink,
+            1 => Self::Return,
+            2 => Self::Down,
+            _ => return Err(Malformed::Unknown),
+        })
+    }
+}
+
 impl<'a> Entry<'a> {
     /// Everything but the body, which follows as it is.
     pub(crate) fn put_head(&self, out: &mut Output<'_>) -> Result<(), NoRoom> {
         out.value(&EntryWire {
-            back: self.purpose == Purpose::Return,
+            purpose: self.purpose.code(),
             codec: self.codec,
             seq: CounterWire(self.seq.get()),
             records: self.records,
@@ -92,7 +113,7 @@ impl<'a> Entry<'a> {
     pub(crate) fn take(input: &mut Input<'a>) -> Result<Self, Malformed> {
         let wire: EntryWire<'a> = input.value()?;
         let entry = Self {
-            purpose: if wire.back { Purpose::Return } else { Purpose::Uplink },
+            purpose: Purpose::of_code(wire.purpose)?,
             seq: wire.seq.seq()?,
             records: wire.records,
             codec: wire.codec,
@@ -165,7 +186,7 @@ impl<'a> Begin<'a> {
 
 #[derive(Deserialize, Serialize)]
 struct EntryWire<'a> {
-    back: bool,
+    purpose: u8,
     codec: u8,
     seq: CounterWire,
     records: u32,

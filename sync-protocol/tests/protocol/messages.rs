@@ -9,7 +9,8 @@ use landfall_protocol::limits::{FRAME_BYTES_MIN, STREAMS_MAX};
 use landfall_protocol::message::{
     Begin, Control, Decoded, Diverged, DivergedKind, Durable, Enrol, Entry, Features, Gap, Goodbye,
     GoodbyeCode, Hello, Introduction, LaneMessage, LaneOffer, Lanes, List, Opened, Promise,
-    Purpose, Refused, RefusedCode, RootGap, Scope, Standing, StreamPoint, Terms, Tip, Tips,
+    Purpose, Refused, RefusedCode, RootGap, Scope, Standing, StreamPoint, Subscribe, Terms, Tip,
+    Tips,
 };
 use landfall_protocol::time::Duration;
 use proptest::prelude::*;
@@ -118,6 +119,8 @@ fn every_control_message_comes_back() {
         Control::CopySeen(Epoch::new(44)),
         Control::PromiseLacking(promise()),
         Control::Promised(promise()),
+        Control::Subscribe(Subscribe { topic: "ais", last: false, held: List::new(&points[..1]) }),
+        Control::Subscribe(Subscribe { topic: "commands.ship-17", last: true, held: List::EMPTY }),
         Control::Probe(3),
         Control::ProbeAnswer(4),
         Control::RootGap(root_gap),
@@ -160,7 +163,13 @@ fn every_lane_message_comes_back() {
         durable_at: Some(LogId::new(3)),
         reason: GapReason::NeverReceived,
     };
-    for message in [LaneMessage::Entry(entry), LaneMessage::Gap(gap), LaneMessage::Begin(begin)] {
+    for message in [
+        LaneMessage::Entry(entry),
+        LaneMessage::Entry(Entry { purpose: Purpose::Down, ..entry }),
+        LaneMessage::Gap(gap),
+        LaneMessage::Begin(begin),
+        LaneMessage::Level("commands.ship-17"),
+    ] {
         let mut bytes = vec![0; message.encoded_len()];
         assert_eq!(message.encode(&mut bytes), Ok(bytes.len()));
         assert_eq!(LaneMessage::decode(&bytes), Ok(Decoded::Message(message)));
@@ -175,8 +184,12 @@ fn what_contradicts_itself_or_is_over_a_limit_is_refused() {
     let over = StreamPoint { next: Offset::new(COUNTER_MAX + 1), ..point("ais", 0) };
     let name = StreamPoint { stream: stream("no/topic"), ..point("ais", 0) };
     let tips = [Tip { point: point("ais", 5), first_kept: Offset::new(6) }];
+    let points = [point("ais", 5)];
     let behind = Diverged { kind: DivergedKind::Copy, at: Offset::new(9), held: point("ais", 8) };
+    let (held, topic) = (List::new(&points), "log");
     for message in [
+        Control::Subscribe(Subscribe { topic, last: true, held }),
+        Control::Subscribe(Subscribe { topic: "no/topic", last: true, held: List::EMPTY }),
         Control::NeedFrom(over),
         Control::NeedFrom(name),
         Control::Tips(Tips { last: true, tips: List::new(&tips) }),
@@ -211,6 +224,7 @@ fn what_contradicts_itself_or_is_over_a_limit_is_refused() {
         LaneMessage::Entry(Entry { path: b"\x02g", ..entry }),
         LaneMessage::Entry(Entry { path: &b"\x01g\x00".repeat(9), ..entry }),
         LaneMessage::Gap(gap(5, 5)),
+        LaneMessage::Level("no/topic"),
     ] {
         let mut bytes = vec![0; message.encoded_len()];
         message.encode(&mut bytes).unwrap();
@@ -297,7 +311,7 @@ fn unknown_numbers_from_128_are_skipped_and_others_are_not() {
 proptest! {
     #[test]
     fn random_bytes_never_panic_and_what_they_mean_can_be_read(
-        number in prop_oneof![0_u8..40, 126_u8..132],
+        number in prop_oneof![0_u8..40, 126_u8..133],
         bytes in proptest::collection::vec(any::<u8>(), 0..400),
     ) {
         let frame = [&[number], &bytes[..]].concat();

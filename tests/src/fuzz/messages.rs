@@ -8,7 +8,7 @@ use landfall_core::num::{CommitNo, Epoch, LogId, Offset, Partition, Seq};
 use landfall_protocol::message::{
     Begin, Control, Diverged, DivergedKind, Durable, Enrol, Entry, Features, Gap, Goodbye,
     GoodbyeCode, Hello, Introduction, LaneMessage, List, Opened, Promise, Purpose, Refused,
-    RefusedCode, RootGap, Scope, Standing, StreamPoint, Terms, Tip, Tips,
+    RefusedCode, RootGap, Scope, Standing, StreamPoint, Subscribe, Terms, Tip, Tips,
 };
 use landfall_protocol::time::Duration;
 
@@ -54,6 +54,7 @@ pub(super) fn control() -> Vec<Vec<u8>> {
         Control::ProbeAnswer(4),
         Control::RootGap(root_gap),
         Control::Promised(promise),
+        Control::Subscribe(Subscribe { topic: "ais", last: true, held: List::new(&points) }),
         Control::Standing(Standing { behind_bytes: 7, full_in_ms: Some(9), ..Standing::default() }),
     ];
     let encoded = messages.iter().map(|message| {
@@ -89,9 +90,11 @@ pub(super) fn lane() -> Vec<Vec<u8>> {
     let messages = [
         LaneMessage::Entry(plain),
         LaneMessage::Entry(packed),
+        LaneMessage::Entry(Entry { purpose: Purpose::Down, ..plain }),
         LaneMessage::Gap(gap),
         LaneMessage::Begin(Begin { point, durable_at: Some(LogId::new(3)), reason }),
         LaneMessage::Begin(Begin { point, durable_at: None, reason }),
+        LaneMessage::Level("ais"),
     ];
     let encoded = messages.iter().map(|message| {
         let mut frame = vec![0; message.encoded_len()];

@@ -19,11 +19,12 @@ pub(super) type Expected = BTreeSet<Coordinates>;
 
 /// What a node that keeps to the protocol may be accused of all the same: it does not know its
 /// rights, or what versions the other end speaks.
-const BORNE: [Offence; 9] = [
+const BORNE: [Offence; 10] = [
     Offence::NeverOpened,
     Offence::ForeignOrigin,
     Offence::ForeignTopic,
     Offence::UnknownTopic,
+    Offence::ForeignSubscription,
     Offence::Loop,
     Offence::NotEnrolled,
     Offence::TokenRefused,

@@ -13,13 +13,16 @@ pub enum Rule {
     Carry(&'static str, &'static str),
     /// It may not write a topic.
     Write(&'static str, &'static str),
+    /// It may not have a copy of a topic.
+    Subscribe(&'static str, &'static str),
 }
 
 /// The rights at a host.
 #[derive(Clone, Debug, Default)]
 pub struct WorldGate {
     pub(super) rules: Vec<Rule>,
-    /// Sites that are not let in, as the node's own topic says.
+    /// Sites that are not let in, and sites with topics that they may not have, as the node's own
+    /// topic says.
     revoked: BTreeSet<String>,
 }
 
@@ -55,6 +58,13 @@ impl Gate for WorldGate {
         let forbids =
             |rule: &Rule| matches!(rule, Rule::Write(by, to) if (*by, *to) == (site, topic));
         OpenGate.may_write(site, origin, topic) && !self.rules.iter().any(forbids)
+    }
+
+    fn may_subscribe(&self, site: &str, topic: &str) -> bool {
+        let forbids =
+            |rule: &Rule| matches!(rule, Rule::Subscribe(by, to) if (*by, *to) == (site, topic));
+        let taken = self.revoked.contains(&format!("{site}/{topic}"));
+        OpenGate.may_subscribe(site, topic) && !taken && !self.rules.iter().any(forbids)
     }
 
     fn apply(&mut self, topic: &str, key: &[u8], value: Option<&[u8]>) {

@@ -34,6 +34,8 @@ pub(super) struct Host {
     pub(super) commit_after_ms: u64,
     pub(super) timer: Option<(u64, u64)>,
     pub(super) turn: u64,
+    /// Bytes that its node has sent.
+    pub(super) sent: u64,
     /// What must be on its disk.
     pub(super) expected: Expected,
     /// The records of appends that were not answered yet.
@@ -113,6 +115,7 @@ impl Host {
             commit_after_ms: 1,
             timer: None,
             turn: 0,
+            sent: 0,
             expected: Expected::default(),
             pending: BTreeMap::new(),
             outcomes: BTreeMap::new(),

@@ -9,6 +9,7 @@
 
 mod check;
 mod consuming;
+mod copied;
 mod gate;
 mod host;
 mod network;

@@ -173,7 +173,9 @@ impl World {
             self.connections.get_mut(&id).filter(|connection| connection.alive[end as usize]);
         let Some(connection) = known.filter(|connection| !connection.broken) else { return };
         assert_eq!(connection.hosts[end as usize], name, "a node sends over its own links");
+        let len = bytes.len() as u64;
         connection.pipes[end as usize].waiting.entry(channel).or_default().push_back(bytes);
+        self.host_mut(name).sent += len;
         self.want_pump(id, 0);
     }
 
