@@ -448,6 +448,8 @@ pub struct TokenWanted {
     pub write: Vec<String>,
     /// Other sites, or patterns, whose records it may bring.
     pub carry: Vec<String>,
+    /// Topics, or patterns, that it may have come down; `{site}` stands for its name.
+    pub subscribe: Vec<String>,
 }
 
 /// What an operator gets.

@@ -58,7 +58,8 @@ pub use read::ReadEnd;
 pub use server::{Access, ListenError, Listener, serve, serve_connection};
 pub use status::{
     Alarm, ForkStatus, GapStatus, LaneStatus, LinkState, LinkStatus, NextGeneration, SiteStatus,
-    Status, StreamsSummary, TokenGrant, ViewState, ViewStatus,
+    Status, StreamsSummary, SubscriptionState, SubscriptionStatus, TokenGrant, ViewState,
+    ViewStatus,
 };
 
 pub use token_file::TokenFileError;

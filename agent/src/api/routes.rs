@@ -284,6 +284,8 @@ struct TokenBody {
     write: Vec<String>,
     #[serde(default)]
     carry: Vec<String>,
+    #[serde(default)]
+    subscribe: Vec<String>,
 }
 
 /// A week: long enough to carry a token to a ship, short enough to forget one.
@@ -317,8 +319,9 @@ async fn token_command(request: Request<Incoming>) -> Result<AdminCommand, ApiEr
     let valid_for = Duration::from_secs(body.valid_for_s.unwrap_or(TOKEN_VALID_FOR_S));
     let name = body.site.replace('*', "x");
     check_site(&name).map_err(|error| bad(error.to_string()))?;
-    let TokenBody { site, write, carry, .. } = body;
-    Ok(AdminCommand::CreateToken(TokenWanted { site, uses, valid_for, write, carry }))
+    let TokenBody { site, write, carry, subscribe, .. } = body;
+    let wanted = TokenWanted { site, uses, valid_for, write, carry, subscribe };
+    Ok(AdminCommand::CreateToken(wanted))
 }
 
 fn site_name(site: &str) -> Result<String, ApiError> {

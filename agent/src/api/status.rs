@@ -23,6 +23,9 @@ pub struct Status {
     pub lanes: Vec<LaneStatus>,
     /// The way upstream; none at a root.
     pub link: Option<LinkStatus>,
+    /// The topics that come down from the node above, by name.
+    #[serde(default)]
+    pub subscriptions: Vec<SubscriptionStatus>,
     /// What it holds.
     pub streams: StreamsSummary,
     /// Streams with two continuations.
@@ -162,6 +165,34 @@ pub enum LinkState {
     /// Hung up, since everything is durable at the root and the link is metered.
     Resting,
     /// The hub does not let this node in; it is tried again, but a person must act.
+    Refused,
+}
+
+/// A topic that comes down from the node above.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct SubscriptionStatus {
+    /// The topic.
+    pub topic: String,
+    /// How it stands.
+    pub state: SubscriptionState,
+    /// Why, if the node above does not send it.
+    pub why: Option<String>,
+}
+
+/// How a subscription stands.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum SubscriptionState {
+    /// The link is down.
+    Offline,
+    /// It was asked for, and is coming.
+    Coming,
+    /// All that there was when the link came up is here, and what is new follows.
+    Level,
+    /// Its lane is full; it waits at the node above.
+    NoRoom,
+    /// The node above does not send it.
     Refused,
 }
 

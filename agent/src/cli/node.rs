@@ -33,7 +33,8 @@ Usage: landfall run --data DIR [OPTION…]
 Options:
   --data DIR        The node's directory
   --config FILE     Its configuration; landfall.toml in the directory if left out
-  --until-synced    Exit with 0 once everything here is durable at the root
+  --until-synced    Exit with 0 once everything here is durable at the root, and what comes down
+                    is here
   --accept-loss     Let views that are made anew lack rows whose records the log has forgotten
   --help            Show this
 ";

@@ -8,7 +8,7 @@ use super::node::flag;
 use super::sites::sites_table;
 use super::terminal::{Table, ago};
 use super::{Command, DataOptions, Exit, Failure};
-use crate::api::{Client, LinkState, LinkStatus, Status};
+use crate::api::{Client, LinkState, LinkStatus, Status, SubscriptionState, SubscriptionStatus};
 use crate::quantity::{ByteSize, count_text, counted, duration_text};
 
 pub(super) const HELP: &str = "\
@@ -78,6 +78,7 @@ pub fn status_text(status: &Status) -> String {
         Some(link) => text.push_str(&link_text(link, status.now_ms)),
         None => text.push_str("root: what is durable here is durable at the root\n"),
     }
+    status.subscriptions.iter().for_each(|of| text.push_str(&subscription_text(of)));
     let streams = &status.streams;
     text.push_str(&format!(
         "{} in {}; {} of its own, {} of other sites\n\n",
@@ -154,6 +155,18 @@ fn link_text(link: &LinkStatus, now_ms: i64) -> String {
         text.push_str(&format!("\n  {}", link.why));
     }
     text + "\n"
+}
+
+fn subscription_text(of: &SubscriptionStatus) -> String {
+    let state = match of.state {
+        SubscriptionState::Offline => "waits for the link",
+        SubscriptionState::Coming => "catching up",
+        SubscriptionState::Level => "all of it is here",
+        SubscriptionState::NoRoom => "waits above, as its lane is full",
+        SubscriptionState::Refused => "refused",
+    };
+    let why = of.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+    format!("comes down: {}, {state}{why}\n", of.topic)
 }
 
 fn lanes_table(status: &Status) -> String {

@@ -29,6 +29,8 @@ Options:
                       all but internal ones if left out
   --carry SITE        Another site, or a pattern, whose records it may bring, as a gateway does; may
                       be repeated; nobody's if left out
+  --subscribe TOPIC   A topic, or a pattern, that it may have come down; `{site}` stands for its
+                      name, as in 'commands.{site}'; may be repeated; none if left out
   --json              Print one JSON object for machines
   --help              Show this
 ";
@@ -48,6 +50,8 @@ pub struct TokenOptions {
     pub write: Vec<String>,
     /// Whose records it may bring.
     pub carry: Vec<String>,
+    /// What it may have come down.
+    pub subscribe: Vec<String>,
     /// Whether machines read it.
     pub json: bool,
 }
@@ -55,7 +59,7 @@ pub struct TokenOptions {
 impl TokenOptions {
     pub(super) fn parse(arguments: &mut Arguments<'_>) -> Result<Command, Stop> {
         let (mut site, mut uses, mut valid_for, mut json) = (None, 1, None, false);
-        let (mut write, mut carry) = (Vec::new(), Vec::new());
+        let (mut write, mut carry, mut subscribe) = (Vec::new(), Vec::new(), Vec::new());
         while let Some(word) = arguments.next()? {
             match &word {
                 Word::Option(name) if name == "--uses" => uses = arguments.parsed(name)?,
@@ -68,6 +72,9 @@ impl TokenOptions {
                 }
                 Word::Option(name) if name == "--write" => write.push(arguments.value(name)?),
                 Word::Option(name) if name == "--carry" => carry.push(arguments.value(name)?),
+                Word::Option(name) if name == "--subscribe" => {
+                    subscribe.push(arguments.value(name)?);
+                }
                 Word::Option(name) if name == "--json" => json = true,
                 Word::Plain(text) if site.is_none() => {
                     check_site(&text.replace('*', "x"))
@@ -82,7 +89,7 @@ impl TokenOptions {
             return Err(arguments.wrong("`--uses` must be at least 1").into());
         }
         let node = arguments.data()?;
-        Ok(Command::Token(Self { node, site, uses, valid_for, write, carry, json }))
+        Ok(Command::Token(Self { node, site, uses, valid_for, write, carry, subscribe, json }))
     }
 }
 
@@ -100,6 +107,7 @@ pub async fn run(
         "uses": options.uses,
         "write": options.write,
         "carry": options.carry,
+        "subscribe": options.subscribe,
     });
     if let Some(valid_for) = options.valid_for {
         body["valid_for_s"] = valid_for.as_secs().into();

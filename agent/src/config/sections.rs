@@ -120,8 +120,9 @@ section! {
     high "the budget fills with what others hold too.";
 
     /// How long records are kept that go nowhere else from here: at a root all of them, elsewhere
-    /// those of topics that are not replicated. It counts like `keep_acked`; records in one segment
-    /// go together, by the longer of the two. `none`: until the lane's budget is needed.
+    /// those of topics that are not replicated or come down. It counts like `keep_acked`; records
+    /// in one segment go together, by the longer of the two. `none`: until the lane's budget is
+    /// needed.
     retention: Option<Duration> = "none", Allowed::Duration("1m", "3650d");
     low "records are gone for good before anybody has read them.";
     high "the budget decides, as with `none`.";

@@ -29,14 +29,16 @@ impl Machine {
 
     fn create_token(
         &mut self,
-        TokenWanted { site, uses, valid_for, write, carry }: TokenWanted,
+        TokenWanted { site, uses, valid_for, write, carry, subscribe }: TokenWanted,
     ) -> Result<AdminReply, ApiError> {
         let write = match write.as_slice() {
             [] => Rights::plain().write,
             some => all_parsed(some, "neither a topic nor a pattern such as `engine-*`")?,
         };
         let carry = all_parsed(&carry, "neither a site nor a pattern such as `buoy-*`")?;
-        let rights = Rights { write, carry, ..Rights::default() };
+        let subscribe =
+            all_parsed(&subscribe, "neither a topic nor a pattern such as `commands.*`")?;
+        let rights = Rights { write, carry, subscribe, ..Rights::default() };
         self.make_token(site, uses, valid_for, rights, None)
     }
 

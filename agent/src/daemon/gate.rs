@@ -191,6 +191,10 @@ impl Gate for SiteGate {
         self.rights(site).is_some_and(|rights| rights.may_write(site, origin, topic))
     }
 
+    fn may_subscribe(&self, site: &str, topic: &str) -> bool {
+        self.rights(site).is_some_and(|rights| rights.may_subscribe(site, topic))
+    }
+
     fn split_from(&self, site: &str) -> Option<&str> {
         self.sites.record(site)?.split_from.as_deref()
     }

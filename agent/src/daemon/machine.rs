@@ -22,7 +22,7 @@ use super::reader::{Readers, reached};
 use crate::clock;
 use crate::identity::tls::HubKeys;
 use crate::media::FileMedia;
-use crate::node::{Direction, Event, LinkId, Node, Now, Parting, PeerKey, Phase, Ticket};
+use crate::node::{Coming, Direction, Event, LinkId, Node, Now, Parting, PeerKey, Phase, Ticket};
 use crate::transport::{Channel, CloseCode, Connection, ConnectionId, Transport, TransportEvent};
 
 /// How the node thread ended.
@@ -300,7 +300,8 @@ impl Machine {
     fn publish(&mut self) {
         let commit = self.node.journal().synced_commit().get();
         self.commits.send_if_modified(|last| core::mem::replace(last, commit) != commit);
-        let synced = self.node.is_synced() && self.is_up_or_root();
+        let comes = self.node.coming_down().any(|(_, coming)| coming == Coming::Asked);
+        let synced = self.node.is_synced() && self.is_up_or_root() && !comes;
         self.synced.send_if_modified(|last| core::mem::replace(last, synced) != synced);
     }
 

@@ -8,11 +8,11 @@ use landfall_core::num::Lane;
 use super::machine::{Machine, now};
 use crate::api::{
     Alarm, ForkStatus, GapStatus, LaneStatus, LinkState, LinkStatus, SiteStatus, Status,
-    StreamsSummary,
+    StreamsSummary, SubscriptionState, SubscriptionStatus,
 };
 use crate::clock;
 use crate::identity::registry::SiteState;
-use crate::node::{AlarmKind, Direction, OnFull, Phase};
+use crate::node::{AlarmKind, Coming, Direction, OnFull, Phase};
 
 /// Gaps and forks that a status lists.
 const LISTED_MAX: usize = 100;
@@ -29,6 +29,7 @@ impl Machine {
             now_ms: clock::wall().ms(),
             lanes: self.lanes(),
             link: self.link(),
+            subscriptions: self.subscriptions(),
             streams: self.streams(),
             forks: self.forks(),
             gaps: self.gaps(),
@@ -95,6 +96,20 @@ impl Machine {
             carrier: peer.map(|peer| peer.carrier.into()),
             attempts: u64::from(state.attempts),
         })
+    }
+
+    fn subscriptions(&self) -> Vec<SubscriptionStatus> {
+        let told = self.node.coming_down().map(|(topic, coming)| {
+            let (state, why) = match coming {
+                Coming::Offline => (SubscriptionState::Offline, None),
+                Coming::Asked => (SubscriptionState::Coming, None),
+                Coming::Level => (SubscriptionState::Level, None),
+                Coming::NoRoom => (SubscriptionState::NoRoom, None),
+                Coming::Refused(why) => (SubscriptionState::Refused, Some(why)),
+            };
+            SubscriptionStatus { topic: topic.into(), state, why }
+        });
+        told.collect()
     }
 
     fn each_branch(&self) -> impl Iterator<Item = (StreamIx, BranchIx, Branch)> + '_ {

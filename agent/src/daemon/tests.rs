@@ -114,6 +114,7 @@ async fn who_has_read_all_is_not_woken_by_what_is_not_for_it() {
         valid_for: Duration::from_secs(60),
         write: Vec::new(),
         carry: Vec::new(),
+        subscribe: Vec::new(),
     };
     daemon.handle.admin(AdminCommand::CreateToken(wanted)).await.unwrap();
     let page = daemon.handle.read(all_of("events")).await.unwrap();

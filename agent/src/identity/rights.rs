@@ -11,7 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub struct Rights {
     /// Topics it may write, as itself and as every origin it may carry.
     pub write: Vec<TopicPattern>,
-    /// Topics it may subscribe to.
+    /// Topics it may subscribe to; `{site}` stands for its name.
     pub subscribe: Vec<TopicPattern>,
     /// Origins other than itself whose records it may send.
     pub carry: Vec<SitePattern>,
@@ -41,10 +41,10 @@ impl Rights {
         self.carry.iter().any(|pattern| pattern.matches(origin))
     }
 
-    /// Whether the topic may be subscribed to.
+    /// Whether `site`, which has these rights, may have a copy of the topic.
     #[must_use]
-    pub fn may_subscribe(&self, topic: &str) -> bool {
-        self.subscribe.iter().any(|pattern| pattern.matches(topic))
+    pub fn may_subscribe(&self, site: &str, topic: &str) -> bool {
+        self.subscribe.iter().any(|pattern| pattern.of_site(site).matches(topic))
     }
 }
 
@@ -59,6 +59,15 @@ impl TopicPattern {
     #[must_use]
     pub fn any() -> Self {
         Self(Pattern::Beginning(String::new()))
+    }
+
+    /// The pattern for one site, whose name stands in place of `{site}`.
+    fn of_site(&self, site: &str) -> Self {
+        let of = |text: &str| text.replace("{site}", site);
+        Self(match &self.0 {
+            Pattern::Whole(text) => Pattern::Whole(of(text)),
+            Pattern::Beginning(text) => Pattern::Beginning(of(text)),
+        })
     }
 
     /// Whether the topic is meant.
@@ -221,8 +230,20 @@ mod tests {
         assert!(rights.may_write("ship-17", "ship-17", "ais"));
         assert!(!rights.may_write("ship-17", "ship-18", "ais"), "carries nobody");
         assert!(!rights.may_write("ship-17", "ship-17", "_sites"));
-        assert!(!rights.may_subscribe("ais"));
+        assert!(!rights.may_subscribe("ship-17", "ais"));
         assert!(!rights.mirror);
+    }
+
+    #[test]
+    fn one_token_for_a_fleet_lets_each_site_have_its_own_commands() {
+        let subscribe = ["commands.{site}", "charts*"].map(|text| text.parse().unwrap()).to_vec();
+        let rights = Rights { subscribe, ..Rights::default() };
+        assert!(rights.may_subscribe("ship-17", "commands.ship-17"));
+        assert!(!rights.may_subscribe("ship-17", "commands.ship-18"));
+        assert!(!rights.may_subscribe("ship-17", "commands.ship-170"));
+        assert!(!rights.may_subscribe("ship-17", "commands.{site}"));
+        assert!(rights.may_subscribe("ship-17", "charts.north"));
+        assert!(!rights.may_subscribe("ship-17", "_sites"));
     }
 
     #[test]

@@ -252,6 +252,7 @@ impl Backend for Memory {
             alarms: Vec::new(),
             sites: Vec::new(),
             offences: BTreeMap::new(),
+            subscriptions: Vec::new(),
             views: Vec::new(),
             consumers: Vec::new(),
         })

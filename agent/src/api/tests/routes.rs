@@ -148,8 +148,13 @@ async fn a_follower_that_goes_away_is_forgotten_at_once() {
 async fn operators_make_tokens_and_revoke_and_split_sites() {
     let world = World::new().await;
     let client = &world.client;
-    let body =
-        serde_json::json!({"site": "ship-*", "uses": 3, "valid_for_s": 60, "carry": ["buoy-*"]});
+    let body = serde_json::json!({
+        "site": "ship-*",
+        "uses": 3,
+        "valid_for_s": 60,
+        "carry": ["buoy-*"],
+        "subscribe": ["commands.{site}"],
+    });
     let AdminReply::Token(grant) =
         client.admin(Method::POST, "/v1/tokens", Some(&body)).await.unwrap()
     else {
@@ -162,8 +167,9 @@ async fn operators_make_tokens_and_revoke_and_split_sites() {
     let commands = world.node.commands();
     let valid_for = Duration::from_secs(60);
     let carry = vec!["buoy-*".to_owned()];
-    let wanted =
-        TokenWanted { site: "ship-*".to_owned(), uses: 3, valid_for, write: Vec::new(), carry };
+    let subscribe = vec!["commands.{site}".to_owned()];
+    let (site, write) = ("ship-*".to_owned(), Vec::new());
+    let wanted = TokenWanted { site, uses: 3, valid_for, write, carry, subscribe };
     assert_eq!(commands[0], AdminCommand::CreateToken(wanted));
     assert_eq!(
         commands[1],
