@@ -14,7 +14,7 @@ use landfall_core::name::StreamId;
 use landfall_core::num::{CommitNo, Epoch, LogId, Offset, Partition};
 use landfall_protocol::message::{
     Control, Diverged, DivergedKind, Durable, Gap, LaneMessage, List, Promise, Purpose, Scope,
-    StreamPoint,
+    StreamPoint, Subscribe,
 };
 use landfall_tests::process::{NodeDir, Running, pause, until};
 use landfall_tests::rogue::{Forged, Heard, Identity, Peer, control, entry, frame, lane, packed};
@@ -126,6 +126,9 @@ async fn attack(offence: &str, peer: &mut Peer) {
             peer.send(1, &entry(0, &body, |entry| entry.codec = 9)).await;
         }
         "wrong_direction" => peer.send(0, &control(&Control::CopySeen(epoch))).await,
+        "level" => peer.send(1, &lane(&LaneMessage::Level("log"))).await,
+        "foreign_subscription" => peer.send(0, &subscribe("log")).await,
+        "subscription_flood" => peer.send(0, &subscribe("log").repeat(10_001)).await,
         "tips_wanted" => peer.send(0, &control(&Control::TipsWanted)).await,
         "diverged" => peer.send(0, &diverged()).await,
         "false_promise" => peer.send(0, &promise()).await,
@@ -148,9 +151,11 @@ async fn attack(offence: &str, peer: &mut Peer) {
             let body = own.batch(&["x"], |head| head.after = StreamHash::new([9; 16]));
             peer.send(1, &entry(0, &body, |_| {})).await;
         }
-        "foreign_return" => {
+        "foreign_return" | "records_from_below" => {
+            let back = offence == "foreign_return";
+            let purpose = if back { Purpose::Return } else { Purpose::Down };
             let body = own.batch(&["x"], |_| {});
-            peer.send(1, &entry(0, &body, |entry| entry.purpose = Purpose::Return)).await;
+            peer.send(1, &entry(0, &body, |entry| entry.purpose = purpose)).await;
         }
         "foreign_origin" => peer.send(1, &Forged::new("ship-1", "log", 1).entry(0, &["x"])).await,
         "foreign_topic" => {
@@ -181,11 +186,15 @@ async fn attack(offence: &str, peer: &mut Peer) {
 /// What an attack is called that is not called as its offence.
 fn offence_of(attack: &str) -> &str {
     match attack {
-        "tips_wanted" | "diverged" => "wrong_direction",
+        "tips_wanted" | "diverged" | "level" | "records_from_below" => "wrong_direction",
         "begins_of_others" => "foreign_origin",
         "internal_begin" => "foreign_topic",
         other => other,
     }
+}
+
+fn subscribe(topic: &str) -> Vec<u8> {
+    control(&Control::Subscribe(Subscribe { topic, last: true, held: List::EMPTY }))
 }
 
 fn diverged() -> Vec<u8> {
@@ -225,39 +234,53 @@ async fn refusal_flood(peer: &mut Peer) {
 }
 
 /// Offences after which the session goes on.
-const BORNE: [&str; 6] =
-    ["replay", "foreign_origin", "foreign_topic", "begins_of_others", "internal_begin", "loop"];
+const BORNE: [&str; 7] = [
+    "replay",
+    "foreign_origin",
+    "foreign_topic",
+    "foreign_subscription",
+    "begins_of_others",
+    "internal_begin",
+    "loop",
+];
+
+/// What a rogue tries that was let in.
+const ATTEMPTS: [&str; 28] = [
+    "frame_too_long",
+    "malformed_message",
+    "wrong_state",
+    "credit_withdrawn",
+    "codec_not_agreed",
+    "wrong_direction",
+    "tips_wanted",
+    "diverged",
+    "level",
+    "records_from_below",
+    "subscription_flood",
+    "foreign_subscription",
+    "false_promise",
+    "body_length",
+    "body_checksum",
+    "malformed_batch",
+    "false_hash",
+    "contradiction",
+    "foreign_return",
+    "gap_flood",
+    "refusal_flood",
+    "foreign_origin",
+    "foreign_topic",
+    "begins_of_others",
+    "internal_begin",
+    "loop",
+    "replay",
+    "wrong_channel",
+];
 
 #[tokio::test]
 async fn whoever_is_let_in_and_breaks_a_rule_is_named_and_stops_nobody_else() {
     let mut scene = Scene::new("").await;
     scene.rogue.lanes = 7;
-    for attempt in [
-        "frame_too_long",
-        "malformed_message",
-        "wrong_state",
-        "credit_withdrawn",
-        "codec_not_agreed",
-        "wrong_direction",
-        "tips_wanted",
-        "diverged",
-        "false_promise",
-        "body_length",
-        "body_checksum",
-        "malformed_batch",
-        "false_hash",
-        "contradiction",
-        "foreign_return",
-        "gap_flood",
-        "refusal_flood",
-        "foreign_origin",
-        "foreign_topic",
-        "begins_of_others",
-        "internal_begin",
-        "loop",
-        "replay",
-        "wrong_channel",
-    ] {
+    for attempt in ATTEMPTS {
         let offence = offence_of(attempt);
         scene.rogue.lanes = if attempt == "wrong_channel" { 1 } else { 7 };
         let before = scene.count(offence).await;
@@ -291,9 +314,14 @@ async fn whoever_is_let_in_and_breaks_a_rule_is_named_and_stops_nobody_else() {
     assert!(all(&peer.until(all).await));
     drop(peer);
     assert_eq!(values(&scene.fleet.hub, "good").await.unwrap().len(), 20);
-    for lied in
-        ["t-false_hash", "t-body_checksum", "t-malformed_batch", "t-foreign_return", "begun"]
-    {
+    for lied in [
+        "t-false_hash",
+        "t-body_checksum",
+        "t-malformed_batch",
+        "t-foreign_return",
+        "t-records_from_below",
+        "begun",
+    ] {
         let found = scene.fleet.hub.call("read", &[lied]).await.unwrap();
         assert_eq!(found.out, "", "{lied} is stored");
     }
