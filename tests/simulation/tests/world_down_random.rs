@@ -46,7 +46,11 @@ impl Chaos {
         world.subscriber("G", "H", &["s", "t"]);
         world.subscriber("D", "G", &["s", "t"]);
         world.subscriber("E", "H", &["s"]);
-        let go_back = if rng.chance(1, 3) { vec!["D", "G", "E"] } else { vec!["D", "G"] };
+        let go_back = match rng.below(3) {
+            0 => vec!["D", "G", "E"],
+            1 => vec!["D", "G", "H"],
+            _ => vec!["D", "G"],
+        };
         Self { world, rng, backups: Vec::new(), go_back }
     }
 
@@ -129,7 +133,12 @@ impl Chaos {
         self.world.sync_down(&["D"], "t");
         self.world.sync_down(&["G", "D", "E"], "s");
         for (name, topics) in [("G", &["s", "t"][..]), ("D", &["s", "t"]), ("E", &["s"])] {
-            topics.iter().for_each(|topic| self.world.expect_copy(name, "H", topic));
+            for topic in topics {
+                match self.go_back.contains(&"H") {
+                    true => self.world.expect_all_of(name, "H", topic),
+                    false => self.world.expect_copy(name, "H", topic),
+                }
+            }
         }
     }
 }

@@ -155,6 +155,7 @@ impl Backend for Desk {
             now_ms: 0,
             lanes: Vec::new(),
             link: None,
+            subscriptions: Vec::new(),
             streams: StreamsSummary::default(),
             forks: Vec::new(),
             gaps: Vec::new(),

@@ -49,18 +49,31 @@ impl World {
     /// # Panics
     /// It has not.
     pub fn expect_copy(&self, name: &str, of: &str, topic: &str) {
-        let site = self.settings(name).site.clone();
-        let (here, there) = (self.held(name), self.held(of));
-        let has = |held: &Held| of_topic(held, &site, topic);
-        let (here, there) = (has(&here), has(&there));
-        let lacks: Vec<_> = there.difference(&here).map(|(at, _)| at).take(8).collect();
-        let other: Vec<_> = here.difference(&there).map(|(at, _)| at).take(8).collect();
-        assert!(lacks.is_empty(), "{name} lacks {lacks:?} of {of}\n{}", self.describe());
+        self.expect_all_of(name, of, topic);
+        let other = self.differ(name, of, (name, topic));
         assert!(other.is_empty(), "{name} has {other:?}, and {of} not\n{}", self.describe());
+    }
+
+    /// The same, but it may have more: what the other one lost since.
+    ///
+    /// # Panics
+    /// It has not.
+    pub fn expect_all_of(&self, name: &str, of: &str, topic: &str) {
+        let lacks = self.differ(of, name, (name, topic));
+        assert!(lacks.is_empty(), "{name} lacks {lacks:?} of {of}\n{}", self.describe());
+    }
+
+    /// Some of what a host has of a topic and another has not, but for what a site wrote.
+    fn differ(&self, has: &str, lacks: &str, (site, topic): (&str, &str)) -> Vec<At> {
+        let site = &self.settings(site).site;
+        let records = |name: &str| of_topic(&self.held(name), site, topic);
+        let (has, lacks) = (records(has), records(lacks));
+        has.difference(&lacks).map(|(at, _)| at.clone()).take(8).collect()
     }
 }
 
-type Records = BTreeSet<((String, landfall_core::num::Epoch, u64), Vec<u8>)>;
+type At = (String, landfall_core::num::Epoch, u64);
+type Records = BTreeSet<(At, Vec<u8>)>;
 
 fn of_topic(held: &Held, site: &str, topic: &str) -> Records {
     let its = |record: &&HeldRecord| {
