@@ -65,11 +65,8 @@ async fn obey(command: Command) -> Result<Exit, Failure> {
             let outcome = cli::consumer::run(&options, &node.client, &mut out).await;
             node.end(outcome).await
         }
-        Command::On(options) => {
-            let node = Reached::find_running(&options.node).await?;
-            let outcome = cli::on::run(&options, &node.client, &mut out).await;
-            node.end(outcome).await
-        }
+        Command::On(options) => on(&options, &mut out).await,
+        Command::Call(options) => call(&options, &mut out).await,
         Command::Dead(options) => {
             let node = Reached::find(&options.node).await?;
             let outcome = cli::dead::run(&options, &node.client, &mut out).await;
@@ -104,6 +101,18 @@ async fn obey(command: Command) -> Result<Exit, Failure> {
             node.end(outcome).await
         }
     }
+}
+
+async fn on(options: &cli::on::OnOptions, out: &mut impl Write) -> Result<Exit, Failure> {
+    let node = Reached::find_running(&options.node).await?;
+    let outcome = cli::on::run(options, &node.client, out).await;
+    node.end(outcome).await
+}
+
+async fn call(options: &cli::call::CallOptions, out: &mut impl Write) -> Result<Exit, Failure> {
+    let node = Reached::find_running(&options.node).await?;
+    let outcome = cli::call::run(options, &node.client, out).await;
+    node.end(outcome).await
 }
 
 async fn read(options: &cli::read::ReadOptions, out: &mut impl Write) -> Result<Exit, Failure> {

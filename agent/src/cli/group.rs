@@ -158,7 +158,7 @@ fn body(text: &[u8], conditions: &[String]) -> Result<Vec<u8>, String> {
     Ok(body)
 }
 
-fn is_json(text: &[u8]) -> bool {
+pub(super) fn is_json(text: &[u8]) -> bool {
     serde_json::from_slice::<IgnoredAny>(text).is_ok()
 }
 

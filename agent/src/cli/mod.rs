@@ -5,6 +5,7 @@
 
 pub mod append;
 mod arguments;
+pub mod call;
 pub mod connect;
 pub mod consumer;
 pub mod dead;
@@ -61,6 +62,8 @@ pub enum Command {
     Consumer(consumer::ConsumerOptions),
     /// To run a program for each record.
     On(on::OnOptions),
+    /// To give a command and have its reply.
+    Call(call::CallOptions),
     /// To deal with what consumers, views and rules could not deal with.
     Dead(dead::DeadOptions),
     /// To know how the node is.
@@ -100,6 +103,7 @@ Usage: landfall COMMAND [OPTION…]
   read      Read a topic, one JSON object a record
   consumer  Show how far consumers are, and say where they go on
   on        Run a program for each record of a topic
+  call      Give a command, and wait for its reply
   dead      Show what could not be dealt with, and say what becomes of it
   query     Ask the views in SQL
   view      Show how the views are
@@ -120,9 +124,9 @@ others.
 Exit codes: 0 done, 1 a check failed, 2 wrong usage, 3 refused or unreachable.
 ";
 
-const COMMANDS: [&str; 18] = [
-    "demo", "init", "run", "append", "group", "read", "consumer", "on", "dead", "query", "view",
-    "status", "trace", "verify", "token", "sites", "doctor", "torture",
+const COMMANDS: [&str; 19] = [
+    "demo", "init", "run", "append", "group", "read", "consumer", "on", "call", "dead", "query",
+    "view", "status", "trace", "verify", "token", "sites", "doctor", "torture",
 ];
 
 const DEMO_HELP: &str = "\
@@ -159,6 +163,7 @@ pub fn parse(
         "read" => arguments.read("read", read::HELP, read::ReadOptions::parse),
         "consumer" => arguments.read("consumer", consumer::HELP, consumer::ConsumerOptions::parse),
         "on" => arguments.read("on", on::HELP, on::OnOptions::parse),
+        "call" => arguments.read("call", call::HELP, call::CallOptions::parse),
         "dead" => arguments.read("dead", dead::HELP, dead::DeadOptions::parse),
         #[cfg(feature = "views")]
         "query" => arguments.read("query", query::HELP, query::QueryOptions::parse),

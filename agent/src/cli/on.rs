@@ -4,7 +4,7 @@
 //! answered, or set aside as a dead letter. Whatever is killed when, it is given again otherwise.
 
 mod program;
-mod record;
+pub(super) mod record;
 
 use std::io::Write;
 use std::time::Duration;

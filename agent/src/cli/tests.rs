@@ -55,6 +55,12 @@ fn words_become_commands() {
     assert_eq!((on.topic.as_str(), on.consumer.as_str()), ("orders", "on-orders"));
     assert_eq!((on.pause.as_secs(), on.reply.as_deref()), (2, Some("r")));
     assert_eq!(on.program, ["sh", "-c", "x"]);
+    let Command::Call(call) = parsed("call --data d orders - --reply r --deadline 1h").unwrap()
+    else {
+        panic!("no call");
+    };
+    assert_eq!((call.value, call.wait.as_secs(), call.id), (None, 60, None));
+    assert_eq!(call.deadline.map(|after| after.as_secs()), Some(3_600));
     let Command::Init(init) =
         parsed("init --data d --site hub --listen [::] --advertise h --join @t").unwrap()
     else {
@@ -89,6 +95,11 @@ fn a_wrong_word_is_named_with_what_was_meant() {
         ("group --data d --if-last {", "`--if-last {` is not JSON"),
         ("group --data d --key é", "takes 1 to 255 letters"),
         ("group --data d a b", "`b` is one word too many"),
+        ("call --data d", "which topic?"),
+        ("call --data d orders 7", "Give the topic that `landfall on --reply` writes"),
+        ("call --data d orders go --reply r", "the command is not JSON"),
+        ("call --data d orders 7 --reply a/b", "`a/b` cannot be a topic"),
+        ("call --data d orders 7 --reply r --id é", "`--id` takes 1 to 250 letters"),
         ("append --data d ais --record", "did you mean `--records`?"),
         ("view --data d", "say `list`, `explain NAME`, `verify NAME` or"),
         ("view --data d explain", "explain which view?"),

@@ -1,17 +1,16 @@
 //! Commands for a ship that is away: they wait at the hub, are in the ship's log once, and have one
 //! reply each at the hub, whatever is killed.
 
-use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::time::Duration;
 
 use landfall::api::{Status, SubscriptionState};
 use landfall_simulation::rng::Rng;
-use landfall_tests::process::{NodeDir, Running, pause, until};
-use serde_json::Value;
+use landfall_tests::process::{NodeDir, Outcome, Running, pause, until};
 use tokio::process::Child;
 
 use crate::fleet::{Fleet, synced};
+use crate::replies::{check, header, read};
 
 const TOPIC: &str = "commands.ship-1";
 
@@ -43,37 +42,23 @@ impl Scene {
     }
 
     /// Starts the ship's program, to be killed.
-    fn obey(&self) -> Child {
+    fn obey(&self, script: &str) -> Child {
         let data = self.ship.path.to_string_lossy();
-        let words = ["on", "--data", &data, TOPIC, "--reply", "answers"];
-        let program = ["--", "sh", "-c", "sleep 0.005; cat"];
-        let mut command = self.ship.program.command(&[&words[..], &program].concat());
+        let words = ["on", "--data", &data, TOPIC, "--reply", "answers", "--attempts", "1"];
+        let mut command =
+            self.ship.program.command(&[&words[..], &["--", "sh", "-c", script]].concat());
         command.stderr(Stdio::null()).spawn().unwrap()
     }
 }
 
-async fn read(node: &NodeDir, topic: &str) -> Vec<Value> {
-    let read = node.done("read", &[topic]).await.unwrap();
-    read.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+/// What a call of the hub's operator says.
+async fn call(hub: &NodeDir, words: &[&str]) -> Outcome {
+    hub.call("call", &[&[TOPIC, "--reply", "answers"], words].concat()).await.unwrap()
 }
 
 fn stands(status: &Status, state: SubscriptionState) -> Option<()> {
     let of = status.subscriptions.iter().find(|of| of.topic == TOPIC)?;
     (of.state == state).then_some(())
-}
-
-/// Each command has one reply, and the replies of each key are in order.
-fn check(replies: &[Value], count: u64) {
-    let mut by_key: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
-    for reply in replies {
-        let key = reply["key"].as_str().unwrap();
-        by_key.entry(key).or_default().push(reply["value"].as_u64().unwrap());
-    }
-    for (at, (key, values)) in (0..).zip(by_key) {
-        let all: Vec<_> = (0..count).filter(|n| n % 5 == at).collect();
-        assert_eq!(values, all, "the replies of {key}");
-    }
-    assert_eq!(replies.len() as u64, count);
 }
 
 #[tokio::test]
@@ -91,7 +76,7 @@ async fn commands_for_a_ship_that_is_away_wait_at_the_hub_and_have_one_reply_eac
     scene.command(0, COUNT / 2).await;
     runs = scene.ship.run_up().await.unwrap();
     for part in 0..4 {
-        let mut program = scene.obey();
+        let mut program = scene.obey("sleep 0.005; cat");
         pause(Duration::from_millis(rng.below(400))).await;
         runs.kill().await.unwrap();
         scene.command(COUNT / 2 + part * COUNT / 8, COUNT / 8).await;
@@ -99,7 +84,7 @@ async fn commands_for_a_ship_that_is_away_wait_at_the_hub_and_have_one_reply_eac
         pause(Duration::from_millis(rng.below(400))).await;
         program.kill().await.unwrap();
     }
-    let mut program = scene.obey();
+    let mut program = scene.obey("sleep 0.005; cat");
     let answers = async || {
         let replies = read(&scene.fleet.hub, "answers").await;
         (replies.len() as u64 >= COUNT).then_some(replies)
@@ -132,4 +117,36 @@ async fn a_ship_without_the_right_gets_nothing_and_is_told_whom_to_ask() {
     assert!(read(&scene.ship, TOPIC).await.is_empty());
     let status = scene.hub.status().await.unwrap();
     assert!(status.offences.contains_key("foreign_subscription"), "{:?}", status.offences);
+}
+
+#[tokio::test]
+async fn a_call_waits_for_the_reply_of_a_ship_that_comes_later_and_gives_its_command_once() {
+    let scene = Scene::new(&["--subscribe", "commands.{site}"]).await;
+    let hub = &scene.fleet.hub;
+    let called = ["\"north\"", "--key", "rudder", "--id", "turn-1"];
+    let late = call(hub, &[&called[..], &["--wait", "10ms"]].concat()).await;
+    assert_eq!(late.code, Some(3), "{late:?}");
+    assert!(late.err.contains("does not give it again") || late.err.contains("did not take"));
+    let late = call(hub, &[&called[..], &["--wait", "1s"]].concat()).await;
+    assert!(late.err.contains("the same call with `--id turn-1` waits on"), "{late:?}");
+    let runs = scene.ship.run_up().await.unwrap();
+    let mut program = scene.obey("test \"$RECORD_KEY\" != mast && cat");
+    let replied = call(hub, &called).await;
+    assert_eq!((replied.code, replied.out.as_str()), (Some(0), "\"north\"\n"), "{replied:?}");
+    // Who asks again has the same reply, also when the hub was started again meanwhile.
+    scene.hub.kill().await.unwrap();
+    let (again, up) = tokio::join!(call(hub, &called), hub.run_up());
+    let _hub = up.unwrap();
+    assert_eq!(again.out, replied.out, "{again:?}");
+    let given = read(hub, TOPIC).await;
+    assert_eq!(given.len(), 1, "{given:?}");
+    assert_eq!(header(&given[0], "correlation"), Some("turn-1"));
+    // A command that is not obeyed says why.
+    let refused = call(hub, &["1", "--key", "mast"]).await;
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.err.contains("set aside: sh ended with exit code 1"), "{refused:?}");
+    let expired = call(hub, &["2", "--deadline", "0s"]).await;
+    assert!(expired.err.contains("its deadline, "), "{expired:?}");
+    program.kill().await.unwrap();
+    runs.terminate().await.unwrap();
 }

@@ -20,6 +20,7 @@ mod memory;
 mod on;
 mod openapi;
 mod refusals;
+mod replies;
 mod rogue;
 mod serial;
 mod stops;

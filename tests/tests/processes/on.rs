@@ -1,15 +1,15 @@
 //! `landfall on`: a program deals with each record once, whatever is killed, and what it can't deal
 //! with is set aside.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::time::Duration;
 
 use landfall_simulation::rng::Rng;
 use landfall_tests::process::{NodeDir, Program, Running, pause, until};
-use serde_json::Value;
 use tempfile::TempDir;
 use tokio::process::Child;
+
+use crate::replies::{check, header, read};
 
 struct Ship {
     dir: TempDir,
@@ -31,11 +31,6 @@ impl Ship {
         self.node.done("append", &[topic, &path.to_string_lossy(), "--records"]).await
     }
 
-    async fn read(&self, topic: &str) -> Vec<Value> {
-        let read = self.node.done("read", &[topic]).await.unwrap();
-        read.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-    }
-
     /// Starts `landfall on`, to be killed.
     fn on(&self, words: &[&str]) -> Child {
         let data = self.node.path.to_string_lossy();
@@ -43,11 +38,6 @@ impl Ship {
         let mut command = self.node.program.command(&words);
         command.stderr(std::process::Stdio::null()).spawn().unwrap()
     }
-}
-
-fn header<'v>(record: &'v Value, name: &str) -> Option<&'v str> {
-    let headers = record["headers"].as_array().unwrap();
-    headers.iter().find(|header| header["name"] == name)?["value"].as_str()
 }
 
 #[tokio::test]
@@ -63,7 +53,7 @@ async fn the_program_gets_all_of_a_record_and_what_it_prints_is_the_reply() {
         r#"printf '%s|' "$RECORD_KEY" "$RECORD_FORM" "$RECORD_TIMESTAMP" "$RECORD_ATTEMPT"; cat"#;
     let words = ["orders", "--reply", "replies", "--max", "3", "--", "sh", "-c", tell];
     ship.node.done("on", &words).await.unwrap();
-    let replies = ship.read("replies").await;
+    let replies = read(&ship.node, "replies").await;
     let told: Vec<_> = replies.iter().map(|reply| reply["value"].as_str().unwrap()).collect();
     assert!(told[0].starts_with("a|json|") && told[0].ends_with("|1|{\"n\": 1.0}"), "{told:?}");
     assert_eq!(told[1], "b|tombstone|2022-01-03T00:00:00.000Z|1|");
@@ -75,7 +65,7 @@ async fn the_program_gets_all_of_a_record_and_what_it_prints_is_the_reply() {
     ship.append("orders", &[r#"{"key":"c","value":[2]}"#.to_owned()]).await.unwrap();
     let words = ["orders", "--reply", "replies", "--max", "1", "--", "cat"];
     ship.node.done("on", &words).await.unwrap();
-    let replies = ship.read("replies").await;
+    let replies = read(&ship.node, "replies").await;
     assert_eq!((replies.len(), &replies[3]["value"]), (4, &serde_json::json!([2])));
     // Without a topic for replies it is printed.
     ship.append("orders", &[r#"{"value":3}"#.to_owned()]).await.unwrap();
@@ -108,7 +98,7 @@ async fn what_the_program_cannot_deal_with_is_tried_again_and_then_set_aside() {
         ["--reply", "replies", "--consumer", "billing", "--max", "7", "--", "sh", "-c", script];
     let told = ship.node.call("on", &[&words[..], &more].concat()).await.unwrap();
     assert_eq!(told.code, Some(0), "{told:?}");
-    let replies = ship.read("replies").await;
+    let replies = read(&ship.node, "replies").await;
     let values: Vec<_> = replies.iter().map(|reply| reply["value"].as_str()).collect();
     assert_eq!(values, [Some("done"), None, None, None, None, Some("done"), None]);
     let why = "sh ended with exit code 7: no such customer (after 3 attempts)";
@@ -128,20 +118,6 @@ async fn feed(ship: &Ship, from: u64, count: u64) {
     let line = |n: u64| format!(r#"{{"key":"k{}","value":{n}}}"#, n % 5);
     let lines: Vec<_> = (from..from + count).map(line).collect();
     ship.append("commands", &lines).await.unwrap();
-}
-
-/// Each command has one reply, and the replies of each key are in order.
-fn check(replies: &[Value], count: u64) {
-    let mut by_key: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
-    for reply in replies {
-        let key = reply["key"].as_str().unwrap();
-        by_key.entry(key).or_default().push(reply["value"].as_u64().unwrap());
-    }
-    for (at, (key, values)) in (0..).zip(by_key) {
-        let all: Vec<_> = (0..count).filter(|n| n % 5 == at).collect();
-        assert_eq!(values, all, "the replies of {key}");
-    }
-    assert_eq!(replies.len() as u64, count);
 }
 
 #[tokio::test]
@@ -173,7 +149,7 @@ async fn each_command_has_one_reply_in_order_whatever_is_killed() {
     }
     let mut last = ship.on(&["commands", "--reply", "replies", "--", "cat"]);
     let all = async || {
-        let replies = ship.read("replies").await;
+        let replies = read(&ship.node, "replies").await;
         (replies.len() as u64 >= COUNT).then_some(replies)
     };
     let replies = until("all commands have a reply", all).await.unwrap();
@@ -192,14 +168,14 @@ async fn a_program_that_takes_longer_than_a_lease_keeps_its_record_and_one_that_
     let mut slow = ship.on(&[&words[..], &["sh", "-c", "sleep 7; cat"]].concat());
     let members = async |count: usize| {
         let told = ship.node.done("consumer", &["show", "on-commands", "--json"]).await.ok()?;
-        let told: Value = serde_json::from_str(&told).ok()?;
+        let told: serde_json::Value = serde_json::from_str(&told).ok()?;
         (told["members"].as_array()?.len() == count).then_some(())
     };
     until("it has joined", async || members(1).await).await.unwrap();
     let mut other = ship.on(&[&words[..], &["sh", "-c", "echo 99"]].concat());
     until("both are there", async || members(2).await).await.unwrap();
     let reply = async |count: usize| {
-        let replies = ship.read("replies").await;
+        let replies = read(&ship.node, "replies").await;
         (replies.len() == count).then_some(replies)
     };
     let replies = until("a reply", async || reply(1).await).await.unwrap();

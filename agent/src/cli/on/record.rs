@@ -9,7 +9,7 @@ use crate::time_text;
 
 /// A record as it is given.
 #[derive(Deserialize)]
-pub(super) struct Record {
+pub(in crate::cli) struct Record {
     topic: String,
     origin: String,
     epoch: String,
@@ -30,14 +30,14 @@ struct Header {
 }
 
 impl Record {
-    pub(super) fn read(line: &[u8]) -> Result<Self, serde_json::Error> {
+    pub(in crate::cli) fn read(line: &[u8]) -> Result<Self, serde_json::Error> {
         let read: Self = serde_json::from_slice(line)?;
         let line = String::from_utf8_lossy(line).into_owned();
         Ok(Self { line, ..read })
     }
 
     /// It, as it was read.
-    pub(super) fn line(&self) -> &str {
+    pub(in crate::cli) fn line(&self) -> &str {
         &self.line
     }
 
@@ -47,7 +47,7 @@ impl Record {
     }
 
     /// The text of the last header of a name.
-    fn header(&self, name: &str) -> Option<&str> {
+    pub(in crate::cli) fn header(&self, name: &str) -> Option<&str> {
         let header = self.headers.iter().rfind(|header| header.name == name)?;
         header.value.as_ref()?.as_str()
     }
@@ -80,13 +80,13 @@ impl Record {
 }
 
 /// The header that says until when a record is to be dealt with.
-const DEADLINE: &str = "deadline";
+pub(in crate::cli) const DEADLINE: &str = "deadline";
 /// The header of a reply that names what it replies to.
 const REPLY_TO: &str = "reply-to";
 /// The header of a reply that says why there is none.
-const ERROR: &str = "error";
+pub(in crate::cli) const ERROR: &str = "error";
 /// A header that is handed from a record to its reply.
-const CORRELATION: &str = "correlation";
+pub(in crate::cli) const CORRELATION: &str = "correlation";
 
 /// What became of a record.
 pub(super) enum Dealt {

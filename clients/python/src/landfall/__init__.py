@@ -5,6 +5,7 @@
 >>> node.append("ais", {"sog": 7.5}, key="338148873")   # doctest: +SKIP
 """
 
+from ._call import NoReply, SetAside
 from ._client import Client
 from ._consume import Batch, Commit, Consumer, DeadLetter
 from ._errors import (
@@ -68,6 +69,7 @@ __all__ = [
     "LaneFull",
     "MethodNotAllowed",
     "NewRecord",
+    "NoReply",
     "NotFound",
     "NotUnderstood",
     "NotYet",
@@ -77,6 +79,7 @@ __all__ = [
     "Receipt",
     "Record",
     "Rows",
+    "SetAside",
     "Site",
     "Span",
     "Status",

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from . import _status
 from ._append import Appending, Sequence, Sequences, pieces, unknown_group
+from ._call import call
 from ._consume import Commit, Consumer, DeadLetter
 from ._errors import Broken, LandfallError, Problem, may_pass
 from ._events import SILENCE_MAX, Event, Events, Pauses
@@ -204,6 +205,29 @@ class Client:
             topic = records[0].topic if records else f"{letters[0]['record']['topic']}.dead"
             position = self.position(topic or "")
         return Receipt(spans, told["duplicates"], 0, position)
+
+    def call(
+        self,
+        topic: str,
+        value: Json,
+        *,
+        reply: str,
+        key: Union[str, bytes, None] = None,
+        headers: Headers = (),
+        form: Optional[str] = None,
+        deadline: Optional[float] = None,
+        wait: float = 60.0,
+        call_id: Optional[str] = None,
+    ) -> Record:
+        """Gives a command, and waits for its reply for `wait` seconds.
+
+        `landfall on TOPIC --reply REPLY` obeys it: here, or on a device to which the topic comes
+        down. After `deadline` seconds it is not obeyed any more. The command is given once under
+        its name, which is drawn; with the `call_id` of a :class:`NoReply`, this waits on for the
+        reply of that command. :class:`SetAside` says that it was not obeyed.
+        """
+        command = NewRecord(value, key, headers, None, form, topic)
+        return call(self, command, reply, deadline, wait, call_id)
 
     # --- Reading ---
 

@@ -305,10 +305,14 @@ def _plain(value: Union[str, bytes]) -> Json:
     return value
 
 
+def header_pairs(headers: Headers) -> Iterable[Tuple[str, Union[str, bytes, None]]]:
+    """Names and values of headers."""
+    return headers.items() if isinstance(headers, Mapping) else headers
+
+
 def _headers(headers: Headers) -> List[Json]:
-    pairs = headers.items() if isinstance(headers, Mapping) else headers
     made: List[Json] = []
-    for name, value in pairs:
+    for name, value in header_pairs(headers):
         made.append({"name": name} if value is None else {"name": name, "value": _plain(value)})
     return made
 
