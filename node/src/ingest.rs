@@ -188,7 +188,13 @@ impl<M: Media, G: Gate> Core<M, G> {
     ) -> Result<(), Fault> {
         let known = Some(code).filter(|code| *code == RefusedCode::NotAllowedTopic);
         let known = known.and_then(|_| self.gate.why_not(stream.origin, stream.topic));
-        let ask = || format!("{code}: ask the operator of {}", self.settings.site);
+        let ask = || match code {
+            RefusedCode::Loop => format!(
+                "{code}. What came down does not go up: set its topic to `replicate = \"never\"`, \
+                 or to `down` again"
+            ),
+            _ => format!("{code}: ask the operator of {}", self.settings.site),
+        };
         let text = known.unwrap_or_else(ask);
         let alarm = format!("it sent records of {stream}, which are not taken: {code}");
         self.offence(state, Offence::of_refusal(code), &alarm);

@@ -2,7 +2,7 @@
 
 use std::fmt::{Display, Write as _};
 
-use super::status::{LinkState, Status, ViewState};
+use super::status::{LinkState, Status, SubscriptionState, ViewState};
 
 /// The content type of the format.
 pub(super) const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -18,6 +18,7 @@ pub(super) fn metrics(status: &Status) -> String {
     text.sample("landfall_info", &[("site", site), ("version", version)], 1);
     lanes(&mut text, status);
     link(&mut text, status);
+    subscriptions(&mut text, status);
     let streams = [
         ("landfall_streams_own", "Streams of this site.", status.streams.own),
         ("landfall_streams_others", "Streams of other sites.", status.streams.others),
@@ -66,6 +67,15 @@ fn link(text: &mut Text, status: &Status) {
     text.sample("landfall_link_up", &[], u8::from(up));
     text.family("landfall_link_since_ms", "gauge", "Since when the link is as it is.");
     text.sample("landfall_link_since_ms", &[], link.since_ms);
+}
+
+fn subscriptions(text: &mut Text, status: &Status) {
+    let level = "landfall_subscription_level";
+    text.family(level, "gauge", "Whether all of a topic that comes down is here.");
+    for of in &status.subscriptions {
+        let here = of.state == SubscriptionState::Level;
+        text.sample(level, &[("topic", &of.topic)], u8::from(here));
+    }
 }
 
 fn views(text: &mut Text, status: &Status) {

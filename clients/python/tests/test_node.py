@@ -81,12 +81,21 @@ class NodeItselfTest(NodeTest):
         hub.start()
         self.addCleanup(hub.stop)
         client = hub.client()
-        token = client.create_token("ship-1", uses=2, valid_for_s=60, write=["a-*"])
+        rights = {"write": ["a-*"], "subscribe": ["for-{site}"]}
+        token = client.create_token("ship-1", uses=2, valid_for_s=60, **rights)
         self.assertEqual((token.site, token.uses), ("ship-1", 2))
         self.assertGreater(token.expires_ms, time.time() * 1_000)
-        ship = Node(Path(self.folder, "ship-1"), "", ["--join", token.token])
+        down = '[[topic]]\nname = "for-ship-1"\nreplicate = "down"\n'
+        ship = Node(Path(self.folder, "ship-1"), down, ["--join", token.token])
+        client.append("for-ship-1", "turn")
         ship.start()
         self.addCleanup(ship.stop)
+        with ship.client().follow("for-ship-1") as orders:
+            order = orders.next(timeout=60)
+            assert order is not None
+            self.assertEqual((order.value, order.origin), ("turn", "hub"))
+        told = [(one.topic, one.why) for one in ship.client().status().subscriptions]
+        self.assertEqual(told, [("for-ship-1", None)])
         ship.client().append("a-1", 1)
         with client.follow("a-1") as following:
             record = following.next(timeout=60)

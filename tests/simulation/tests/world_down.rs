@@ -4,7 +4,8 @@
 #![expect(clippy::single_range_in_vec_init, reason = "offsets that are here are a list of ranges")]
 
 use landfall_core::gap::GapReason;
-use landfall_node::{AlarmKind, AppendOutcome, Coming, Offence, Refusal};
+use landfall_core::num::Lane;
+use landfall_node::{AlarmKind, AppendOutcome, Coming, Offence, Refusal, Replicate, TopicSettings};
 use landfall_simulation::world::{DiskShape, Rule, World};
 
 /// The device D, to which `s` comes down from H.
@@ -125,10 +126,7 @@ fn records_of_others_come_down_and_its_own_do_not() {
     world.append("H", "s", 3);
     world.sync();
     let own = world.epoch("D");
-    let down = landfall_node::TopicSettings {
-        lane: landfall_core::num::Lane::new(0),
-        replicate: landfall_node::Replicate::Down,
-    };
+    let down = TopicSettings { lane: Lane::new(0), replicate: Replicate::Down };
     world.configure("D", |settings| settings.topics.extend([("s".into(), down)]));
     world.append("E", "s", 9);
     world.sync_down(&["D"], "s");
@@ -370,10 +368,7 @@ fn a_topic_comes_down_from_whatever_lane_it_lies_in() {
     let mut world = World::new(40);
     world.hub("H");
     world.device("E", "H");
-    let urgent = landfall_node::TopicSettings {
-        lane: landfall_core::num::Lane::new(1),
-        ..landfall_node::TopicSettings::STANDARD
-    };
+    let urgent = TopicSettings { lane: Lane::new(1), ..TopicSettings::STANDARD };
     world.configure("E", |settings| settings.topics.extend([("s".into(), urgent)]));
     world.subscriber("D", "H", &["s"]);
     world.append("E", "s", 10);
@@ -387,4 +382,25 @@ fn a_topic_comes_down_from_whatever_lane_it_lies_in() {
     world.expect_copy("D", "H", "s");
     world.expect("D", "E/s/0", world.epoch("E"), &[0..20]);
     world.expect_calm();
+}
+
+#[test]
+fn what_came_down_does_not_go_up_and_its_topic_may_stay_here() {
+    let mut world = hub_and_subscriber(41);
+    world.append("H", "s", 20);
+    world.sync_down(&["D"], "s");
+    let to = |world: &mut World, replicate| {
+        let topic = TopicSettings { replicate, ..TopicSettings::STANDARD };
+        world.configure("D", |settings| settings.topics.extend([("s".into(), topic)]));
+    };
+    to(&mut world, Replicate::Always);
+    world.run(60_000);
+    world.expect_alarm("D", AlarmKind::Stalled, "H/s/0");
+    to(&mut world, Replicate::Never);
+    world.append("D", "s", 5);
+    world.sync();
+    world.expect("D", "H/s/0", world.epoch("H"), &[0..20]);
+    world.expect("D", "D/s/0", world.epoch("D"), &[0..5]);
+    world.expect("H", "D/s/0", world.epoch("D"), &[]);
+    world.expect_no_alarm("D", AlarmKind::Stalled);
 }

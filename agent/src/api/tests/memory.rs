@@ -252,7 +252,11 @@ impl Backend for Memory {
             alarms: Vec::new(),
             sites: Vec::new(),
             offences: BTreeMap::new(),
-            subscriptions: Vec::new(),
+            subscriptions: vec![SubscriptionStatus {
+                topic: "charts".into(),
+                state: SubscriptionState::Level,
+                why: None,
+            }],
             views: Vec::new(),
             consumers: Vec::new(),
         })

@@ -200,6 +200,7 @@ async fn monitors_are_told_how_the_node_is() {
     assert!(metrics.contains("content-type: text/plain; version=0.0.4"), "{metrics}");
     assert!(metrics.contains("\nlandfall_info{site=\"ship-17\",version=\"0.1.0\"} 1\n"));
     assert!(metrics.contains("\n# TYPE landfall_streams_own gauge\nlandfall_streams_own 1\n"));
+    assert!(metrics.contains("\nlandfall_subscription_level{topic=\"charts\"} 1\n"), "{metrics}");
     let views = raw(&world, b"GET /v1/views HTTP/1.0\r\n\r\n").await;
     assert!(views.ends_with("\r\n\r\n{\"views\":[]}\n"), "{views}");
 }

@@ -489,10 +489,15 @@ class Client:
         valid_for_s: int = 604_800,
         write: Optional[List[str]] = None,
         carry: Iterable[str] = (),
+        subscribe: Iterable[str] = (),
     ) -> _status.Token:
-        """Makes an enrolment token. It is not sent again by itself when its answer is lost."""
+        """Makes an enrolment token. It is not sent again by itself when its answer is lost.
+
+        `write` and `subscribe` are topics or patterns that the site may write and may have come
+        down (``{site}`` stands for its name), `carry` sites whose records it may bring.
+        """
         body: Dict[str, Json] = {"site": site, "uses": uses, "valid_for_s": valid_for_s}
-        body["carry"] = list(carry)
+        body["carry"], body["subscribe"] = list(carry), list(subscribe)
         if write is not None:
             body["write"] = write
         request = Request("POST", "/v1/tokens", headers=JSON_TYPE, body=json_bytes(body))

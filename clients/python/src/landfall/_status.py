@@ -163,6 +163,17 @@ class ConsumerStatus:
 
 
 @dataclass(frozen=True)
+class Subscription:
+    """A topic that comes down from the node above, and how it stands."""
+
+    topic: str
+    #: ``offline``, ``coming``, ``level``, ``no_room`` or ``refused``.
+    state: str
+    #: Why the node above does not send it.
+    why: Optional[str]
+
+
+@dataclass(frozen=True)
 class Status:
     """A node at one moment. Times that end in ``_ms`` are milliseconds since 1970."""
 
@@ -174,6 +185,7 @@ class Status:
     lanes: List[Lane]
     #: `None` at a root.
     link: Optional[Link]
+    subscriptions: List[Subscription]
     streams: Streams
     forks: List[Fork]
     gaps: List[StatedGap]

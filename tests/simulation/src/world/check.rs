@@ -8,7 +8,7 @@ use landfall_core::frontier::{BranchIx, Frontier, StreamIx};
 use landfall_core::hash::StreamHash;
 use landfall_core::num::{Epoch, Lane, ProducerId};
 use landfall_core::record::Record;
-use landfall_node::{AppendOutcome, Offence, TrimAt};
+use landfall_node::{AppendOutcome, Offence, Replicate, TrimAt};
 
 use super::World;
 use super::host::{Host, Stored};
@@ -248,7 +248,9 @@ impl World {
                 continue;
             };
             let stream = frontier.name(ix).to_string();
-            if stream.contains("/_") {
+            let stays = node.settings().topics.get(frontier.name(ix).topic);
+            let stays = stays.is_some_and(|topic| topic.replicate == Replicate::Never);
+            if stays || stream.contains("/_") {
                 continue;
             }
             for record in held.records.iter().filter(|record| record.stream == stream) {
