@@ -404,3 +404,30 @@ fn what_came_down_does_not_go_up_and_its_topic_may_stay_here() {
     world.expect("H", "D/s/0", world.epoch("D"), &[]);
     world.expect_no_alarm("D", AlarmKind::Stalled);
 }
+
+#[test]
+fn what_is_sent_again_of_one_stream_does_not_end_what_is_sent_of_others() {
+    for (seed, behind) in [(42, 3), (43, 12), (44, 400)] {
+        let mut world = World::new(seed);
+        world.set_disks(DiskShape::LARGE);
+        world.hub("H");
+        world.subscriber("D", "H", &["s"]);
+        world.device("E", "H");
+        world.append("H", "s", 10);
+        world.sync_down(&["D"], "s");
+        let old = world.image("H");
+        world.append("H", "s", 10);
+        world.sync_down(&["D"], "s");
+        world.offline("D");
+        world.restore("H", &old);
+        world.trickle("H", "s", behind);
+        world.append_bulk("E", "s", 3_000);
+        world.run(60_000);
+        world.set_network(200, Some(500));
+        world.online("D");
+        world.run(60_000);
+        world.sync_down(&["D"], "s");
+        world.expect("D", "E/s/0", world.epoch("E"), &[0..3_000]);
+        world.expect_all_of("D", "H", "s");
+    }
+}
