@@ -189,6 +189,16 @@ impl<M: Media, G: Gate> Node<M, G> {
         self.flush();
     }
 
+    /// Says goodbye to a site, which may call again at once.
+    pub fn part_from(&mut self, site: &str, text: &str) {
+        for link in self.links.values_mut() {
+            if link.state.site.as_deref() == Some(site) {
+                link.session.goodbye(GoodbyeCode::Shutdown, text);
+            }
+        }
+        self.flush();
+    }
+
     /// Says goodbye to all peers.
     pub fn part(&mut self, text: &str) {
         for link in self.links.values_mut() {

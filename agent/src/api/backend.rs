@@ -433,6 +433,33 @@ pub enum AdminCommand {
         /// The name of the copy from then on; one that is free if left out.
         name: Option<String>,
     },
+    /// Changes what a site may do, or only tells it.
+    Rights {
+        /// The site.
+        site: String,
+        /// What to change.
+        change: RightsChange,
+    },
+}
+
+/// What of a site's rights is to be other than it is. What is left out stays.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct RightsChange {
+    /// Topics, or patterns, that it may write.
+    pub write: Option<Vec<String>>,
+    /// Other sites, or patterns, whose records it may bring.
+    pub carry: Option<Vec<String>>,
+    /// Topics, or patterns, that it may have come down; `{site}` stands for its name.
+    pub subscribe: Option<Vec<String>>,
+}
+
+impl RightsChange {
+    /// Whether nothing is to be changed.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// What an enrolment token is to be good for.

@@ -39,7 +39,7 @@ pub use application::Applications;
 pub use backend::{
     AdminCommand, AdminReply, AppendReceipt, AppendRequest, Backend, Gap, GroupCondition,
     GroupRecord, GroupRequest, Place, ProducerName, QueryReply, QueryRequest, ReadFrom, ReadItem,
-    ReadPage, ReadQuery, Span, Ticket, TokenWanted,
+    ReadPage, ReadQuery, RightsChange, Span, Ticket, TokenWanted,
 };
 pub use client::{Client, ClientError, Event as FollowEvent, Follow, Lines, Target, encoded};
 pub use consumers::{

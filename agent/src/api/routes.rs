@@ -100,15 +100,7 @@ impl<N: Backend> Router<N> {
                 Ok(with_type(StatusCode::OK, "application/json", text))
             }
             ["v1", "views"] if method == Method::GET => self.views().await,
-            ["v1", "sites"] if method == Method::GET => self.admin(AdminCommand::Sites).await,
-            ["v1", "sites", site, "revoke"] if method == Method::POST => {
-                self.admin(AdminCommand::Revoke { site: site_name(site)? }).await
-            }
-            ["v1", "sites", site, "split"] if method == Method::POST => {
-                let mut query = Parameters::of(request.uri().query(), &["name"])?;
-                let name = query.text("name").map(|name| site_name(&name)).transpose()?;
-                self.admin(AdminCommand::Split { site: site_name(site)?, name }).await
-            }
+            ["v1", "sites", path @ ..] => self.sites(path, request).await,
             ["v1", "tokens"] if method == Method::POST => {
                 self.admin(token_command(request).await?).await
             }
@@ -121,16 +113,42 @@ impl<N: Backend> Router<N> {
                 self.view_at(view, request).await
             }
             ["v1", "topics", _, "records"] => Err(wrong_method(&method, "GET, POST")),
-            [
-                "v1",
-                "status" | "trace" | "sites" | "health" | "metrics" | "openapi.json" | "views",
-            ] => Err(wrong_method(&method, "GET")),
-            ["v1", "tokens" | "query" | "groups"]
-            | ["v1", "sites", _, "revoke" | "split"]
-            | ["v1", "views", _, "verify" | "at"] => Err(wrong_method(&method, "POST")),
-            _ => Err(ApiError::new(ErrorCode::NotFound, format!("there is no `{path}`"))
-                .with_hint("/v1/openapi.json lists all paths")),
+            ["v1", "status" | "trace" | "health" | "metrics" | "openapi.json" | "views"] => {
+                Err(wrong_method(&method, "GET"))
+            }
+            ["v1", "tokens" | "query" | "groups"] | ["v1", "views", _, "verify" | "at"] => {
+                Err(wrong_method(&method, "POST"))
+            }
+            _ => Err(no_path(&path)),
         }
+    }
+
+    async fn sites(
+        &self,
+        path: &[&str],
+        request: Request<Incoming>,
+    ) -> Result<Response<ReplyBody>, ApiError> {
+        let method = request.method().clone();
+        let command = match path {
+            [] if method == Method::GET => AdminCommand::Sites,
+            [] => return Err(wrong_method(&method, "GET")),
+            [_, "revoke" | "split" | "rights"] if method != Method::POST => {
+                return Err(wrong_method(&method, "POST"));
+            }
+            [site, "revoke"] => AdminCommand::Revoke { site: site_name(site)? },
+            [site, "split"] => {
+                let mut query = Parameters::of(request.uri().query(), &["name"])?;
+                let name = query.text("name").map(|name| site_name(&name)).transpose()?;
+                AdminCommand::Split { site: site_name(site)?, name }
+            }
+            [site, "rights"] => {
+                let site = site_name(site)?;
+                let change = json_body(request, "a change of rights").await?;
+                AdminCommand::Rights { site, change }
+            }
+            _ => return Err(no_path(request.uri().path())),
+        };
+        self.admin(command).await
     }
 
     async fn trace(&self, request: &Request<Incoming>) -> Result<Response<ReplyBody>, ApiError> {
@@ -327,6 +345,11 @@ async fn token_command(request: Request<Incoming>) -> Result<AdminCommand, ApiEr
 fn site_name(site: &str) -> Result<String, ApiError> {
     check_site(site).map_err(|error| bad(error.to_string()))?;
     Ok(site.to_owned())
+}
+
+fn no_path(path: &str) -> ApiError {
+    ApiError::new(ErrorCode::NotFound, format!("there is no `{path}`"))
+        .with_hint("/v1/openapi.json lists all paths")
 }
 
 fn bad(message: impl Into<String>) -> ApiError {

@@ -3,12 +3,13 @@
 use std::io::Write;
 
 use hyper::Method;
+use serde_json::Value;
 
 use super::arguments::{Arguments, Stop, Word};
 use super::status::print_text;
 use super::terminal::{Table, ago};
 use super::{Command, DataOptions, Exit, Failure};
-use crate::api::{AdminReply, Client, SiteStatus, encoded};
+use crate::api::{AdminReply, Client, RightsChange, SiteStatus, encoded};
 use crate::clock;
 use crate::coordinates::check_site;
 use crate::quantity::{ByteSize, count_text};
@@ -19,15 +20,21 @@ List, revoke or split the sites of this hub
 Usage: landfall sites --data HUB [OPTION…]
        landfall sites --data HUB revoke SITE
        landfall sites --data HUB split SITE [--name NEW]
+       landfall sites --data HUB rights SITE [OPTION…]
 
 revoke takes the site's rights and cuts its connections within seconds; what it brought stays.
 split settles that a copy of a site lives on beside it, as a site of its own: it prints the token
 that tells the copy so.
+rights tells what a site may do, and changes what is named by an option; the site is called back.
 
 Options:
   --data DIR       The hub's directory
   --config FILE    Its configuration; landfall.toml in the directory if left out
   --name NEW       The copy's name; SITE-2 or the next that is free if left out
+  --write TOPIC    A topic, or a pattern, that it may write; may be repeated
+  --carry SITE     Another site, or a pattern, whose records it may bring; may be repeated
+  --subscribe T    A topic, or a pattern, that it may have come down; may be repeated. `{site}`
+                   stands for its name. Each of these replaces what was; `-` alone means none
   --json           Print one JSON object for machines
   --help           Show this
 ";
@@ -52,15 +59,28 @@ pub enum SitesAction {
     Revoke(String),
     /// Make two of one, the second under this name.
     Split(String, Option<String>),
+    /// Tell or change what one may do.
+    Rights(String, RightsChange),
 }
 
 impl SitesOptions {
     pub(super) fn parse(arguments: &mut Arguments<'_>) -> Result<Command, Stop> {
         let (mut words, mut json, mut new) = (Vec::new(), false, None);
+        let mut change = RightsChange::default();
         while let Some(word) = arguments.next()? {
             match word {
                 Word::Option(name) if name == "--json" => json = true,
                 Word::Option(name) if name == "--name" => new = Some(arguments.value(&name)?),
+                Word::Option(name) => {
+                    let list = match name.as_str() {
+                        "--write" => &mut change.write,
+                        "--carry" => &mut change.carry,
+                        "--subscribe" => &mut change.subscribe,
+                        _ => return Err(arguments.unknown(&Word::Option(name)).into()),
+                    };
+                    let list = list.get_or_insert_default();
+                    list.extend(Some(arguments.value(&name)?).filter(|text| text != "-"));
+                }
                 Word::Plain(text) if words.len() < 2 => words.push(text),
                 _ => return Err(arguments.unknown(&word).into()),
             }
@@ -77,11 +97,19 @@ impl SitesOptions {
                 let new = new.take().map(|new| site(&new)).transpose()?;
                 SitesAction::Split(site(name)?, new)
             }
-            [action @ ("revoke" | "split")] => {
+            ["rights", name] => SitesAction::Rights(site(name)?, core::mem::take(&mut change)),
+            [action @ ("revoke" | "split" | "rights")] => {
                 return Err(arguments.wrong(format!("{action} which site?")).into());
             }
-            _ => return Err(arguments.wrong("say `revoke SITE`, `split SITE` or nothing").into()),
+            _ => {
+                let text = "say `revoke SITE`, `split SITE`, `rights SITE` or nothing";
+                return Err(arguments.wrong(text).into());
+            }
         };
+        if !change.is_empty() {
+            let text = "`--write`, `--carry` and `--subscribe` go with `rights SITE`";
+            return Err(arguments.wrong(text).into());
+        }
         if new.is_some() {
             return Err(arguments.wrong("`--name` goes with `split SITE`").into());
         }
@@ -107,6 +135,14 @@ pub async fn run(
             let new = new.as_ref().map(|new| format!("?name={}", encoded(new)));
             let path = format!("/v1/sites/{}/split{}", encoded(site), new.unwrap_or_default());
             client.admin(Method::POST, &path, None).await?
+        }
+        SitesAction::Rights(site, change) => {
+            let path = format!("/v1/sites/{}/rights", encoded(site));
+            let RightsChange { write, carry, subscribe } = change;
+            let lists = [("write", write), ("carry", carry), ("subscribe", subscribe)];
+            let told = lists.into_iter().filter_map(|(name, list)| Some((name, list.as_ref()?)));
+            let body = told.map(|(name, list)| (name.to_owned(), list.as_slice().into())).collect();
+            client.admin(Method::POST, &path, Some(&Value::Object(body))).await?
         }
     };
     let text = match reply {

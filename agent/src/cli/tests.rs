@@ -106,6 +106,8 @@ fn a_wrong_word_is_named_with_what_was_meant() {
         ("view --data d at v", "at which record of which view?"),
         ("view --data d list --accept-loss", "go with `at`"),
         ("sites --data d delete x", "say `revoke SITE`"),
+        ("sites --data d rights", "rights which site?"),
+        ("sites --data d revoke x --write a", "go with `rights SITE`"),
         ("init --data d --advertise h", "of no use without `--listen`"),
         ("run --data d --untilsynced", "did you mean `--until-synced`?"),
         ("status --data d --follow", "there is no option `--follow`"),

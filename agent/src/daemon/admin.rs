@@ -1,10 +1,13 @@
 //! What an operator asks of a hub: tokens, sites, revocation.
 
+use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
 
 use super::machine::{Machine, now};
-use crate::api::{AdminCommand, AdminReply, ApiError, ErrorCode, TokenGrant, TokenWanted};
+use crate::api::{
+    AdminCommand, AdminReply, ApiError, ErrorCode, RightsChange, TokenGrant, TokenWanted,
+};
 use crate::coordinates::check_site;
 use crate::entropy;
 use crate::identity::UnixSeconds;
@@ -24,6 +27,7 @@ impl Machine {
             AdminCommand::Sites => Ok(AdminReply::Sites(self.sites())),
             AdminCommand::Revoke { site } => self.revoke(&site),
             AdminCommand::Split { site, name } => self.split(&site, name),
+            AdminCommand::Rights { site, change } => self.rights(&site, &change),
         }
     }
 
@@ -31,14 +35,9 @@ impl Machine {
         &mut self,
         TokenWanted { site, uses, valid_for, write, carry, subscribe }: TokenWanted,
     ) -> Result<AdminReply, ApiError> {
-        let write = match write.as_slice() {
-            [] => Rights::plain().write,
-            some => all_parsed(some, "neither a topic nor a pattern such as `engine-*`")?,
-        };
-        let carry = all_parsed(&carry, "neither a site nor a pattern such as `buoy-*`")?;
-        let subscribe =
-            all_parsed(&subscribe, "neither a topic nor a pattern such as `commands.*`")?;
-        let rights = Rights { write, carry, subscribe, ..Rights::default() };
+        let write = (!write.is_empty()).then_some(write);
+        let change = RightsChange { write, carry: Some(carry), subscribe: Some(subscribe) };
+        let rights = changed(Rights::plain(), &change)?;
         self.make_token(site, uses, valid_for, rights, None)
     }
 
@@ -129,6 +128,26 @@ impl Machine {
         Ok(AdminReply::Done { message })
     }
 
+    /// Changes what a registered site may do. Its links begin anew, so that it asks again for what
+    /// it may have now.
+    fn rights(&mut self, site: &str, change: &RightsChange) -> Result<AdminReply, ApiError> {
+        let Some(record) = self.node.gate().sites().record(site).cloned() else {
+            return Err(ApiError::new(ErrorCode::UnknownSite, format!("{site} is not registered")));
+        };
+        let rights = changed(record.rights.clone(), change)?;
+        let message = format!("{site} may {}", told(&rights));
+        if !change.is_empty() {
+            let record = SiteRecord { rights, ..record };
+            self.record(InternalRecord {
+                topic: registry::TOPIC,
+                key: site.as_bytes().to_vec(),
+                value: Some(record.to_json()),
+            })?;
+            self.node.part_from(site, "what this site may do was changed; call again");
+        }
+        Ok(AdminReply::Done { message })
+    }
+
     fn record(&mut self, record: InternalRecord) -> Result<(), ApiError> {
         if self.node.record(&record, now()) {
             return Ok(());
@@ -136,6 +155,36 @@ impl Machine {
         let text = "the registry could not be written; the disk may be full or failing";
         Err(ApiError::new(ErrorCode::DiskFull, text))
     }
+}
+
+/// Rights after a change.
+fn changed(mut rights: Rights, change: &RightsChange) -> Result<Rights, ApiError> {
+    if let Some(write) = &change.write {
+        rights.write = all_parsed(write, "neither a topic nor a pattern such as `engine-*`")?;
+    }
+    if let Some(carry) = &change.carry {
+        rights.carry = all_parsed(carry, "neither a site nor a pattern such as `buoy-*`")?;
+    }
+    if let Some(subscribe) = &change.subscribe {
+        let what = "neither a topic nor a pattern such as `commands.*`";
+        rights.subscribe = all_parsed(subscribe, what)?;
+    }
+    Ok(rights)
+}
+
+/// What somebody may do, for people.
+fn told(rights: &Rights) -> String {
+    fn all<T: Display>(patterns: &[T], none: &str) -> String {
+        let texts: Vec<_> = patterns.iter().map(T::to_string).collect();
+        if texts.is_empty() { none.to_owned() } else { texts.join(", ") }
+    }
+    let Rights { write, carry, subscribe, .. } = rights;
+    format!(
+        "write {}; carry {}; have come down {}",
+        all(write, "nothing"),
+        all(carry, "nobody"),
+        all(subscribe, "nothing")
+    )
 }
 
 fn parsed<T: FromStr>(text: &str, what: &str) -> Result<T, ApiError> {

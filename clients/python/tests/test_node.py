@@ -43,7 +43,7 @@ class NodeItselfTest(NodeTest):
             "/v1/topics/{topic}/records", "/v1/groups", "/v1/query", "/v1/views",
             "/v1/views/{view}/verify", "/v1/views/{view}/at", "/v1/trace", "/v1/status", "/v1/health", "/v1/metrics",
             "/v1/openapi.json", "/v1/sites", "/v1/sites/{site}/revoke",
-            "/v1/sites/{site}/split", "/v1/tokens", "/v1/consumers",
+            "/v1/sites/{site}/split", "/v1/sites/{site}/rights", "/v1/tokens", "/v1/consumers",
             "/v1/consumers/{consumer}", "/v1/consumers/{consumer}/commit",
             "/v1/consumers/{consumer}/fetch", "/v1/consumers/{consumer}/leave",
             "/v1/consumers/{consumer}/seek",
@@ -96,6 +96,8 @@ class NodeItselfTest(NodeTest):
             self.assertEqual((order.value, order.origin), ("turn", "hub"))
         told = [(one.topic, one.why) for one in ship.client().status().subscriptions]
         self.assertEqual(told, [("for-ship-1", None)])
+        rights_now = client.set_rights("ship-1", carry=["buoy-*"])
+        self.assertEqual(rights_now, "ship-1 may write a-*; carry buoy-*; have come down for-{site}")
         ship.client().append("a-1", 1)
         with client.follow("a-1") as following:
             record = following.next(timeout=60)

@@ -328,6 +328,22 @@ fn a_full_lane_waits_for_room_and_the_link_stays() {
 }
 
 #[test]
+fn what_came_down_makes_room_for_what_comes() {
+    let mut world = World::new(45);
+    world.hub("H");
+    world.set_disks(DiskShape::SMALL);
+    world.subscriber("D", "H", &["s"]);
+    for _ in 0..4 {
+        world.append_bulk("H", "s", 700);
+        world.sync_down(&["D"], "s");
+    }
+    assert!(world.first_offset("D", "H/s/0") > 700, "the oldest have gone");
+    let last = world.held("D").records.iter().map(|record| record.offset).max();
+    assert_eq!(last, Some(2_799));
+    world.expect_no_alarm("D", AlarmKind::Stalled);
+}
+
+#[test]
 fn a_metered_device_gets_it_at_its_next_visit() {
     let mut world = hub_and_subscriber(38);
     let every = landfall_protocol::time::Duration::from_secs(300);
@@ -338,6 +354,11 @@ fn a_metered_device_gets_it_at_its_next_visit() {
     world.run(400_000);
     world.expect_copy("D", "H", "s");
     assert_eq!(world.coming("D", "s"), Coming::Offline, "it has hung up again");
+    // Nor does it hang up before it is answered, however far the hub is.
+    world.set_network(3_000, None);
+    world.append("H", "s", 10);
+    world.run(400_000);
+    world.expect_copy("D", "H", "s");
     // A visit does not end while something comes.
     world.set_network(300, Some(2));
     world.append_bulk("H", "s", 100);

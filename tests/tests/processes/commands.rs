@@ -117,6 +117,16 @@ async fn a_ship_without_the_right_gets_nothing_and_is_told_whom_to_ask() {
     assert!(read(&scene.ship, TOPIC).await.is_empty());
     let status = scene.hub.status().await.unwrap();
     assert!(status.offences.contains_key("foreign_subscription"), "{:?}", status.offences);
+    // The operator lets it have them, and takes that back.
+    let hub = &scene.fleet.hub;
+    let given = ["rights", "ship-1", "--subscribe", "commands.{site}"];
+    let told = hub.done("sites", &given).await.unwrap();
+    assert_eq!(told, "ship-1 may write *; carry nobody; have come down commands.{site}\n");
+    let level = |status: Status| stands(&status, SubscriptionState::Level);
+    runs.until("it has come", level).await.unwrap();
+    assert_eq!(read(&scene.ship, TOPIC).await.len(), 5);
+    hub.done("sites", &["rights", "ship-1", "--subscribe", "-"]).await.unwrap();
+    runs.until("it is refused again", refused).await.unwrap();
 }
 
 #[tokio::test]

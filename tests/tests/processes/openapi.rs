@@ -259,6 +259,15 @@ async fn operators(asked: &mut Asked, way: &Way, fleet: &Fleet) {
     assert!(sites.body.contains("\"site\":\"ship-1\""), "{sites:?}");
     asked.ask(way, "POST /v1/sites/ship-1/split?name=ship-9", "", 201).await;
     asked.ask(way, "POST /v1/sites/ship-1/split?name=ship-1", "", 409).await;
+    let rights = "{\"write\": [\"a\", \"b-*\"], \"carry\": [], \"subscribe\": [\"for-{site}\"]}";
+    let told = asked.ask(way, "POST /v1/sites/ship-1/rights", rights, 200).await;
+    assert!(
+        told.body.contains("write a, b-*; carry nobody; have come down for-{site}"),
+        "{told:?}"
+    );
+    asked.ask(way, "POST /v1/sites/-/rights", "{}", 400).await;
+    asked.ask(way, "POST /v1/sites/ship-1/rights", "{\"write\": [\"*a\"]}", 400).await;
+    asked.ask(way, "POST /v1/sites/nobody/rights", "{}", 404).await;
     asked.ask(way, "POST /v1/sites/ship-1/revoke", "", 200).await;
     asked.ask(way, "POST /v1/sites/-/revoke", "", 400).await;
     asked.ask(way, "POST /v1/sites/-/split", "", 400).await;

@@ -481,6 +481,20 @@ class Client:
         told = self._ask(Request("POST", path, query=query, body=b"")).json()
         return _status.told(_status.Token, told["token"])
 
+    def set_rights(
+        self,
+        site: str,
+        *,
+        write: Optional[Iterable[str]] = None,
+        carry: Optional[Iterable[str]] = None,
+        subscribe: Optional[Iterable[str]] = None,
+    ) -> str:
+        """Changes what a site may do, and says what that is; what is left out stays."""
+        lists = {"write": write, "carry": carry, "subscribe": subscribe}
+        body = {name: list(given) for name, given in lists.items() if given is not None}
+        told = self._post(f"/v1/sites/{quote(site, safe='')}/rights", body)
+        return str(told["done"]["message"])
+
     def create_token(
         self,
         site: str,
