@@ -17,7 +17,7 @@ use super::machine::now;
 use crate::config::{self, Config, Profile};
 use crate::entropy::{self, NoEntropy};
 use crate::identity::{KeyFileFault, LineKeys, LineKeysFault, NodeKey};
-use crate::media::{FileMedia, FileShape, OpenError as MediaOpenError, sync_names};
+use crate::media::{DirLock, FileMedia, FileShape, OpenError as MediaOpenError, sync_names};
 use crate::node::{
     LaneSettings, Node, OnFull, Replicate, Settings, TopicSettings, TrimAt, checksum,
 };
@@ -216,6 +216,11 @@ fn lane_names(data: &Path, config: &Config) -> Result<Vec<String>, StartError> {
     if let Some(made) = lanes_made(data, config)? {
         return Ok(made);
     }
+    // Another command may be about to make them.
+    let _lock = DirLock::take(data).map_err(StartError::Media)?;
+    if let Some(made) = lanes_made(data, config)? {
+        return Ok(made);
+    }
     let told: Vec<_> = config.lanes.iter().map(|lane| lane.name.clone()).collect();
     let path = data.join(LANES_FILE);
     let text = told.join("\n") + "\n";
@@ -388,5 +393,22 @@ mod tests {
         assert_eq!(told.rate_bytes_max, Some(3 << 10));
         assert_eq!(told.visit_every, Some(Duration::from_millis(hours(2))));
         assert_eq!(told.backoff.most, Duration::from_millis(40_000));
+    }
+
+    #[test]
+    fn two_that_open_a_new_node_at_once_do_not_trip_over_each_other() {
+        for _ in 0..40 {
+            let folder = TempDir::new().unwrap();
+            create(folder.path(), "ship", None, "").unwrap();
+            let config = Config::load(None, folder.path(), []).unwrap();
+            let both = std::thread::scope(|scope| {
+                let other = scope.spawn(|| lane_names(folder.path(), &config));
+                [lane_names(folder.path(), &config), other.join().unwrap()]
+            });
+            for one in both {
+                let in_use = matches!(one, Err(StartError::Media(MediaOpenError::InUse { .. })));
+                assert!(in_use || one.is_ok(), "{one:?}");
+            }
+        }
     }
 }
