@@ -8,7 +8,7 @@ use super::connect::running_node;
 use super::{Exit, Failure, RunOptions};
 use crate::clock;
 use crate::config::Config;
-use crate::daemon::{Daemon, Opened, StartError, Until, open};
+use crate::daemon::{Daemon, Opened, ServiceManager, StartError, Until, open};
 use crate::logging;
 use crate::media::OpenError;
 use crate::quantity::{ByteSize, counted};
@@ -40,10 +40,11 @@ pub async fn run(options: &RunOptions) -> Result<Exit, Failure> {
         epoch = %opened.node.journal().epoch(),
         "opened; {}", recovery_text(&opened.recovery)
     );
-    #[cfg_attr(not(feature = "views"), expect(unused_mut, reason = "the views are added to it"))]
     let mut daemon = Daemon::start(opened, true).map_err(|error| refused(&error))?;
     #[cfg(feature = "views")]
     daemon.keep_views(&config, data).map_err(|error| refused(&error))?;
+    let variable = |name: &str| std::env::var_os(name);
+    daemon.manager = ServiceManager::find(&variable, std::process::id());
     if let Some(address) = daemon.listening {
         tracing::info!(%address, "listening");
     }

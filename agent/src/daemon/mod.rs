@@ -24,6 +24,7 @@ mod inspect;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod machine;
+mod manager;
 mod open;
 mod producer;
 mod reader;
@@ -39,6 +40,7 @@ pub use gate::SiteGate;
 pub use handle::{Handle, encode_event};
 pub use inspect::{BranchReport, Found, Inspection, LaneReport, Report};
 pub use machine::Stopped;
+pub use manager::ServiceManager;
 pub use open::{Opened, StartError, create, open};
 pub use producer::{IN_FLIGHT_MAX, Producer, RecordTicket};
 pub use reader::Readers;

@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use super::handle::Handle;
 use super::input::Input;
 use super::machine::{Machine, Stopped, Uplink};
+use super::manager::ServiceManager;
 use super::open::{Opened, StartError};
 use crate::api::{Access, Applications, Listener, serve};
 use crate::config::{Config, Profile, SocketFor};
@@ -35,6 +36,8 @@ pub struct Daemon {
     pub handle: Handle,
     /// Where it listens, if it does.
     pub listening: Option<SocketAddr>,
+    /// Whom it tells how it is while it serves; nobody unless that is set.
+    pub manager: Option<ServiceManager>,
     synced: watch::Receiver<bool>,
     #[cfg(feature = "views")]
     views: Option<crate::views::Keeping>,
@@ -110,6 +113,7 @@ impl Daemon {
         Ok(Self {
             handle,
             listening,
+            manager: None,
             synced: is_synced,
             #[cfg(feature = "views")]
             views: None,
@@ -180,20 +184,21 @@ impl Daemon {
                 Err(error) => tracing::error!(%error, "the API is not served over TCP"),
             }
         }
-        let mut synced = self.synced.clone();
-        let done = async {
-            match until {
-                Until::Told => std::future::pending().await,
-                // An error means that the node has stopped.
-                Until::Synced => drop(synced.wait_for(|synced| *synced).await),
+        let done = reached(until, self.synced.clone());
+        let watched = async {
+            match &self.manager {
+                Some(manager) => manager.watch(&self.handle).await,
+                None => std::future::pending().await,
             }
         };
         let mut ended = None;
         tokio::select! {
             () = told => {}
             () = done => {}
+            () = watched => {}
             stopped = &mut self.stopped => ended = Some(stopped.ok().flatten()),
         }
+        self.manager.iter().for_each(ServiceManager::stopping);
         stop.send_replace(true);
         #[cfg(feature = "views")]
         if let Some(views) = self.views.take() {
@@ -215,6 +220,15 @@ impl Daemon {
         self.handle.stop().await;
         let stopped = self.stopped.await.ok().flatten();
         stopped.unwrap_or(Stopped { clean: false })
+    }
+}
+
+/// Resolves when what is waited for has come.
+async fn reached(until: Until, mut synced: watch::Receiver<bool>) {
+    match until {
+        Until::Told => std::future::pending().await,
+        // An error means that the node has stopped.
+        Until::Synced => drop(synced.wait_for(|synced| *synced).await),
     }
 }
 

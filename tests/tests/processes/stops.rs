@@ -1,10 +1,13 @@
 //! How processes end, and what their next start finds.
 
+use std::process::Stdio;
 use std::time::Duration;
 
 use landfall::media::DirLock;
-use landfall_tests::process::pause;
+use landfall_tests::process::{PATIENCE, pause};
 use landfall_tests::soak::{self, Options};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::net::UnixDatagram;
 
 use crate::fleet::{Fleet, lines, synced};
 
@@ -44,6 +47,41 @@ async fn a_node_that_was_told_to_stop_says_so_at_its_next_start() {
         assert!(log.contains("had not been closed in good order"), "{log}");
         drop(again);
     }
+}
+
+#[tokio::test]
+async fn a_service_manager_is_told_that_the_node_runs_that_it_still_does_and_that_it_stops() {
+    let (fleet, hub) = Fleet::running().await.unwrap();
+    hub.terminate().await.unwrap();
+    let socket = fleet.dir.path().join("manager");
+    let manager = UnixDatagram::bind(&socket).unwrap();
+    let hears = async || {
+        let mut line = [0; 64];
+        let heard = tokio::time::timeout(PATIENCE, manager.recv(&mut line)).await;
+        let bytes = heard.expect("the manager is told something").unwrap();
+        String::from_utf8_lossy(&line[..bytes]).into_owned()
+    };
+    let data = fleet.hub.path.to_string_lossy().into_owned();
+    let mut command = fleet.program.command(&["run", "--data", &data]);
+    command.env("NOTIFY_SOCKET", &socket).env("WATCHDOG_USEC", "400000");
+    let mut node = command.stderr(Stdio::null()).spawn().unwrap();
+    assert_eq!(hears().await, "READY=1");
+    assert!(fleet.hub.client().status().await.is_ok(), "it says so when it answers");
+    for _ in 0..3 {
+        assert_eq!(hears().await, "WATCHDOG=1");
+    }
+    let pid = node.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)).unwrap();
+    kill_process(pid, Signal::TERM).unwrap();
+    let last = async {
+        loop {
+            match hears().await.as_str() {
+                "WATCHDOG=1" => {}
+                told => return told.to_owned(),
+            }
+        }
+    };
+    assert_eq!(last.await, "STOPPING=1");
+    assert!(node.wait().await.unwrap().success());
 }
 
 #[tokio::test]
