@@ -16,6 +16,9 @@ use tokio::process::Command;
 use crate::injection::skipped;
 use crate::process::until;
 
+/// The variable that asks for real brokers. Its name is none of the program's, which refuses those
+/// that it does not know, and is started by tests with what they were started with.
+const ASKED_FOR: &str = "TEST_KAFKA";
 /// How long a broker may take to start, on a machine that does much else.
 const START_MAX: Duration = Duration::from_secs(120);
 
@@ -31,8 +34,8 @@ pub struct Broker {
 /// Whether brokers are asked for, and there are Java and Maven. If not, says so loudly: the test is
 /// then skipped.
 pub fn is_possible(test: &str) -> bool {
-    if std::env::var_os("LANDFALL_KAFKA").is_none() {
-        skipped(test, "LANDFALL_KAFKA is not set, which asks for real brokers");
+    if std::env::var_os(ASKED_FOR).is_none() {
+        skipped(test, &format!("{ASKED_FOR} is not set, which asks for real brokers"));
         return false;
     }
     let missing = ["java", "mvn"].into_iter().find(|program| {

@@ -6,8 +6,10 @@ pub(crate) struct Counts {
     passed: u64,
     failed: u64,
     ignored: u64,
-    /// Tests that passed because the machine lacks what they need, and said so.
+    /// Tests that passed because they lack what they need, and said so.
     skipped: Vec<String>,
+    /// Names of tests that passed, as their programs print them.
+    names: Vec<String>,
     started: u64,
     finished: u64,
 }
@@ -23,6 +25,8 @@ impl Counts {
         }
         // With one thread, it stands behind the name of the test.
         self.skipped.extend(line.split_once("SKIPPED: ").map(|(_, rest)| rest.to_owned()));
+        let test = line.strip_prefix("test ").and_then(|rest| rest.strip_suffix(" ... ok"));
+        self.names.extend(test.map(str::to_owned));
         let Some(result) = line.strip_prefix("test result: ") else { return };
         self.finished += 1;
         for part in result.split(['.', ';']) {
@@ -83,6 +87,18 @@ impl Counts {
         format!("{passed} passed, {} failed, {} skipped", self.failed(), self.skipped())
     }
 
+    /// What was skipped here and has passed in another run was not skipped. It is not counted
+    /// twice.
+    pub(crate) fn passed_elsewhere(&mut self, other: &Self) {
+        let passed = |skipped: &String| {
+            let (test, _) = skipped.split_once(": ").unwrap_or((skipped, ""));
+            let of_module = format!("::{test}");
+            other.names.iter().any(|name| name == test || name.ends_with(&of_module))
+                && !other.skipped.contains(skipped)
+        };
+        self.skipped.retain(|skipped| !passed(skipped));
+    }
+
     /// Tests that did not run.
     pub(crate) fn skipped(&self) -> u64 {
         self.ignored + self.skipped.len() as u64
@@ -118,6 +134,22 @@ mod tests {
         let output = "running 2 tests\ntest a ... ok\ntest b ... SKIPPED: b: no strace\nok\n\
             test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out\n";
         assert_eq!(counted(output), "1 passed, 0 failed, 1 skipped");
+    }
+
+    #[test]
+    fn what_another_run_has_shown_was_not_skipped_and_counts_once() {
+        let of = |output: &str| {
+            let mut counts = Counts::default();
+            output.lines().for_each(|line| counts.line(line));
+            counts
+        };
+        let mut counts = of("running 3 tests\nSKIPPED: a: no firmware\nSKIPPED: b: no firmware\n\
+            SKIPPED: c: no firmware\ntest x::a ... ok\ntest x::b ... ok\ntest c ... ok\n\
+            test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out\n");
+        counts.passed_elsewhere(&of("test y::a ... ok\ntest y::ab ... ok\n\
+            test y::c ... ok\nSKIPPED: c: no firmware\n"));
+        assert_eq!(counts.summary(), "1 passed, 0 failed, 2 skipped");
+        assert_eq!(counts.skipped_names(), ["b: no firmware", "c: no firmware"]);
     }
 
     #[test]

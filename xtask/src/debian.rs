@@ -27,14 +27,18 @@ pub(crate) const SIZES: Needed = ("/usr/bin/size", "binutils");
 
 /// Installs what is missing, if this is Debian and we are root; else says how to.
 pub(crate) fn install_missing(needed: &[Needed]) -> Result<(), Failure> {
-    let missing = missing(needed);
+    install(&missing(needed))
+}
+
+/// Installs packages, if this is Debian and we are root; else says how to.
+pub(crate) fn install(missing: &[&str]) -> Result<(), Failure> {
     if missing.is_empty() {
         return Ok(());
     }
-    let install = [&["install", "--yes", "--no-install-recommends"], &missing[..]].concat();
+    let install = [&["install", "--yes", "--no-install-recommends"], missing].concat();
     let by_root = shell::output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
     if !by_root || !Path::new("/usr/bin/apt-get").exists() {
-        return Err(lacking(&missing));
+        return Err(lacking(missing));
     }
     println!("installing {}", missing.join(" "));
     let apt = |arguments: &[&str]| {

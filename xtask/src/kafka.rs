@@ -8,8 +8,8 @@ mod jars;
 
 use std::path::PathBuf;
 
-use crate::Task;
 use crate::shell::{self, Failure};
+use crate::{Task, debian};
 use broker::Broker;
 
 pub(crate) const TASK: Task = Task {
@@ -77,8 +77,9 @@ fn parse(arguments: &[String]) -> Result<Wish, Failure> {
     Ok(Wish { verb, port, proxy, folder })
 }
 
-/// Fetches Apache Kafka, unless it is there.
+/// Fetches Apache Kafka, unless it is there, with what it needs.
 pub(crate) fn fetch() -> Result<(), Failure> {
+    debian::install(&jars::missing())?;
     jars::fetched().map(|_| ())
 }
 

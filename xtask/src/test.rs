@@ -1,17 +1,17 @@
 //! `cargo xtask test`: every test of the workspace, and their number on the last line.
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::Stdio;
+use std::process::{Command, ExitStatus, Stdio};
 
 use crate::counts::Counts;
 use crate::shell::{self, Failure};
-use crate::{Task, kafka, python};
+use crate::{Task, firmware, kafka, python};
 
 pub(crate) const TASK: Task = Task {
     name: "test",
-    about: "run all tests; the last line counts the results. --all: those with a real Kafka, too, \
-            and what is skipped has failed. Further arguments go to `cargo test`, and the Python \
-            client is left out",
+    about: "run all tests; the last line counts the results. --all: those with a real Kafka and \
+            with the firmware, too, and what is skipped has failed. Further arguments go to \
+            `cargo test`, and the Python client is left out",
     run,
 };
 
@@ -23,27 +23,22 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
         [first, rest @ ..] if first == ALL => (true, rest),
         _ => (false, arguments),
     };
+    let mut elsewhere = Counts::default();
     if all {
         // Tests that run at the same time must not all begin to fetch it.
         kafka::fetch()?;
+        firmware::test(&mut elsewhere)?;
     }
     // Tests of whole processes start the programs that they find beside themselves.
     shell::run(&mut shell::cargo(&["build", "--workspace", "--bins"]))?;
     let mut command = shell::cargo(&["test", "--workspace", "--no-fail-fast"]);
-    command.args(arguments).stdout(Stdio::piped());
+    command.args(arguments);
     if all {
-        command.env("LANDFALL_KAFKA", "1");
+        command.env("TEST_KAFKA", "1");
     }
-    let mut child = command.spawn().map_err(|error| shell::cannot_start(&command, &error))?;
     let mut counts = Counts::default();
-    let mut count = |line: &str| counts.line(line);
-    let copied = match child.stdout.take() {
-        Some(stdout) => copy(BufReader::new(stdout), std::io::stdout(), &mut count),
-        None => Ok(()),
-    };
-    let status = child.wait().map_err(|error| shell::cannot_start(&command, &error))?;
-    copied
-        .map_err(|error| Failure::Machine(format!("cannot pass the tests' output on: {error}")))?;
+    let status = counted(&mut command, &mut counts)?;
+    counts.passed_elsewhere(&elsewhere);
     let python = match arguments {
         [] => python::test(&mut counts),
         _ => {
@@ -61,6 +56,21 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
         0 => Ok(()),
         failed => Err(Failure::Check(format!("tests that failed: {failed}"))),
     }
+}
+
+/// Runs a command with tests to its end, passes on what it prints, and counts.
+pub(crate) fn counted(command: &mut Command, counts: &mut Counts) -> Result<ExitStatus, Failure> {
+    let child = command.stdout(Stdio::piped()).spawn();
+    let mut child = child.map_err(|error| shell::cannot_start(command, &error))?;
+    let mut count = |line: &str| counts.line(line);
+    let copied = match child.stdout.take() {
+        Some(stdout) => copy(BufReader::new(stdout), std::io::stdout(), &mut count),
+        None => Ok(()),
+    };
+    let status = child.wait().map_err(|error| shell::cannot_start(command, &error))?;
+    copied
+        .map_err(|error| Failure::Machine(format!("cannot pass the tests' output on: {error}")))?;
+    Ok(status)
 }
 
 /// Where all tests are asked for, one that did not run has shown nothing.

@@ -5,7 +5,6 @@
 //! chain from the microcontroller to the hub is skipped.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -18,6 +17,7 @@ use base64::prelude::BASE64_STANDARD;
 use landfall_protocol::line::{Caller, LineKey};
 use landfall_protocol::time::Instant;
 use landfall_simulation::rng::Rng;
+use landfall_tests::injection::skipped;
 use landfall_tests::process::{NodeDir, Running, until};
 use landfall_tests::soak::pair::free_port;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -96,7 +96,8 @@ impl Scene {
 
 #[tokio::test]
 async fn what_a_microcontroller_acknowledged_is_at_the_hub_once_whatever_happens_on_its_way() {
-    let Some(firmware) = firmware() else { return };
+    let test = "what_a_microcontroller_acknowledged_is_at_the_hub_once_whatever_happens_on_its_way";
+    let Some(firmware) = firmware(test) else { return };
     let scene = Scene::new().await;
     let (mut rng, folder) = (Rng::new(11), tempfile::tempdir().unwrap());
     fs::write(folder.path().join("flash.bin"), vec![0xFF; 16 * 4096]).unwrap();
@@ -155,12 +156,11 @@ async fn who_calls_on_a_serial_line_without_its_key_is_refused_and_named() {
     assert_eq!(scene.arrived().await, 0);
 }
 
-/// The built firmware, if there is one.
-fn firmware() -> Option<PathBuf> {
+/// The built firmware for a test, which says that it is skipped if there is none.
+fn firmware(test: &str) -> Option<PathBuf> {
     let firmware = env::var_os("LANDFALL_FIRMWARE").map(PathBuf::from);
     if firmware.is_none() {
-        let why = "SKIPPED: device: `cargo xtask firmware` builds it and runs this\n";
-        io::stdout().write_all(why.as_bytes()).unwrap();
+        skipped(test, "`cargo xtask firmware` builds what it needs");
     }
     firmware
 }

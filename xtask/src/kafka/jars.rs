@@ -13,6 +13,12 @@ const POM: &str = "tests/kafka/pom.xml";
 const NEEDED: [(&str, &str, &str); 2] =
     [("java", "-version", "default-jre-headless"), ("mvn", "-version", "maven")];
 
+/// The packages of Debian that are missing.
+pub(crate) fn missing() -> Vec<&'static str> {
+    let missing = NEEDED.into_iter().filter(|(program, ask, _)| !answers(program, ask));
+    missing.map(|(_, _, package)| package).collect()
+}
+
 /// The folder of the jars; fetches them if they are not there, or others are wanted now.
 pub(crate) fn fetched() -> Result<PathBuf, Failure> {
     for (program, ask, package) in NEEDED {

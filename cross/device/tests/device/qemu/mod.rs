@@ -27,7 +27,8 @@ const STARTS_MAX: u64 = 200;
 
 #[test]
 fn what_the_firmware_told_is_on_the_flash_once_whenever_the_power_goes() {
-    let Some(firmware) = firmware() else { return };
+    let test = "what_the_firmware_told_is_on_the_flash_once_whenever_the_power_goes";
+    let Some(firmware) = firmware(test) else { return };
     let (mut cuts, mut told) = (0, 0);
     for seed in 1..=CHIPS {
         let (starts, acknowledged) = fill_a_chip(&firmware, seed);
@@ -39,7 +40,8 @@ fn what_the_firmware_told_is_on_the_flash_once_whenever_the_power_goes() {
 
 #[test]
 fn what_the_firmware_told_arrives_at_a_node_once_whenever_the_power_goes() {
-    let Some(firmware) = firmware() else { return };
+    let test = "what_the_firmware_told_arrives_at_a_node_once_whenever_the_power_goes";
+    let Some(firmware) = firmware(test) else { return };
     let (mut rng, folder) = (Rng::new(5), tempfile::tempdir().unwrap());
     let _image = Image::blank(folder.path());
     let (mut hub, mut line) = (Site::new("hub", false, 500), Line::listen());
@@ -62,11 +64,11 @@ fn what_the_firmware_told_arrives_at_a_node_once_whenever_the_power_goes() {
     assert_eq!(hub.alarms(), [""; 0]);
 }
 
-/// The built firmware, if there is one.
-fn firmware() -> Option<PathBuf> {
+/// The built firmware for a test, which says that it is skipped if there is none.
+fn firmware(test: &str) -> Option<PathBuf> {
     let firmware = env::var_os("LANDFALL_FIRMWARE").map(PathBuf::from);
     if firmware.is_none() {
-        let why = "SKIPPED: firmware: `cargo xtask firmware` builds it and runs this\n";
+        let why = format!("SKIPPED: {test}: `cargo xtask firmware` builds what it needs\n");
         std::io::stdout().write_all(why.as_bytes()).unwrap();
     }
     firmware
