@@ -19,7 +19,6 @@ use landfall_core::limits::{COMMIT_BYTES_MAX, ENTRY_BYTES_MAX, JOINED_BYTES_MAX,
 use landfall_core::name::StreamId;
 use landfall_core::num::{BootId, Epoch, Lane, LogId, Offset, Partition, Timestamp};
 use landfall_core::tables::{Heap, Parts};
-use landfall_protocol::message::Features;
 use landfall_protocol::time::{Duration, Instant};
 
 use super::buffer::Buffer;
@@ -41,7 +40,7 @@ use crate::node::{Direction, Event, LinkId, Node, Now, PeerKey, checksum};
 /// What the bridge is called in paths and messages.
 const SITE: &str = "kafka";
 /// Streams that it holds, as any hub.
-const STREAMS_MAX: usize = 100_000;
+pub(super) const STREAMS_MAX: usize = 100_000;
 /// A slot of its journal; all that a hub knows must fit one.
 const SLOT_BYTES: u32 = 16 * 1024 * 1024;
 /// Slots of each lane. What is not yet in Kafka is in the last two.
@@ -426,8 +425,6 @@ fn node_settings(settings: &Settings) -> crate::node::Settings {
     crate::node::Settings {
         lanes: settings.lanes.clone(),
         credit_bytes: CREDIT_BYTES,
-        // Nothing is gained by packing bytes that stay in the process.
-        features: Features::NONE,
         ..crate::node::Settings::standard(SITE)
     }
 }
@@ -443,5 +440,19 @@ fn journal_config(settings: &crate::node::Settings) -> Config {
         entry_max: ENTRY_BYTES_MAX as u32,
         commit_max: COMMIT_BYTES_MAX as u32,
         join_max: JOINED_BYTES_MAX as u32,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bridge_can_do_what_a_dialer_does_before_it_has_heard_what_the_other_end_can() {
+        let told = [("LANDFALL_KAFKA_BROKERS".to_owned(), "127.0.0.1:9092".to_owned())];
+        let config = crate::config::Config::load(None, std::path::Path::new("none"), told).unwrap();
+        let settings = Settings::of(&config, "hub", &[]).unwrap().unwrap();
+        let dialer = crate::node::Settings::standard("hub").features;
+        assert_eq!(node_settings(&settings).features, dialer);
     }
 }

@@ -4,16 +4,22 @@ use landfall::api::{Alarm, LinkState, Status};
 use landfall_tests::broker;
 use landfall_tests::process::{NodeDir, Running, until};
 
-use crate::fleet::{Fleet, assert_same, is_up, lines, synced};
+use crate::fleet::{Fleet, alarms, assert_same, is_up, lines, synced};
 use crate::kafka::{append, committed, fleet, texts};
 
 /// Waits until a node says why it does not get on, in words that contain these.
-async fn says(runs: &mut Running, words: &str) {
+pub(crate) async fn says(runs: &mut Running, words: &str) {
     let told = |status: Status| {
         let link = status.link?;
         (link.state == LinkState::Waiting && link.why.contains(words)).then_some(())
     };
     runs.until(words, told).await.unwrap();
+}
+
+/// Whether so many records wait at a node.
+fn keeps(status: &Status, records: u64) -> Option<()> {
+    let behind: u64 = status.lanes.iter().map(|lane| lane.behind_records).sum();
+    (behind >= records).then_some(())
 }
 
 /// A ship that brings lines of a topic, all of them durable at the root.
@@ -36,15 +42,13 @@ async fn while_kafka_is_away_hub_and_ship_keep_all_and_say_so_and_go_on_by_thems
     append(&fleet, &ship, "log", &lines("meanwhile", 300), &[]).await;
     let mut runs = ship.run_up().await.unwrap();
     says(&mut hub, "Kafka").await;
-    let keeps = |status: Status| {
-        let behind: u64 = status.lanes.iter().map(|lane| lane.behind_records).sum();
-        (behind >= 300).then_some(())
-    };
-    hub.until("the hub takes records in", keeps).await.unwrap();
+    hub.until("the hub takes records in", |status| keeps(&status, 300)).await.unwrap();
     let status = runs.until("the ship is up", |status| is_up(&status).then_some(status)).await;
     assert!(synced(status.unwrap()).is_none(), "the ship was promised what is not in Kafka");
     broker.restart().await.unwrap();
     runs.until("synced", synced).await.unwrap();
+    let status = hub.until("the hub is synced", synced).await.unwrap();
+    assert!(!alarms(&status).contains(&"peer"), "hub and bridge differ: {:?}", status.alarms);
     let wanted = [lines("before", 300), lines("meanwhile", 300)];
     assert_same(texts(&committed(&broker, "log")), &[&wanted[0], &wanted[1]]);
 }
