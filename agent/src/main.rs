@@ -45,6 +45,8 @@ async fn obey(command: Command) -> Result<Exit, Failure> {
         Command::Init(options) => cli::init::run(&options, &mut out),
         Command::Run(options) => cli::run::run(&options).await,
         Command::Verify(options) => cli::verify::run(&options, &mut out),
+        #[cfg(feature = "kafka")]
+        Command::Kafka(options) => cli::kafka::run(options, &mut out).await,
         Command::Demo => demo(&mut out).await,
         #[cfg(feature = "torture")]
         Command::Torture(options) => landfall::torture::run(&options, &mut out).await,

@@ -10,6 +10,8 @@ use std::time::Duration;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rdkafka::{Offset, TopicPartitionList};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use tokio::process::Command;
 
@@ -122,10 +124,42 @@ impl Broker {
         })
     }
 
-    fn admin(&self) -> io::Result<AdminClient<DefaultClientContext>> {
+    /// Deletes the first records of a topic, as retention does: of each partition, all but what is
+    /// at its last `keep` offsets.
+    ///
+    /// # Errors
+    /// The broker refuses.
+    pub async fn delete_records(&self, topic: &str, partitions: i32, keep: i64) -> io::Result<()> {
+        let (admin, mut ends) = (self.admin()?, TopicPartitionList::new());
+        for partition in 0..partitions {
+            let marks = admin.inner().fetch_watermarks(topic, partition, START_MAX);
+            let (first, end) = marks.map_err(io::Error::other)?;
+            let cut = Offset::Offset(first.max(end - keep));
+            ends.add_partition_offset(topic, partition, cut).map_err(io::Error::other)?;
+        }
+        let deleted = admin.delete_records(&ends, &AdminOptions::new()).await;
+        deleted.map(|_| ()).map_err(io::Error::other)
+    }
+
+    /// Writes a record without headers, as any of Kafka's producers might.
+    ///
+    /// # Errors
+    /// The broker refuses.
+    pub fn write(&self, topic: &str, value: &str) -> io::Result<()> {
+        let producer: BaseProducer = self.client().create().map_err(io::Error::other)?;
+        let sent = producer.send(BaseRecord::<(), _>::to(topic).payload(value));
+        sent.map_err(|(error, _)| io::Error::other(error))?;
+        producer.flush(START_MAX).map_err(io::Error::other)
+    }
+
+    fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", self.address.to_string());
-        config.create().map_err(io::Error::other)
+        config
+    }
+
+    fn admin(&self) -> io::Result<AdminClient<DefaultClientContext>> {
+        self.client().create().map_err(io::Error::other)
     }
 
     /// SIGKILL.

@@ -13,6 +13,8 @@ pub mod doctor;
 mod failure;
 pub mod group;
 pub mod init;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 mod node;
 pub mod on;
 #[cfg(feature = "views")]
@@ -82,6 +84,9 @@ pub enum Command {
     Token(token::TokenOptions),
     /// To see or change the sites of a hub.
     Sites(sites::SitesOptions),
+    /// To repair what a hub needs in Kafka.
+    #[cfg(feature = "kafka")]
+    Kafka(kafka::KafkaOptions),
     /// To find out what is wrong between this machine and the hub.
     Doctor(DoctorOptions),
     /// To see what a machine keeps whose plug is pulled.
@@ -112,6 +117,7 @@ Usage: landfall COMMAND [OPTION…]
   verify    Check every checksum, hash and invariant
   token     Make a token that lets a site enrol at this hub
   sites     List, revoke or split the sites of this hub
+  kafka     Rebuild how far all sites are from the records in Kafka
   doctor    Find out what stands between this machine and its hub
   torture   Pull the plug yourself, and learn what was lost and who broke a promise
 
@@ -124,9 +130,9 @@ others.
 Exit codes: 0 done, 1 a check failed, 2 wrong usage, 3 refused or unreachable.
 ";
 
-const COMMANDS: [&str; 19] = [
+const COMMANDS: [&str; 20] = [
     "demo", "init", "run", "append", "group", "read", "consumer", "on", "call", "dead", "query",
-    "view", "status", "trace", "verify", "token", "sites", "doctor", "torture",
+    "view", "status", "trace", "verify", "token", "sites", "kafka", "doctor", "torture",
 ];
 
 const DEMO_HELP: &str = "\
@@ -176,6 +182,10 @@ pub fn parse(
         "verify" => arguments.read("verify", node::VERIFY_HELP, VerifyOptions::parse),
         "token" => arguments.read("token", token::HELP, token::TokenOptions::parse),
         "sites" => arguments.read("sites", sites::HELP, sites::SitesOptions::parse),
+        #[cfg(feature = "kafka")]
+        "kafka" => arguments.read("kafka", kafka::HELP, kafka::KafkaOptions::parse),
+        #[cfg(not(feature = "kafka"))]
+        "kafka" => Err(Usage::new("", "this build has no Kafka; use the full program")),
         "doctor" => arguments.read("doctor", node::DOCTOR_HELP, DoctorOptions::parse),
         #[cfg(feature = "torture")]
         "torture" => arguments.read("torture", torture::HELP, torture::TortureOptions::parse),

@@ -1,5 +1,6 @@
 //! The hub's end of the line to Kafka: the bridge stands where an upstream node would.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::Duration;
@@ -9,9 +10,10 @@ use tokio::sync::mpsc;
 
 use super::input::Input;
 use super::machine::{Machine, now};
-use super::open::{Opened, StartError};
+use super::open::{Layout, Opened, StartError, lanes_made};
 use crate::config::Config;
 use crate::kafka::{self, Line, Said};
+use crate::media::DirLock;
 use crate::node::{Direction, LinkId, PeerKey, Transmit};
 
 /// How long a transaction at hand is waited for when the node stops.
@@ -43,6 +45,24 @@ impl KafkaEnd {
             .map_err(|error| StartError::File(opened.data.clone(), error))?;
         Ok(Some(Self { line, link: None, ended }))
     }
+}
+
+/// What the bridge of a hub that does not run would be told, and the lock that keeps it from
+/// running meanwhile; none if there is no Kafka behind it.
+///
+/// # Errors
+/// See [`StartError`]; above all, when the hub runs.
+pub fn kafka_behind(
+    data: &Path,
+    config: &Config,
+) -> Result<Option<(DirLock, kafka::Settings)>, StartError> {
+    let lanes = lanes_made(data, config)?.ok_or_else(|| StartError::NoNode(data.into()))?;
+    let node = Layout::of(data, config, &lanes)?.settings;
+    let lock = DirLock::take(data).map_err(StartError::Media)?;
+    let settings = kafka::Settings::of(config, &node.site, &node.lanes);
+    let settings =
+        settings.map_err(|kafka::NoPassword(path, error)| StartError::File(path, error))?;
+    Ok(settings.map(|settings| (lock, settings)))
 }
 
 impl Machine {

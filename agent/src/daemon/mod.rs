@@ -39,6 +39,8 @@ mod trace;
 pub use gate::SiteGate;
 pub use handle::{Handle, encode_event};
 pub use inspect::{BranchReport, Found, Inspection, LaneReport, Report};
+#[cfg(feature = "kafka")]
+pub use kafka::kafka_behind;
 pub use machine::Stopped;
 pub use manager::ServiceManager;
 pub use open::{Opened, StartError, create, open};

@@ -168,8 +168,9 @@ impl Bridge {
         Fault::Frontier(format!(
             "{what}, but sites were promised that their records are in it. Records that were \
              promised may be gone, or the cluster, `kafka.group` or `kafka.frontier_topic` is \
-             another. Put the old one back; or remove {} to begin anew, which writes again all \
-             that the sites still keep",
+             another. Put the old one back; or read it back from the records by `landfall kafka \
+             rebuild`; or remove {} to begin anew, which writes again all that the sites still \
+             keep",
             self.file.display()
         ))
     }

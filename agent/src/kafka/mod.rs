@@ -8,6 +8,7 @@
 //! durable(root) as any root does, once a transaction has committed records and frontier together.
 
 pub mod birth;
+mod births;
 mod bridge;
 mod buffer;
 mod context;
@@ -20,6 +21,7 @@ mod line;
 pub mod murmur;
 mod outgoing;
 mod owner;
+mod rebuild;
 mod refusals;
 mod restored;
 pub mod route;
@@ -28,6 +30,8 @@ mod settings;
 mod shard;
 mod topics;
 
+pub use births::RebuiltStream;
 pub use bridge::{LOG_FILE, start};
 pub use line::{Heard, Line, Said};
+pub use rebuild::{NotRebuilt, Rebuild, rebuild};
 pub use settings::{NoPassword, Settings};

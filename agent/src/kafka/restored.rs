@@ -84,6 +84,14 @@ impl Restored {
         })
     }
 
+    /// The branches: of which stream, which of its branches, and where it goes on.
+    pub(super) fn branches(&self) -> impl Iterator<Item = (StreamId<'_>, u16, Offset)> {
+        self.branches.iter().map(|(((origin, topic, partition), ix), (branch, _))| {
+            let partition = Partition::new(*partition);
+            (StreamId { origin, topic, partition }, *ix, branch.tip.next)
+        })
+    }
+
     /// Whether there is no stream.
     #[must_use]
     pub(super) fn is_empty(&self) -> bool {

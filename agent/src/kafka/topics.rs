@@ -130,6 +130,15 @@ impl Topics {
         )))
     }
 
+    /// All topics of the cluster that this hub is shown, each with its number of partitions.
+    pub(super) fn all(&self) -> Result<Vec<(String, u32)>, Fault> {
+        let answer = self.admin.inner().fetch_metadata(None, ANSWER_MAX).map_err(|error| {
+            Fault::Kafka(format!("Kafka does not say which topics are there: {}", text(&error)))
+        })?;
+        let told = answer.topics().iter();
+        Ok(told.map(|told| (told.name().to_owned(), told.partitions().len() as u32)).collect())
+    }
+
     fn found(&self, topic: &str) -> Result<u32, String> {
         let note = |fault: Fault| {
             let why = fault.to_string();

@@ -22,7 +22,7 @@ fn letters(seen: &[Seen]) -> Vec<(u64, String)> {
 }
 
 /// A line whose value does not fit a topic of 64 KiB, whatever packs it.
-fn large() -> String {
+pub(crate) fn large() -> String {
     let mut rng = landfall_simulation::rng::Rng::new(7);
     let text: String = (0..9_000).map(|_| format!("{:016x}", rng.u64())).collect();
     format!(r#"{{"large":"{text}"}}"#)

@@ -12,6 +12,7 @@ mod intruders;
 mod kafka;
 mod kafka_faults;
 mod kafka_lacks;
+mod kafka_rebuild;
 mod kafka_refuses;
 mod limits;
 mod links;
