@@ -147,23 +147,42 @@ pub fn census(
 /// # Panics
 /// Something of it is not so.
 pub fn assert_whole(seen: &[Seen]) {
+    is_whole(seen).unwrap_or_else(|wrong| panic!("{wrong}"));
+}
+
+/// The same, as an answer.
+///
+/// # Errors
+/// What is not so first.
+///
+/// # Panics
+/// A record does not say where it comes from.
+pub fn is_whole(seen: &[Seen]) -> Result<(), String> {
     let mut streams: BTreeMap<StreamName, BTreeMap<u64, &Seen>> = BTreeMap::new();
     let mut last: BTreeMap<(StreamName, i32), u64> = BTreeMap::new();
     for record in seen {
         let Coordinates { stream, offset, .. } = record.birth().at;
         let before = last.insert((stream.clone(), record.partition), offset);
-        assert!(before.is_none_or(|before| before < offset), "twice, or out of order: {record:?}");
-        let twice = streams.entry(stream).or_default().insert(offset, record);
-        assert!(twice.is_none(), "in two partitions: {record:?}");
+        if before.is_some_and(|before| before >= offset) {
+            return Err(format!("twice, or out of order: {record:?}"));
+        }
+        if streams.entry(stream).or_default().insert(offset, record).is_some() {
+            return Err(format!("in two partitions: {record:?}"));
+        }
     }
     for (stream, records) in streams {
         let mut hash = StreamHash::START;
         for (wanted, (offset, record)) in (0..).zip(records) {
-            assert_eq!(offset, wanted, "{stream} lacks a record");
+            if offset != wanted {
+                return Err(format!("{stream} lacks the record {wanted}"));
+            }
             let Birth { at, hash: told } = record.birth();
             let epoch = Epoch::new(at.epoch.expect("births have epochs"));
             hash = hash.then(epoch, Offset::new(offset), &record.encoded());
-            assert_eq!(hash, told, "{record:?} is not what was written");
+            if hash != told {
+                return Err(format!("not what was written: {record:?}"));
+            }
         }
     }
+    Ok(())
 }

@@ -7,13 +7,16 @@ use std::process::ExitCode;
 use landfall_tests::soak::{self, Options, SoakError};
 
 const USAGE: &str = "\
-usage: landfall-soak --kills N [--seed S] [--dir D] [--minutes M]
+usage: landfall-soak [--kafka] --kills N [--seed S] [--dir D] [--minutes M]
 
-Without a folder, the nodes are made in a temporary one, which stays only after a violation.
+Without a folder, the nodes are made in a temporary one, which stays only after a violation. With
+--kafka, first of all words, there is one behind the hub, and the broker is killed, too.
 ";
 
 fn main() -> ExitCode {
-    let words: Vec<String> = std::env::args().skip(1).collect();
+    let mut words: Vec<String> = std::env::args().skip(1).collect();
+    let kafka = words.first().is_some_and(|word| word == "--kafka");
+    words.drain(..usize::from(kafka));
     let Some(options) = parse(&words) else {
         eprint!("{USAGE}");
         return ExitCode::from(2);
@@ -22,7 +25,7 @@ fn main() -> ExitCode {
     println!("seed {}, nodes in {}", options.seed, options.dir.display());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(until_interrupted(&options)),
+        Ok(runtime) => runtime.block_on(until_interrupted(&options, kafka)),
         Err(error) => Err(error.into()),
     };
     match outcome {
@@ -41,18 +44,25 @@ fn main() -> ExitCode {
 }
 
 /// The processes end when the soak is dropped, so an interrupted one leaves none behind.
-async fn until_interrupted(options: &Options) -> Result<(), SoakError> {
+async fn until_interrupted(options: &Options, kafka: bool) -> Result<(), SoakError> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminated = signal(SignalKind::terminate())?;
     let interrupted = std::io::Error::from(std::io::ErrorKind::Interrupted);
     tokio::select! {
-        done = soak::run(options) => {
+        done = strike(options, kafka) => {
             println!("{}; nothing lost, nothing twice", done?);
             Ok(())
         }
         _ = tokio::signal::ctrl_c() => Err(interrupted.into()),
         _ = terminated.recv() => Err(interrupted.into()),
     }
+}
+
+async fn strike(options: &Options, kafka: bool) -> Result<String, SoakError> {
+    if kafka {
+        return Ok(soak::kafka::run(options).await?.to_string());
+    }
+    Ok(soak::run(options).await?.to_string())
 }
 
 fn parse(words: &[String]) -> Option<Options> {

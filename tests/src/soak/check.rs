@@ -26,7 +26,7 @@ pub struct Found {
 }
 
 /// Violations that are listed; more are only counted.
-const LISTED_MAX: usize = 40;
+pub(super) const LISTED_MAX: usize = 40;
 
 /// Checks the journals of two stopped nodes.
 ///
@@ -78,7 +78,7 @@ fn compare_hash(hub: &Held, visit: &Visit<'_>, wrong: &mut Vec<String>) {
 }
 
 /// Where each record of each producer was found.
-struct Shelves {
+pub(super) struct Shelves {
     places: Vec<Vec<Option<Place>>>,
     streams: Vec<StreamName>,
     /// The last number of each producer in each stream.
@@ -94,13 +94,13 @@ struct Place {
 }
 
 impl Shelves {
-    fn new(ledger: &Ledger) -> Self {
+    pub(super) fn new(ledger: &Ledger) -> Self {
         let sent = |who| usize::try_from(ledger.book(who).next).unwrap_or(usize::MAX);
         let places = (0..PRODUCERS.len()).map(|who| vec![None; sent(who)]).collect();
         Self { places, streams: Vec::new(), last: BTreeMap::new(), records: 0 }
     }
 
-    fn take(&mut self, visit: &Visit<'_>, wrong: &mut Vec<String>) {
+    pub(super) fn take(&mut self, visit: &Visit<'_>, wrong: &mut Vec<String>) {
         let (name, offset) = (visit.stream, visit.offset);
         if name.topic.starts_with('_') {
             return;
@@ -136,7 +136,7 @@ impl Shelves {
         }
     }
 
-    fn compare(&self, ledger: &Ledger, wrong: &mut Vec<String>) {
+    pub(super) fn compare(&self, ledger: &Ledger, wrong: &mut Vec<String>) {
         for (who, places) in self.places.iter().enumerate() {
             for acked in &ledger.book(who).acked {
                 for (step, number) in (acked.first..acked.first + acked.count).enumerate() {

@@ -64,11 +64,12 @@ budget_bytes = "{budget}"
 }
 
 impl Pair {
-    /// Makes the nodes in `dir`, or goes on with those that are there, and starts them.
+    /// Makes the nodes in `dir`, the hub with `more` settings, or goes on with those that are
+    /// there, and starts them.
     ///
     /// # Errors
     /// What keeps them from starting.
-    pub async fn open(dir: &Path, tally: &mut Tally, seed: u64) -> io::Result<Self> {
+    pub async fn open(dir: &Path, tally: &mut Tally, seed: u64, more: &str) -> io::Result<Self> {
         let program = Program::find()?;
         if tally.hub_port == 0 {
             let mut rng = Rng::new(seed);
@@ -86,7 +87,7 @@ impl Pair {
             relays: seed,
         };
         if !pair.hub.path.join("site").exists() {
-            pair.make_hub().await?;
+            pair.make_hub(more).await?;
         }
         pair.start(Side::Hub)?;
         pair.running(Side::Hub)?.up().await?;
@@ -99,12 +100,12 @@ impl Pair {
         Ok(pair)
     }
 
-    async fn make_hub(&self) -> io::Result<()> {
+    async fn make_hub(&self, more: &str) -> io::Result<()> {
         let (listen, advertise) = (self.hub_address.to_string(), self.relay_address.to_string());
         let words = ["--site", "hub", "--listen", &listen, "--advertise", &advertise];
         self.hub.done("init", &words).await?;
         // The check wants every record at the hub, however long the soak.
-        self.hub.configure(&settings("2MiB", "3650d", "8GiB"))
+        self.hub.configure(&format!("{}{more}", settings("2MiB", "3650d", "8GiB")))
     }
 
     async fn make_ship(&self) -> io::Result<()> {

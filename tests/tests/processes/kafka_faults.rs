@@ -1,14 +1,11 @@
 //! What goes wrong between a hub and Kafka, while records come.
 
-use std::time::Duration;
-
-use landfall_simulation::rng::Rng;
 use landfall_tests::broker::{self, Broker};
 use landfall_tests::kafka_proxy::{Commits, KafkaProxy};
-use landfall_tests::process::{NodeDir, Running, pause, until};
-use tokio::sync::watch;
+use landfall_tests::process::{NodeDir, Running, until};
+use landfall_tests::soak::{self, Options};
 
-use crate::fleet::{Fleet, append_numbered, assert_same, is_up, lines, synced};
+use crate::fleet::{Fleet, assert_same, is_up, lines, synced};
 use crate::kafka::{aborted, append, committed, texts};
 
 /// A hub that is not started, in front of a broker behind a proxy.
@@ -78,69 +75,18 @@ async fn commits_without_an_answer_are_found_out_about_and_not_repeated() {
     assert_same(texts(&committed(&broker, "log")), &[&wanted]);
 }
 
-/// Appends numbered lines, one after the other, until it is told to stop. Each is repeated until it
-/// is acknowledged.
-async fn append_until(ship: NodeDir, stop: watch::Receiver<bool>) -> Vec<String> {
-    let mut written = Vec::new();
-    while !*stop.borrow() {
-        let line = format!(r#"{{"k":{},"n":{}}}"#, written.len() % 7, written.len());
-        if append_numbered(&ship.client(), "log", written.len(), &line).await {
-            written.push(line);
-        } else {
-            pause(Duration::from_millis(20)).await;
-        }
-    }
-    written
-}
-
 #[tokio::test]
 async fn hub_broker_and_ship_are_killed_at_random_and_all_is_in_kafka_once() {
     let test = "hub_broker_and_ship_are_killed_at_random_and_all_is_in_kafka_once";
     if !broker::is_possible(test) {
         return;
     }
-    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-    let kills = number("LANDFALL_KILLS").unwrap_or(15);
-    let seed = number("LANDFALL_SEED").unwrap_or_else(|| landfall::entropy::number().unwrap());
+    let dir = tempfile::tempdir().unwrap();
+    let seed = landfall::entropy::number().unwrap();
     println!("seed {seed}");
-    let mut rng = Rng::new(seed);
-    let fleet = Fleet::new(Default::default()).await.unwrap();
-    let mut broker = Broker::start(fleet.dir.path()).await.unwrap();
-    fleet.hub.configure(&broker.settings_at(broker.address())).unwrap();
-    let mut hub = fleet.hub.run_up().await.unwrap();
-    let ship = fleet.ship("ship-1").await.unwrap();
-    let mut runs = ship.run_up().await.unwrap();
-    let (stop, told) = watch::channel(false);
-    let appending = tokio::spawn(append_until(ship.clone(), told));
-    let mut killed = [0; 3];
-    for _ in 0..kills {
-        pause(Duration::from_millis(100 + rng.u64() % 1_500)).await;
-        let whom = [0, 0, 0, 0, 0, 1, 2, 2][(rng.u64() % 8) as usize];
-        killed[whom] += 1;
-        match whom {
-            0 => {
-                hub.kill().await.unwrap();
-                hub = fleet.hub.run_up().await.unwrap();
-            }
-            1 => {
-                broker.kill().await.unwrap();
-                broker.restart().await.unwrap();
-            }
-            _ => {
-                runs.kill().await.unwrap();
-                runs = ship.run_up().await.unwrap();
-            }
-        }
-    }
-    stop.send_replace(true);
-    let written = appending.await.unwrap();
-    runs.until("synced", synced).await.unwrap();
-    let [hubs, brokers, ships] = killed;
-    let aborted = aborted(&broker, "log");
-    println!(
-        "killed: hub {hubs}, broker {brokers}, ship {ships}; {} records, {aborted} besides that \
-         were aborted",
-        written.len()
-    );
-    assert_same(texts(&committed(&broker, "log")), &[&written]);
+    let (dir, minutes) = (dir.path().to_path_buf(), Some(2));
+    let options = Options { kills: 15, seed, dir, minutes, verbose: true };
+    let tally = soak::kafka::run(&options).await.unwrap_or_else(|error| panic!("{error}"));
+    println!("{tally}");
+    assert!(tally.committed >= tally.acknowledged && tally.acknowledged > 100, "{tally}");
 }
