@@ -5,6 +5,7 @@
 
 mod broker;
 mod jars;
+mod reader;
 
 use std::path::PathBuf;
 
@@ -77,10 +78,11 @@ fn parse(arguments: &[String]) -> Result<Wish, Failure> {
     Ok(Wish { verb, port, proxy, folder })
 }
 
-/// Fetches Apache Kafka, unless it is there, with what it needs.
+/// Fetches Apache Kafka, unless it is there, with what it needs, and what reads from it.
 pub(crate) fn fetch() -> Result<(), Failure> {
     debian::install(&jars::missing())?;
-    jars::fetched().map(|_| ())
+    jars::fetched()?;
+    reader::prepare()
 }
 
 fn up(broker: &Broker, port: Option<u16>, proxy: Option<u16>) -> Result<(), Failure> {

@@ -103,7 +103,7 @@ fn check_types(tools: &Path, user: &Path) -> Result<(), Failure> {
 }
 
 /// A fresh environment. Where Python or a part of it is missing, it is installed.
-fn environment(path: &Path) -> Result<PathBuf, Failure> {
+pub(crate) fn environment(path: &Path) -> Result<PathBuf, Failure> {
     let make = || {
         let mut command = Command::new("python3");
         command.args(["-m", "venv", "--clear"]).arg(path);
@@ -119,7 +119,7 @@ fn environment(path: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// Runs pip with these words and perhaps a path.
-fn pip(environment: &Path, words: &[&str], path: Option<&Path>) -> Result<(), Failure> {
+pub(crate) fn pip(environment: &Path, words: &[&str], path: Option<&Path>) -> Result<(), Failure> {
     let mut command = python(environment);
     command.args(["-m", "pip", "--disable-pip-version-check", "--quiet"]);
     shell::run(command.args(words).args(path))
