@@ -229,7 +229,7 @@ fn a_right_that_is_taken_away_ends_it() {
     world.expect("D", "H/s/0", epoch, &[0..10]);
     assert!(matches!(world.coming("D", "s"), Coming::Refused(_)));
     assert!(world.revoke("H", "D/s", false));
-    world.crash("D");
+    world.call_back("H", "D");
     world.sync_down(&["D"], "s");
     world.expect("D", "H/s/0", epoch, &[0..20]);
 }

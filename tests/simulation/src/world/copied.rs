@@ -25,6 +25,14 @@ impl World {
         found.unwrap_or_else(|| panic!("{topic} does not come down at {name}"))
     }
 
+    /// A host's node ends its session with a site, as when what that may do was changed.
+    pub fn call_back(&mut self, name: &str, site: &str) {
+        if let Some(node) = &mut self.host_mut(name).node {
+            node.part_from(site, "what this site may do was changed");
+        }
+        self.drive(name);
+    }
+
     /// Bytes that the node of a host has sent so far.
     pub fn bytes_sent(&self, name: &str) -> u64 {
         self.host(name).sent
