@@ -127,7 +127,8 @@ impl Rig {
             if blows % BLOWS_PER_CALM == 0 {
                 self.calm().await?;
                 if options.verbose {
-                    println!("{}", self.tally);
+                    let kills: u64 = self.tally.kills.iter().sum();
+                    println!("{kills} of {} kills, and all goes on", options.kills);
                 }
             }
         }
