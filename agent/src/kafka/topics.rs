@@ -151,8 +151,10 @@ impl Topics {
         let create = self.settings.create.ok_or(
             "it is missing, and `kafka.create_topics` is false; make it, and its records come",
         )?;
-        // Clocks of devices run ahead, and what they wrote must still be taken.
-        let told = [("message.timestamp.after.max.ms", "9223372036854775807")];
+        // Clocks of devices run ahead, and what they wrote must still be taken. And Kafka deletes
+        // by the time that records bear: what comes after weeks would be gone in minutes.
+        let told =
+            [("message.timestamp.after.max.ms", "9223372036854775807"), ("retention.ms", "-1")];
         self.make(topic, create, &told)?;
         tracing::info!(topic, partitions = create.partitions, "made a topic in Kafka");
         self.wait_for(topic).map_err(note)

@@ -4,7 +4,7 @@ use landfall::kafka::birth;
 use landfall::kafka::murmur::partition;
 use landfall_tests::broker::{self, Broker};
 use landfall_tests::census::{Isolation, Seen, assert_whole, census};
-use landfall_tests::process::NodeDir;
+use landfall_tests::process::{NodeDir, until};
 
 use crate::fleet::{Fleet, assert_same, lines, synced};
 
@@ -116,6 +116,28 @@ async fn a_hub_that_lost_its_disk_goes_on_from_what_is_in_kafka() {
     drop(hub);
     let wanted = [lines("before", 300), lines("meanwhile", 300)];
     assert_same(texts(&committed(&broker, "log")), &[&wanted[0], &wanted[1]]);
+}
+
+#[tokio::test]
+async fn what_is_old_when_it_comes_is_kept_in_topics_that_the_hub_made() {
+    let test = "what_is_old_when_it_comes_is_kept_in_topics_that_the_hub_made";
+    if !broker::is_possible(test) {
+        return;
+    }
+    let (fleet, broker) = fleet().await;
+    broker.make_topic("theirs", 6, &[]).await.unwrap();
+    let _hub = fleet.hub.run_up().await.unwrap();
+    let ship = fleet.ship("ship-1").await.unwrap();
+    let old = |n| format!(r#"{{"value":{n},"timestamp":1640995200000}}"#);
+    let old: Vec<_> = (0..100).map(old).collect();
+    append(&fleet, &ship, "ours", &old, &["--records"]).await;
+    ship.done("run", &["--until-synced"]).await.unwrap();
+    append(&fleet, &ship, "theirs", &old, &["--records"]).await;
+    ship.done("run", &["--until-synced"]).await.unwrap();
+    // Kafka deletes by the time that records bear.
+    let left = || census(broker.address(), "theirs", Isolation::Committed).unwrap().len();
+    until("retention has run", async || (left() == 0).then_some(())).await.unwrap();
+    assert_eq!(committed(&broker, "ours").len(), 100);
 }
 
 #[tokio::test]

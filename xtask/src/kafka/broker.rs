@@ -238,7 +238,8 @@ fn properties(data: &Path, ports: Ports) -> String {
         listeners += &format!(",PROXIED://127.0.0.1:{proxied}");
         advertised += &format!(",PROXIED://127.0.0.1:{proxy}");
     }
-    // One broker has no one to copy to, and few partitions start and recover fast.
+    // One broker has no one to copy to, and few partitions start and recover fast. Tests wait for
+    // what retention deletes.
     format!(
         "process.roles=broker,controller\n\
          node.id=1\n\
@@ -259,7 +260,9 @@ fn properties(data: &Path, ports: Ports) -> String {
          share.coordinator.state.topic.replication.factor=1\n\
          share.coordinator.state.topic.min.isr=1\n\
          share.coordinator.state.topic.num.partitions=4\n\
-         group.initial.rebalance.delay.ms=0\n",
+         group.initial.rebalance.delay.ms=0\n\
+         log.initial.task.delay.ms=1000\n\
+         log.retention.check.interval.ms=1000\n",
         data.display()
     )
 }
