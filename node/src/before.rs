@@ -10,6 +10,7 @@ use landfall_protocol::limits::STREAMS_MAX;
 use landfall_protocol::message::Scope;
 
 use super::link::{Link, LinkState, Say};
+use super::promise::TIPS_KEPT_MAX;
 use super::{Core, Direction, Gate, LinkId, Node};
 
 impl<M: Media, G: Gate> Core<M, G> {
@@ -25,20 +26,27 @@ impl<M: Media, G: Gate> Core<M, G> {
         let before = told.filter(|((ix, branch, ..), at)| self.lies_before(*ix, *branch, **at));
         before.map(|((ix, ..), at)| (*ix, *at)).collect()
     }
-}
 
-/// Asks the node above whether it is durable at the root up to points.
-pub(crate) fn ask(state: &mut LinkState, asked: &[(StreamIx, Point)]) {
-    for asked in asked.chunks(STREAMS_MAX) {
-        let tips = asked.iter().map(|(ix, at)| (*ix, *at, Offset::ZERO)).collect();
-        state.says.push_back(Say::Tips { last: false, tips });
+    /// Asks a node above whether its streams are durable at the root up to points.
+    pub(crate) fn ask_before(&self, state: &mut LinkState, asked: &[(StreamIx, Point)]) {
+        let Some(uplink) = state.uplink else { return };
+        let mut its: Vec<_> = asked.iter().filter(|(ix, _)| self.takes(uplink, *ix)).collect();
+        if self.uplinks.are_several() {
+            // Two nodes that each take the other for the one to ask would ask without end.
+            let has_room = state.asked_before.len() < TIPS_KEPT_MAX;
+            its.retain(|(ix, at)| has_room && state.asked_before.insert((*ix, at.epoch, at.next)));
+        }
+        for asked in its.chunks(STREAMS_MAX) {
+            let tips = asked.iter().map(|(ix, at)| (*ix, *at, Offset::ZERO)).collect();
+            state.says.push_back(Say::Tips { last: false, tips });
+        }
     }
 }
 
 impl<M: Media, G: Gate> Node<M, G> {
     pub(crate) fn ask_above(&mut self, asked: &[(StreamIx, Point)]) {
-        for link in self.links.values_mut().filter(|link| link.state.direction == Direction::Up) {
-            ask(&mut link.state, asked);
+        for link in self.links.values_mut() {
+            self.core.ask_before(&mut link.state, asked);
         }
     }
 

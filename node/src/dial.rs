@@ -1,10 +1,11 @@
-//! Dialing: when the upstream node is called, and how that stands.
+//! Dialing: when a node above is called, and how that stands.
 
 use landfall_core::media::Media;
 use landfall_protocol::backoff::{Backoff, BackoffConfig};
 use landfall_protocol::time::{Duration, Instant};
 
-use super::{Core, Event, Gate, Node, Now};
+use super::uplinks::Above;
+use super::{Core, Event, Gate, Node, Now, Uplink};
 
 /// How the uplink stands.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -77,6 +78,13 @@ impl Dialer {
         self.state.refused = true;
     }
 
+    /// The session will end, for no fault of the link: it begins again soon.
+    pub(crate) fn begin_anew(&mut self, config: BackoffConfig, now: Instant) {
+        if self.state.phase == Phase::Up {
+            self.backoff = Backoff::new(config, now);
+        }
+    }
+
     fn fail(&mut self, why: &str, random: u64, wait: Duration, now: Instant) {
         self.backoff.handle_failed(random, wait, now);
         self.turn(Phase::Waiting, why, now);
@@ -84,41 +92,43 @@ impl Dialer {
 }
 
 impl<M: Media, G: Gate> Node<M, G> {
-    /// The upstream node could not be reached.
-    pub fn handle_dial_failed(&mut self, why: &str, now: Now) {
-        self.core.dial_failed(why, Duration::ZERO, now);
+    /// The node above at an uplink could not be reached.
+    pub fn handle_dial_failed(&mut self, uplink: Uplink, why: &str, now: Now) {
+        self.core.dial_failed(uplink, why, Duration::ZERO, now);
     }
 
-    /// The network has changed, or something urgent waits: dial without waiting much.
+    /// The network has changed, or something urgent waits: dial without waiting much, at all
+    /// uplinks.
     pub fn hurry(&mut self, now: Now) {
-        if let Some(dialer) = &mut self.core.dialer {
-            dialer.backoff.hurry(now.instant);
+        for (_, above) in self.core.uplinks.iter_mut() {
+            above.dialer.backoff.hurry(now.instant);
         }
     }
 }
 
 impl<M: Media, G: Gate> Core<M, G> {
-    pub(crate) fn dial_failed(&mut self, why: &str, wait: Duration, now: Now) {
+    pub(crate) fn dial_failed(&mut self, uplink: Uplink, why: &str, wait: Duration, now: Now) {
         let random = self.random();
-        if let Some(dialer) = &mut self.dialer {
-            dialer.fail(why, random, wait, now.instant);
+        if let Some(above) = self.uplinks.get_mut(uplink) {
+            above.dialer.fail(why, random, wait, now.instant);
         }
     }
 
     /// Dials without a wait, after a rest.
-    pub(crate) fn wake(&mut self, now: Now) {
-        if let Some(dialer) = &mut self.dialer {
+    pub(crate) fn wake(&mut self, uplink: Uplink, now: Now) {
+        if let Some(Above { dialer, .. }) = self.uplinks.get_mut(uplink) {
             dialer.backoff = Backoff::new(self.settings.backoff, now.instant);
             dialer.turn(Phase::Waiting, "the rest is over", now.instant);
         }
     }
 
     pub(crate) fn dial_if_due(&mut self, now: Now) {
-        let Some(dialer) = &mut self.dialer else { return };
-        if dialer.state.phase == Phase::Waiting && dialer.backoff.due() <= now.instant {
-            dialer.state.attempts += 1;
-            dialer.turn(Phase::Dialing, "trying to reach the upstream node", now.instant);
-            self.events.push_back(Event::Dial);
+        for (uplink, Above { dialer, .. }) in self.uplinks.iter_mut() {
+            if dialer.state.phase == Phase::Waiting && dialer.backoff.due() <= now.instant {
+                dialer.state.attempts += 1;
+                dialer.turn(Phase::Dialing, "trying to reach the upstream node", now.instant);
+                self.events.push_back(Event::Dial(uplink));
+            }
         }
     }
 }

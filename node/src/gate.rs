@@ -3,6 +3,8 @@
 use landfall_core::num::Timestamp;
 use landfall_protocol::message::{Enrol, GoodbyeCode};
 
+use super::Uplink;
+
 /// The public key by which a peer proved itself.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct PeerKey(pub [u8; 32]);
@@ -27,6 +29,11 @@ pub enum Admission {
         site: String,
         /// What is to be recorded first.
         records: Vec<InternalRecord>,
+    },
+    /// Not yet: what lets it in is being recorded elsewhere. It is to come again soon.
+    Later {
+        /// What is waited for.
+        text: String,
     },
     /// It is not.
     Refused {
@@ -60,6 +67,12 @@ pub trait Gate {
     /// Whether `site` may have a copy of a topic.
     fn may_subscribe(&self, _site: &str, _topic: &str) -> bool {
         false
+    }
+
+    /// The uplink that takes what was written at an origin. Of one that is not open, it waits. The
+    /// answer changes only while the node lets it, in [`super::Node::set_uplinks`].
+    fn uplink_of(&self, _origin: &str) -> Uplink {
+        Uplink::FIRST
     }
 
     /// Why a topic of that origin can't be written, and what to do, if the gate knows more than

@@ -15,13 +15,17 @@ use super::note::Note;
 use super::promise::heard;
 use super::sender::Sender;
 use super::{
-    Admission, AlarmKind, Core, Direction, Gate, LinkId, Node, Now, Offence, PeerKey, before,
+    Admission, AlarmKind, Core, Direction, Event, Gate, LinkId, Node, Now, Offence, Parting,
+    PeerKey, Uplink,
 };
 use crate::codec;
 
 /// Who is told to come again because too many connect at once, does so after a second and a random
 /// part of this.
 const OVERLOADED_SPREAD_MS: u64 = 4_000;
+
+/// When somebody comes again whose registration is under way.
+const LATER: GoodbyeCode = GoodbyeCode::Overloaded { retry_after: Duration::from_millis(500) };
 
 /// What a peer said of itself.
 #[derive(Clone, Debug)]
@@ -36,33 +40,47 @@ pub(crate) struct PeerHello {
 }
 
 impl<M: Media, G: Gate> Node<M, G> {
-    /// A connection is there, and the peer has proved that it owns `key`.
+    /// A connection is there, and the peer has proved that it owns `key`. If this node made it, it
+    /// is to the first of those above.
     pub fn handle_connected(&mut self, id: LinkId, direction: Direction, key: PeerKey, now: Now) {
+        let uplink = (direction == Direction::Up).then_some(Uplink::FIRST);
+        self.connected(LinkState::new(id, uplink, key), now);
+    }
+
+    /// A connection that this node made at an uplink is there, and the peer has proved that it owns
+    /// `key`. If the uplink is not open any more, the connection is to be closed.
+    pub fn handle_uplink_connected(&mut self, id: LinkId, uplink: Uplink, key: PeerKey, now: Now) {
+        if self.core.uplinks.get(uplink).is_some() {
+            return self.connected(LinkState::new(id, Some(uplink), key), now);
+        }
+        let why = "nothing is sent there any more".into();
+        self.core.events.push_back(Event::Close(id, why, Parting::Here));
+    }
+
+    fn connected(&mut self, mut state: LinkState, now: Now) {
         let core = &mut self.core;
-        let mut state = LinkState::new(id, direction, key);
-        let role = match direction {
-            Direction::Up => Role::Dialer,
-            Direction::Down => Role::Listener,
-        };
-        let session = core.new_session(role, now);
+        let (id, uplink) = (state.id, state.uplink);
+        let session = core.new_session(uplink, now);
         assert!(session.is_some(), "the settings of sessions were checked");
         let Some(session) = session else { return };
-        if direction == Direction::Up {
+        if let Some(uplink) = uplink {
             // If there still is a copy, it is told again.
             let site = core.settings.site.clone();
             core.end_copy_alarms(&site);
-            state.sender = Some(Sender::new(core));
-            // What was wanted in the session before is said again in this one.
-            core.wants.clear();
+            state.sender = Some(Sender::new(core, uplink));
+            core.forget_wants(uplink);
             core.say_tips(&mut state, false);
-            core.say_subscriptions(&mut state);
-            before::ask(&mut state, &core.waits_before(&self.links));
-            if let Some(dialer) = &mut core.dialer {
-                dialer.turn(Phase::Greeting, "waiting to be accepted", now.instant);
+            if uplink == Uplink::FIRST {
+                core.say_subscriptions(&mut state);
+            }
+            let asked = core.waits_before(&self.links);
+            core.ask_before(&mut state, &asked);
+            if let Some(above) = core.uplinks.get_mut(uplink) {
+                above.dialer.turn(Phase::Greeting, "waiting to be accepted", now.instant);
             }
         }
         let mut link = Link::new(session, state);
-        if direction == Direction::Down && !core.greeting_has_room(id) {
+        if uplink.is_none() && !core.greeting_has_room(id) {
             let retry_after = Duration::from_millis(1_000 + core.random() % OVERLOADED_SPREAD_MS);
             let text = "too many nodes connect at once; come again soon";
             link.session.goodbye(GoodbyeCode::Overloaded { retry_after }, text);
@@ -86,6 +104,7 @@ impl Link {
             Err((code, text)) => {
                 let why = format!("it was not let in: {text}");
                 match Offence::of_goodbye(code) {
+                    _ if code == LATER => {}
                     Some(offence) => core.offence(&self.state, offence, &why),
                     None => core.alarm(AlarmKind::Peer, self.state.peer_name(), why),
                 }
@@ -104,7 +123,7 @@ impl<M: Media, G: Gate> Core<M, G> {
 
     fn new_session(
         &self,
-        role: Role,
+        uplink: Option<Uplink>,
         now: Now,
     ) -> Option<Session<landfall_protocol::buffer::Growable, 7>> {
         let offers: Vec<_> = self
@@ -133,7 +152,7 @@ impl<M: Media, G: Gate> Core<M, G> {
             software: &self.settings.software,
             clock: now.wall,
             root: self.root(),
-            promise: self.promise.filter(|_| role == Role::Dialer),
+            promise: uplink.and_then(|uplink| self.uplinks.promise(uplink)),
             lanes: Lanes::new(&offers)?,
             enrol: enrol.map(|(token, secret)| Enrol { token, secret }),
             openings: List::new(&openings),
@@ -143,6 +162,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         config.features_early = config.features.and(codec::FEATURES);
         config.credit_bytes = self.credit_bytes();
         config.lane_bytes_max = self.settings.lane_bytes.max(FRAME_BYTES_CAP + FRAME_PREFIX_BYTES);
+        let role = if uplink.is_some() { Role::Dialer } else { Role::Listener };
         Session::new(role, config, introduction, now.instant).ok()
     }
 
@@ -162,15 +182,18 @@ impl<M: Media, G: Gate> Core<M, G> {
             lanes: said.lanes.iter().map(|(_, lane)| lane.name.into()).collect(),
             enrol: said.enrol.map(|enrol| (enrol.token.into(), enrol.secret.into())),
         });
-        if state.direction == Direction::Up {
+        if let Some(uplink) = state.uplink {
             state.site = Some(said.site.into());
-            self.root_log = said.root;
-            self.check_upstream(state, said.log);
+            // They all lead to the same root, but another one may not know yet which that is.
+            if uplink == Uplink::FIRST || self.root_log.is_none() {
+                self.root_log = said.root;
+            }
+            self.check_upstream(state, uplink, said.log);
         }
     }
 
     /// The upstream node may be another one than the last, which knows nothing of its promises.
-    fn check_upstream(&mut self, state: &mut LinkState, log: LogId) {
+    fn check_upstream(&mut self, state: &mut LinkState, uplink: Uplink, log: LogId) {
         if log == self.journal.log() {
             let text = "this node was told to dial itself, or a copy of itself".to_owned();
             self.alarm(AlarmKind::Peer, state.peer_name(), text.clone());
@@ -178,10 +201,11 @@ impl<M: Media, G: Gate> Core<M, G> {
         }
         // The hello named another's promise: it goes out before it is known who listens.
         let earlier = self.journal.heard().of(log).map(heard);
-        if let Some(promise) = earlier.filter(|_| self.promise.is_none_or(|last| last.log != log)) {
+        let said = self.uplinks.promise(uplink);
+        if let Some(promise) = earlier.filter(|_| said.is_none_or(|last| last.log != log)) {
             state.says.push_back(Say::Promised(promise));
         }
-        let promised = self.was_promised_by(log);
+        let promised = self.was_promised_by(uplink, log);
         if let Some(sender) = state.sender.as_mut().filter(|_| !promised) {
             sender.begin_at_root(self);
         }
@@ -199,16 +223,17 @@ impl<M: Media, G: Gate> Core<M, G> {
 
     pub(crate) fn on_goodbye(&mut self, state: &LinkState, goodbye: &Goodbye<'_>, now: Now) {
         let Goodbye { code, text } = goodbye;
-        if state.direction == Direction::Up {
+        if let Some(uplink) = state.uplink {
             let wait = code.retry_after();
-            self.dial_failed(&format!("{code}: {text}"), wait, now);
+            self.dial_failed(uplink, &format!("{code}: {text}"), wait, now);
         }
         let harmless = matches!(
             code,
             GoodbyeCode::Shutdown | GoodbyeCode::Superseded | GoodbyeCode::Overloaded { .. }
         );
-        if let Some(dialer) = self.dialer.as_mut().filter(|_| code.needs_a_person()) {
-            dialer.refuse();
+        let above = state.uplink.and_then(|uplink| self.uplinks.get_mut(uplink));
+        if let Some(above) = above.filter(|_| code.needs_a_person()) {
+            above.dialer.refuse();
         }
         if !harmless {
             self.alarm(AlarmKind::Peer, state.peer_name(), format!("it said goodbye: {text}"));
@@ -230,30 +255,28 @@ impl<M: Media, G: Gate> Core<M, G> {
         }
         match self.gate.admit(state.key, &hello.site, enrol, now.wall) {
             Admission::Admitted { site, records } => {
-                for record in &records {
-                    if !self.record(record, now) {
-                        let text =
-                            "the hub can't record the registration now; its disk may be full";
-                        let wait = Duration::from_secs(10);
-                        let code = GoodbyeCode::Overloaded { retry_after: wait };
-                        return Err((code, text.into()));
-                    }
+                if !self.record(&records, now) {
+                    let text = "the hub can't record the registration now; its disk may be full";
+                    let wait = Duration::from_secs(10);
+                    let code = GoodbyeCode::Overloaded { retry_after: wait };
+                    return Err((code, text.into()));
                 }
                 Ok(site)
             }
+            Admission::Later { text } => Err((LATER, text)),
             Admission::Refused { code, text } => Err((code, text)),
         }
     }
 
     pub(crate) fn link_opened(&mut self, state: &mut LinkState, now: Now) {
         self.greeting.remove(&state.id);
-        match state.direction {
-            Direction::Up => {
-                if let Some(dialer) = &mut self.dialer {
-                    dialer.turn(Phase::Up, "accepted by the upstream node", now.instant);
+        match state.uplink {
+            Some(uplink) => {
+                if let Some(above) = self.uplinks.get_mut(uplink) {
+                    above.dialer.turn(Phase::Up, "accepted by the upstream node", now.instant);
                 }
             }
-            Direction::Down => {
+            None => {
                 self.note_living(state);
                 self.note_split(state);
                 if let Some(promise) = state.hello.as_ref().and_then(|hello| hello.promise) {
@@ -304,9 +327,10 @@ impl<M: Media, G: Gate> Core<M, G> {
         self.living.remove(&state.id);
         self.greeting.remove(&state.id);
         let down = |phase| matches!(phase, Phase::Waiting | Phase::Resting { .. });
-        let up = self.dialer.as_ref().is_some_and(|dialer| !down(dialer.state().phase));
-        if state.direction == Direction::Up && up {
-            self.dial_failed(why, Duration::ZERO, now);
+        let Some(uplink) = state.uplink else { return };
+        let above = self.uplinks.get(uplink);
+        if above.is_some_and(|above| !down(above.dialer.state().phase)) {
+            self.dial_failed(uplink, why, Duration::ZERO, now);
         }
     }
 }

@@ -65,6 +65,7 @@ mod subscription;
 mod tips;
 mod twins;
 mod unread;
+mod uplinks;
 mod verdict;
 mod visit;
 
@@ -81,6 +82,7 @@ pub use offence::Offence;
 pub use settings::{LaneSettings, OnFull, Replicate, Settings, TopicSettings, TrimAt};
 pub use standing::HeardStanding;
 pub use subscribe::Coming;
+pub use uplinks::{UPLINKS_MAX, Uplink};
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -96,7 +98,6 @@ use landfall_protocol::time::Instant;
 use crate::codec::Codec;
 
 use append::Appends;
-use dial::Dialer;
 use link::Link;
 use settings::Topics;
 
@@ -125,8 +126,8 @@ pub struct Transmit {
 pub enum Event {
     /// An append has been decided.
     Appended(Ticket, AppendOutcome),
-    /// The upstream node is to be dialed.
-    Dial,
+    /// The node above at this uplink is to be dialed.
+    Dial(Uplink),
     /// Close this link once what was polled for it has been sent, for this reason.
     Close(LinkId, String, Parting),
     /// Something a person should know.
@@ -158,7 +159,8 @@ pub(crate) struct Core<M: Media, G> {
     pub(crate) appends: Appends,
     /// Whether commits may be synced while the next one is staged.
     pub(crate) ahead: bool,
-    pub(crate) dialer: Option<Dialer>,
+    /// The nodes above; none at a root.
+    pub(crate) uplinks: uplinks::Uplinks,
     pub(crate) events: VecDeque<Event>,
     pub(crate) alarms: alarm::Alarms,
     pub(crate) offences: offence::Offences,
@@ -167,14 +169,8 @@ pub(crate) struct Core<M: Media, G> {
     pub(crate) root_log: Option<LogId>,
     /// Where what is durable at the root is durable.
     pub(crate) rooted_at: root::RootedAt,
-    /// The last promise that was heard from the upstream node.
-    pub(crate) promise: Option<Promise>,
-    /// Whether other nodes have promised what the root does not have yet.
-    pub(crate) mixed: bool,
     /// The last promise that was heard from the root.
     pub(crate) root_promise: Option<Promise>,
-    /// How far each lane is durable at the next node.
-    pub(crate) durable: BTreeMap<Lane, progress::LanePlace>,
     pub(crate) gaps: late::Gaps,
     pub(crate) root_gaps: root_gap::RootGaps,
     /// How far epochs are here of which the journal may not tell.
@@ -232,26 +228,24 @@ impl<M: Media, G: Gate> Node<M, G> {
         seed: u64,
         now: Now,
     ) -> Self {
-        let dialer = settings.upstream.then(|| Dialer::new(settings.backoff, now.instant));
-        let topics = Topics::new(&settings);
         let heard = journal.heard().last();
+        let first = || uplinks::Uplinks::one(settings.backoff, heard, now.instant);
+        let uplinks = settings.upstream.then(first).unwrap_or_default();
+        let topics = Topics::new(&settings);
         let mut core = Core {
             journal,
             topics,
             gate,
             appends: Appends::default(),
             ahead: false,
-            dialer,
+            uplinks,
             events: VecDeque::new(),
             alarms: alarm::Alarms::default(),
             offences: offence::Offences::default(),
             boot,
             root_log: None,
             rooted_at: root::RootedAt::default(),
-            promise: heard.map(promise::heard),
-            mixed: heard.is_some_and(|heard| heard.mixed),
             root_promise: None,
-            durable: BTreeMap::new(),
             gaps: late::Gaps::default(),
             root_gaps: root_gap::RootGaps::default(),
             remembered: BTreeMap::new(),
@@ -318,9 +312,14 @@ impl<M: Media, G: Gate> Node<M, G> {
         self.core.alarms.all()
     }
 
-    /// How the uplink stands; none without an upstream.
+    /// How the first uplink stands; none without an upstream.
     pub fn dial_state(&self) -> Option<&DialState> {
-        self.core.dialer.as_ref().map(Dialer::state)
+        self.core.uplinks.get(Uplink::FIRST).map(|above| above.dialer.state())
+    }
+
+    /// How each open uplink stands.
+    pub fn dial_states(&self) -> impl Iterator<Item = (Uplink, &DialState)> {
+        self.core.uplinks.iter().map(|(uplink, above)| (uplink, above.dialer.state()))
     }
 
     /// The connections there are.
@@ -333,11 +332,11 @@ impl<M: Media, G: Gate> Node<M, G> {
         self.core.root()
     }
 
-    /// How far a lane is durable at the next node.
+    /// How far a lane is durable at the next node, whichever that is of a stream.
     pub fn durable_seq(&self, lane: Lane) -> Seq {
         if self.core.not_promised(lane, |branch| branch.hop) > 0 {
-            let place = self.core.durable.get(&lane);
-            place.map_or(self.core.journal.seqs(lane).0, |place| place.hop.seq)
+            let place = self.core.hop_place(lane);
+            place.map_or(self.core.journal.seqs(lane).0, |place| place.seq)
         } else {
             self.core.journal.seqs(lane).1
         }
@@ -346,8 +345,8 @@ impl<M: Media, G: Gate> Node<M, G> {
     /// How far a lane is durable at the root.
     pub fn root_seq(&self, lane: Lane) -> Seq {
         if self.behind_records(lane) > 0 {
-            let place = self.core.durable.get(&lane);
-            place.map_or(self.core.journal.seqs(lane).0, |place| place.root.seq)
+            let place = self.core.rooted_place(lane);
+            place.map_or(self.core.journal.seqs(lane).0, |place| place.seq)
         } else {
             self.core.journal.seqs(lane).1
         }
@@ -370,9 +369,9 @@ impl<M: Media, G: Gate> Node<M, G> {
         lane.is_some_and(|lane| self.core.lane_is_urgent(lane))
     }
 
-    /// Appends a record to one of the node's own topics. Returns whether it is durable.
-    pub fn record(&mut self, record: &InternalRecord, now: Now) -> bool {
-        self.core.record(record, now)
+    /// Appends records to the node's own topics. Returns whether they are durable.
+    pub fn record(&mut self, records: &[InternalRecord], now: Now) -> bool {
+        self.core.record(records, now)
     }
 
     /// Whether all that is to be replicated is durable at the root.

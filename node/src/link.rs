@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use landfall_core::frontier::{BranchIx, Point, StreamIx};
 use landfall_core::media::Media;
-use landfall_core::num::{Lane, Offset, Seq};
+use landfall_core::num::{Epoch, Lane, Offset, Seq};
 use landfall_protocol::buffer::Growable;
 use landfall_protocol::channel::{Channel, LaneIndex};
 use landfall_protocol::limits::CREDIT_BYTES_EARLY;
@@ -21,7 +21,7 @@ use super::sender::Sender;
 use super::sink::Sink;
 use super::subscribe::Coming;
 use super::subscription::Subscriptions;
-use super::{Core, Event, Gate, Node, Now, Offence, Parting, PeerKey, Transmit};
+use super::{Core, Event, Gate, Node, Now, Offence, Parting, PeerKey, Transmit, Uplink};
 
 /// A connection, as the driver names it.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -43,6 +43,8 @@ pub struct LinkView<'a> {
     pub id: LinkId,
     /// Who made it.
     pub direction: Direction,
+    /// At which uplink, if this node made it.
+    pub uplink: Option<Uplink>,
     /// The peer's site, once it is accepted.
     pub site: Option<&'a str>,
     /// The peer's software and version, as it says.
@@ -64,6 +66,8 @@ pub(crate) struct Link {
 pub(crate) struct LinkState {
     pub(crate) id: LinkId,
     pub(crate) direction: Direction,
+    /// At which uplink it is; none if the peer dialed.
+    pub(crate) uplink: Option<Uplink>,
     pub(crate) key: PeerKey,
     pub(crate) hello: Option<PeerHello>,
     /// The site under which the peer was accepted.
@@ -105,6 +109,8 @@ pub(crate) struct LinkState {
     pub(crate) owed: BTreeMap<StreamIx, Offset>,
     /// Ends of branches that the upstream node was asked for, and whether for those at the root.
     pub(crate) asked_tips: BTreeSet<(StreamIx, BranchIx, Offset, bool)>,
+    /// What the node above was asked for of what lies before what is here.
+    pub(crate) asked_before: BTreeSet<(StreamIx, Epoch, Offset)>,
     pub(crate) says: VecDeque<Say>,
     /// Credit to be given back when what came in is durable.
     pub(crate) consumed: usize,
@@ -249,7 +255,7 @@ impl<M: Media, G: Gate> Node<M, G> {
     /// When [`Node::handle_timeout`] is to be called, and what for.
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         let sessions = self.links.values().filter_map(|link| link.session.poll_timeout());
-        let dial = self.core.dialer.as_ref().and_then(super::dial::Dialer::poll_timeout);
+        let dial = self.core.uplinks.iter().filter_map(|(_, above)| above.dialer.poll_timeout());
         let unproven = self.links.values().filter_map(|link| link.state.proof_due());
         let read = self.core.read_again.map(|at| (at, "reading failed"));
         let rooms = self.links.values().filter_map(|link| link.state.room_at);
@@ -326,6 +332,7 @@ impl Link {
         LinkView {
             id,
             direction: self.state.direction,
+            uplink: self.state.uplink,
             site: self.state.site.as_deref(),
             software: self.state.hello.as_ref().map(|hello| hello.software.as_str()),
             open: self.session.is_open(),
@@ -419,10 +426,11 @@ impl Link {
 }
 
 impl LinkState {
-    pub(crate) fn new(id: LinkId, direction: Direction, key: PeerKey) -> Self {
+    pub(crate) fn new(id: LinkId, uplink: Option<Uplink>, key: PeerKey) -> Self {
         Self {
             id,
-            direction,
+            direction: if uplink.is_some() { Direction::Up } else { Direction::Down },
+            uplink,
             key,
             hello: None,
             site: None,
@@ -446,6 +454,7 @@ impl LinkState {
             lacking: false,
             owed: BTreeMap::new(),
             asked_tips: BTreeSet::new(),
+            asked_before: BTreeSet::new(),
             says: VecDeque::new(),
             consumed: 0,
             goodbye: None,

@@ -47,15 +47,20 @@ impl Newest {
 }
 
 impl<M: Media, G: Gate> Core<M, G> {
-    /// Appends a record to one of the node's own topics and waits until it is durable. Returns
-    /// whether it is.
-    pub(crate) fn record(&mut self, record: &InternalRecord, now: Now) -> bool {
+    /// Appends records to the node's own topics and waits until they are durable. Returns whether
+    /// they are.
+    pub(crate) fn record(&mut self, records: &[InternalRecord], now: Now) -> bool {
+        if records.is_empty() {
+            return true;
+        }
         self.arrived_at = now;
         self.commit_staged();
-        if !self.write_internal(Partition::new(0), core::slice::from_ref(record)) {
+        if !self.write_internal(Partition::new(0), records) {
             return false;
         }
-        self.gate.apply(record.topic, &record.key, record.value.as_deref());
+        for record in records {
+            self.gate.apply(record.topic, &record.key, record.value.as_deref());
+        }
         true
     }
 

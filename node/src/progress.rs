@@ -31,11 +31,13 @@ impl<M: Media, G: Gate> Core<M, G> {
     /// Moves the places up to which the lanes are durable.
     pub(crate) fn advance_durable(&mut self, state: &mut LinkState) {
         let Some(sender) = &mut state.sender else { return };
+        let Some(above) = self.uplinks.get_mut(sender.uplink) else { return };
+        let mut durable = core::mem::take(&mut above.durable);
         // Where something is held back that was passed over, the next session begins before it.
         let moves = sender.held_back.is_empty();
         let mut arrived = Bytes::default();
         for (lane, flying) in &mut sender.lanes {
-            let mut place = self.durable.get(lane).copied().unwrap_or_default();
+            let mut place = durable.get(lane).copied().unwrap_or_default();
             while let Some(flight) = flying.flights.front() {
                 if !flight.ends.iter().all(|end| self.has_reached(end, |held| held.hop)) {
                     break;
@@ -58,7 +60,10 @@ impl<M: Media, G: Gate> Core<M, G> {
                 }
                 place.hop = flying.cursor;
             }
-            self.durable.insert(*lane, place);
+            durable.insert(*lane, place);
+        }
+        if let Some(above) = self.uplinks.get_mut(sender.uplink) {
+            above.durable = durable;
         }
         if arrived.sent > 0 {
             let flights = sender.lanes.values().flat_map(|lane| &lane.flights);

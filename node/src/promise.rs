@@ -13,7 +13,7 @@ use landfall_protocol::message::{Durable, Promise, Scope};
 
 use super::link::{LinkState, Say};
 use super::note::Note;
-use super::{AlarmKind, Core, Direction, Gate, Node};
+use super::{AlarmKind, Core, Direction, Gate, Node, Uplink};
 
 /// Points that were proved to be here: the highest of each stream, branch and epoch, and the tips
 /// that the peer asked for by name. What is one branch here may be several at the peer, of which
@@ -212,9 +212,7 @@ impl<M: Media, G: Gate> Core<M, G> {
 
     /// The upstream node promises.
     pub(crate) fn on_durable(&mut self, state: &mut LinkState, durable: &Durable<'_>) {
-        if state.direction != Direction::Up {
-            return;
-        }
+        let Some(uplink) = state.uplink else { return };
         let upstream = state.hello.as_ref().map(|hello| hello.log);
         for point in durable.streams.iter() {
             if let Some(ix) = self.journal.frontier().find(point.stream)
@@ -226,7 +224,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         // Until it has again what it had promised, the older promise is repeated to it, so that it
         // asks again in the next session.
         if upstream == Some(durable.promise.log) && state.owed.is_empty() {
-            self.hear(durable.promise);
+            self.hear(uplink, durable.promise);
         }
         let root_was_unknown = self.promise_of_root().is_none();
         if durable.scope == Scope::Root {
@@ -265,29 +263,40 @@ impl<M: Media, G: Gate> Core<M, G> {
     /// Keeps the last promise, by which the next session begins behind what this node has, and that
     /// node finds out if it went back. Where other nodes have promised what the root does not have
     /// yet, it begins behind the root wherever it leads: which of them has what is not kept.
-    fn hear(&mut self, promise: Promise) {
+    fn hear(&mut self, uplink: Uplink, promise: Promise) {
+        let Some(above) = self.uplinks.get(uplink) else { return };
         let frontier = self.journal.frontier();
         let streams = (0..frontier.streams()).map(StreamIx).filter(|ix| self.goes_on(*ix));
         let mut branches = streams.flat_map(|ix| frontier.branches(ix));
-        let others = self.mixed || self.promise.is_none_or(|known| known.log != promise.log);
+        let others = above.mixed || above.promise.is_none_or(|known| known.log != promise.log);
         let mixed = others && branches.any(|(_, branch)| branch.hop > branch.root);
         drop(branches);
-        (self.promise, self.mixed) = (Some(promise), mixed);
-        let Promise { log, epoch, commit } = promise;
-        self.journal.heard_mut().note(Heard { log, epoch, commit, mixed });
+        if let Some(above) = self.uplinks.get_mut(uplink) {
+            (above.promise, above.mixed) = (Some(promise), mixed);
+        }
+        // After a restart any stream may go over the first, and it is that node which is greeted by
+        // the last promise.
+        let several = self.uplinks.are_several();
+        let first = self.uplinks.promise(Uplink::FIRST).filter(|_| uplink != Uplink::FIRST);
+        for Promise { log, epoch, commit } in [Some(promise), first].into_iter().flatten() {
+            self.journal.heard_mut().note(Heard { log, epoch, commit, mixed: mixed || several });
+        }
     }
 
-    /// Keeps a promise of the root that was passed on, in case this node dials it one day.
+    /// Keeps a promise of the root that was passed on, in case this node dials it one day. One that
+    /// has several uplinks does already, and has the root's own word: what others heard may be of
+    /// another part of it.
     fn hear_root(&mut self, Promise { log, epoch, commit }: Promise) {
-        if epoch != Epoch::new(0) {
+        if epoch != Epoch::new(0) && !self.uplinks.are_several() {
             let heard = Heard { log, epoch, commit, mixed: false };
             self.journal.heard_mut().note_passed_on(heard);
         }
     }
 
     /// Whether what is durable at the next node is known to be so at the one with this journal.
-    pub(crate) fn was_promised_by(&self, log: LogId) -> bool {
-        !self.mixed && self.promise.is_some_and(|promise| promise.log == log)
+    pub(crate) fn was_promised_by(&self, uplink: Uplink, log: LogId) -> bool {
+        let above = self.uplinks.get(uplink).filter(|above| !above.mixed);
+        above.and_then(|above| above.promise).is_some_and(|promise| promise.log == log)
     }
 
     /// Notes a promise on the branch that it is about, if it fits. Where a gap ends, it is also

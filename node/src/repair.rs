@@ -30,7 +30,7 @@ use super::link::{LinkState, Say};
 use super::note::Note;
 use super::sender::{Pump, Sender};
 use super::verdict::Verdict;
-use super::{AlarmKind, Core, Direction, Gate, Node};
+use super::{AlarmKind, Core, Direction, Gate, Node, Uplink};
 use crate::checksum;
 
 /// What the upstream node wants of streams and is not here any more: from where, which moves on as
@@ -239,6 +239,10 @@ impl<M: Media, G: Gate> Core<M, G> {
         ix: StreamIx,
         want: Point,
     ) -> Result<(), MediaError> {
+        if !state.uplink.is_some_and(|uplink| self.takes(uplink, ix)) {
+            // Who asked meant another node by now.
+            return Ok(());
+        }
         let place = self.place_of(ix, want.next)?;
         let strand = self.missing_strand(ix, want)?;
         let stream = self.journal.frontier().name(ix);
@@ -319,7 +323,8 @@ impl<M: Media, G: Gate> Core<M, G> {
     /// The upstream node wants a stream that never came by here: whoever roamed to a node below may
     /// have it. To this node it is new when it comes. If it is its own, it went back to before it.
     fn ask_for_unknown(&mut self, state: &mut LinkState, want: &StreamPoint<'_>) {
-        if !self.topics.goes_up(want.stream.topic) {
+        let takes = state.uplink == Some(self.gate.uplink_of(want.stream.origin));
+        if !takes || !self.topics.goes_up(want.stream.topic) {
             return;
         }
         let Some(ix) = self.stream_of_peer(want.stream) else { return };
@@ -406,6 +411,13 @@ impl<M: Media, G: Gate> Core<M, G> {
         self.repaired(ix, end);
     }
 
+    /// A session at an uplink begins. What was wanted in the one before is said again in this one.
+    pub(crate) fn forget_wants(&mut self, uplink: Uplink) {
+        let mut wants = core::mem::take(&mut self.wants);
+        wants.retain(|ix, _| self.uplink_of(*ix) != uplink);
+        self.wants = wants;
+    }
+
     /// Asks a peer from below for what is wanted of streams that it may send.
     pub(crate) fn ask_for_wants(&self, state: &mut LinkState) {
         for (ix, (at, to)) in &self.wants {
@@ -438,7 +450,12 @@ impl<M: Media, G: Gate> Node<M, G> {
             );
             self.core.alarm(AlarmKind::Stalled, self.core.stream_name(ix), text);
         }
-        self.core.wants.insert(ix, (at, to));
+        let known = self.core.wants.insert(ix, (at, to)) == Some((at, to));
+        if known && self.core.uplinks.are_several() {
+            // Nodes that take each other for the one above would ask each other without end. Who is
+            // here was asked, and who comes will be.
+            return;
+        }
         for link in self.links.values_mut() {
             self.core.ask_below(&mut link.state, ix, at);
             self.core.give_up_behind_end(&link.state, ix);

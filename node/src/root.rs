@@ -53,7 +53,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         let value = rooted.log().map(|log| log.get().to_le_bytes().to_vec()).unwrap_or_default();
         let record = InternalRecord { topic: TOPIC, key: b"log".to_vec(), value: Some(value) };
         // Where it can't be stored, streams will be asked for from their beginning.
-        self.record(&record, self.arrived_at);
+        self.record(&[record], self.arrived_at);
         self.rooted_at = rooted;
     }
 }

@@ -27,12 +27,14 @@ use super::note::Note;
 use super::packing::{Bytes, Packing};
 use super::progress::{Flight, LanePlace};
 use super::repair::Repair;
-use super::{AlarmKind, Core, Direction, Gate};
+use super::{AlarmKind, Core, Direction, Gate, Uplink};
 use crate::checksum;
 
 /// What is sent to the upstream node over one link.
 #[derive(Debug)]
 pub(crate) struct Sender {
+    /// Only streams of this uplink are sent.
+    pub(crate) uplink: Uplink,
     pub(crate) lanes: BTreeMap<Lane, LaneSender>,
     /// Whether it begins behind what the next node has, and not behind what the root has.
     from_hop: bool,
@@ -74,17 +76,20 @@ pub(crate) struct LaneSender {
 }
 
 impl Sender {
-    pub(crate) fn new<M: Media, G: Gate>(core: &mut Core<M, G>) -> Self {
-        let from_hop = core.promise.is_some() && !core.mixed;
-        let mut lanes = BTreeMap::new();
+    pub(crate) fn new<M: Media, G: Gate>(core: &mut Core<M, G>, uplink: Uplink) -> Self {
+        let above = core.uplinks.get_mut(uplink);
+        let from_hop = above.as_ref().is_some_and(|above| above.promise.is_some() && !above.mixed);
+        let (mut none, mut lanes) = (BTreeMap::new(), BTreeMap::new());
+        let durable = above.map_or(&mut none, |above| &mut above.durable);
         for lane in (0..core.journal.lanes()).map(Lane::new) {
             let first = core.journal.first(lane);
-            let place = core.durable.entry(lane).or_insert(LanePlace { hop: first, root: first });
+            let place = durable.entry(lane).or_insert(LanePlace { hop: first, root: first });
             let cursor = if from_hop { place.hop } else { place.root };
             let cursor = later(cursor, first);
             lanes.insert(lane, LaneSender { cursor, ..LaneSender::default() });
         }
         Self {
+            uplink,
             lanes,
             from_hop,
             lowered: BTreeMap::new(),
@@ -107,7 +112,8 @@ impl Sender {
         self.sent.clear();
         self.strands.clear();
         for (lane, sender) in &mut self.lanes {
-            let root = core.durable.get(lane).map(|place| place.root).unwrap_or_default();
+            let durable = core.uplinks.get(self.uplink).and_then(|above| above.durable.get(lane));
+            let root = durable.map(|place| place.root).unwrap_or_default();
             sender.cursor = later(root, core.journal.first(*lane));
             sender.needs = 0;
             sender.passed_unrooted = false;

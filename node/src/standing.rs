@@ -15,7 +15,7 @@ use landfall_protocol::message::Standing;
 use landfall_protocol::time::Instant;
 
 use super::link::{LinkState, Say};
-use super::{Core, Direction, Gate, Node, Now};
+use super::{Core, Direction, Gate, Node, Now, Uplink};
 use crate::checksum;
 
 /// What a node below said of itself last.
@@ -63,7 +63,7 @@ impl<M: Media, G: Gate> Node<M, G> {
         let up = self
             .links
             .values_mut()
-            .find(|link| link.state.direction == Direction::Up && link.session.is_open());
+            .find(|link| link.state.uplink == Some(Uplink::FIRST) && link.session.is_open());
         let since = self.core.standings.looked_at.map(|at| now.instant.since(at).millis());
         let due = since.is_none_or(|since| since >= SAY_EVERY_MS);
         let behind = self.core.standings.said.is_some_and(|said| said.behind_records > 0);
@@ -147,7 +147,7 @@ impl<M: Media, G: Gate> Core<M, G> {
     /// The timestamp of the first record of a lane that is not durable at the root.
     fn oldest_behind(&mut self, lane: Lane) -> Option<Timestamp> {
         let first = self.journal.first(lane);
-        let mut cursor = self.durable.get(&lane).map_or(first, |place| place.root);
+        let mut cursor = self.rooted_place(lane).unwrap_or(first);
         if cursor.segment < first.segment {
             cursor = first;
         }

@@ -12,7 +12,7 @@ use landfall_protocol::session::Fault;
 use landfall_protocol::time::{Duration, Instant};
 
 use super::link::{LinkState, Say};
-use super::{AlarmKind, Core, Direction, Gate, Node, Offence};
+use super::{AlarmKind, Core, Direction, Gate, Node, Offence, Uplink};
 use crate::checksum;
 
 /// Where there is no room for what comes down, it is asked for again after so long.
@@ -36,7 +36,7 @@ pub enum Coming {
 impl<M: Media, G: Gate> Node<M, G> {
     /// The topics that come down, and how they stand.
     pub fn coming_down(&self) -> impl Iterator<Item = (&str, Coming)> {
-        let mut up = self.links.values().filter(|link| link.state.direction == Direction::Up);
+        let mut up = self.links.values().filter(|link| link.state.uplink == Some(Uplink::FIRST));
         let up = up.find(|link| link.session.is_open());
         self.core.topics.coming_down().map(move |topic| {
             let state = up.map(|link| &link.state);

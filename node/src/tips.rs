@@ -23,9 +23,10 @@ impl<M: Media, G: Gate> Core<M, G> {
     /// journal is the root, what it has is told too: without its name, nobody below can be told.
     pub(crate) fn say_tips(&mut self, state: &mut LinkState, all: bool) {
         let frontier = self.journal.frontier();
+        let Some(uplink) = state.uplink else { return };
         let streams = (0..frontier.streams()).map(StreamIx).filter(|ix| {
             let begun = frontier.branch(*ix, BranchIx::MAIN).is_some();
-            begun && self.topics.goes_up(frontier.name(*ix).topic)
+            begun && self.takes(uplink, *ix)
         });
         let own = |ix| frontier.name(ix).origin == self.settings.site;
         let nameless = self.promise_of_root().is_none();
@@ -306,10 +307,11 @@ impl<M: Media, G: Gate> Core<M, G> {
     }
 
     pub(crate) fn on_promise_lacking(&mut self, state: &mut LinkState, promise: Promise) {
+        let Some(uplink) = state.uplink else { return };
         let frontier = self.journal.frontier();
         let streams = (0..frontier.streams()).map(StreamIx).filter(|ix| {
             let begun = frontier.branch(*ix, BranchIx::MAIN).is_some();
-            begun && self.topics.goes_up(frontier.name(*ix).topic)
+            begun && self.takes(uplink, *ix)
         });
         state.owed = streams.map(|ix| (ix, frontier.tip(ix).next)).collect();
         let text = format!(

@@ -7,7 +7,7 @@ use landfall_protocol::time::{Duration, Instant};
 
 use super::link::Link;
 use super::subscribe::Coming;
-use super::{Core, Direction, Gate, Node, Now, Phase};
+use super::{Core, Direction, Gate, Node, Now, Phase, Uplink};
 
 /// How long nothing must have come from the upstream node before it is left. Shorter than any
 /// keep-alive, and long enough for what it has to say of its own.
@@ -24,7 +24,7 @@ impl<M: Media, G: Gate> Node<M, G> {
         let up = self.links.values().filter(|link| link.state.direction == Direction::Up);
         let over = up.filter_map(|link| self.core.visit_over_at(link));
         let over = over.map(|at| (at, "a visit is over"));
-        over.chain(self.core.next_visit().map(|at| (at, "visit upstream"))).min()
+        over.chain(self.core.next_visits().map(|(_, at)| (at, "visit upstream"))).min()
     }
 
     /// Ends a visit, or begins one, if it is time.
@@ -32,13 +32,14 @@ impl<M: Media, G: Gate> Node<M, G> {
         let Some(every) = self.core.settings.visit_every else { return };
         for link in self.links.values_mut() {
             let over = self.core.visit_over_at(link).filter(|at| *at <= now.instant);
-            if over.is_some() && link.state.direction == Direction::Up {
+            if let (Some(_), Some(uplink)) = (over, link.state.uplink) {
                 link.session.goodbye(GoodbyeCode::Shutdown, WHY);
-                self.core.rest(every, now);
+                self.core.rest(uplink, every, now);
             }
         }
-        if self.core.next_visit().is_some_and(|at| at <= now.instant) {
-            self.core.wake(now);
+        let due: Vec<_> = self.core.next_visits().filter(|(_, at)| *at <= now.instant).collect();
+        for (uplink, _) in due {
+            self.core.wake(uplink, now);
         }
     }
 }
@@ -51,10 +52,12 @@ impl<M: Media, G: Gate> Core<M, G> {
         self.owes_nothing().then(|| heard.plus(quiet))
     }
 
-    fn next_visit(&self) -> Option<Instant> {
-        let state = self.dialer.as_ref()?.state();
-        let Phase::Resting { until } = state.phase else { return None };
-        Some(if self.owes_nothing() { until } else { state.since })
+    fn next_visits(&self) -> impl Iterator<Item = (Uplink, Instant)> {
+        self.uplinks.iter().filter_map(|(uplink, above)| {
+            let state = above.dialer.state();
+            let Phase::Resting { until } = state.phase else { return None };
+            Some((uplink, if self.owes_nothing() { until } else { state.since }))
+        })
     }
 
     fn owes_nothing(&self) -> bool {
@@ -63,12 +66,12 @@ impl<M: Media, G: Gate> Core<M, G> {
 
     /// Waits for the next visit. The last quarter of the wait is drawn, so that a fleet that was
     /// switched on together does not come in step.
-    fn rest(&mut self, every: Duration, now: Now) {
+    fn rest(&mut self, uplink: Uplink, every: Duration, now: Now) {
         let quarter = every.millis() / 4;
         let early = Duration::from_millis(self.random() % (quarter + 1));
         let until = now.instant.plus(Duration::from_millis(every.millis() - early.millis()));
-        if let Some(dialer) = &mut self.dialer {
-            dialer.turn(Phase::Resting { until }, WHY, now.instant);
+        if let Some(above) = self.uplinks.get_mut(uplink) {
+            above.dialer.turn(Phase::Resting { until }, WHY, now.instant);
         }
     }
 }

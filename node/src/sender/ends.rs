@@ -39,7 +39,8 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
     fn lost_end(&self, ix: StreamIx) -> Option<(Offset, Point)> {
         let frontier = self.core.journal.frontier();
         let topic = frontier.name(ix).topic;
-        let its = self.core.topics.goes_up(topic) && self.core.lane_of_topic(topic) == self.lane;
+        let takes = self.core.takes(self.sender.uplink, ix);
+        let its = takes && self.core.lane_of_topic(topic) == self.lane;
         // How far a stream with forks was sent does not say of which of them.
         let forked = frontier.branch(ix, BranchIx(1)).is_some();
         if !its || forked || self.sender.held_back.contains(&ix) {
@@ -56,8 +57,8 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
     fn ask_for_lost_branches(&mut self, ix: StreamIx) {
         let frontier = self.core.journal.frontier();
         let forked = frontier.branch(ix, BranchIx(1)).is_some();
-        let goes_up = self.core.topics.goes_up(frontier.name(ix).topic);
-        if !forked || !goes_up || self.core.is_own(ix) || self.sender.held_back.contains(&ix) {
+        let takes = self.core.takes(self.sender.uplink, ix);
+        if !forked || !takes || self.core.is_own(ix) || self.sender.held_back.contains(&ix) {
             return;
         }
         let branches: Vec<_> = frontier.branches(ix).collect();

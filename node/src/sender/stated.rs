@@ -107,7 +107,7 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
         let Ok(gap) = GapBody::decode(body) else { return Turn::On };
         let Some(ix) = self.core.journal.frontier().find(gap.stream) else { return Turn::On };
         let end = Point { epoch: gap.branch.0, next: gap.to, hash: gap.after };
-        if !self.is_wanted(ix, gap.stream.topic, end.next, end) {
+        if !self.is_wanted(ix, end.next, end) {
             return Turn::On;
         }
         let sent = self.sender.sent.get(&ix).copied();
@@ -145,9 +145,7 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
             // from below, or is stated.
             return Turn::On;
         }
-        if begun.durable_at.is_none()
-            || !self.is_wanted(ix, begun.stream.topic, begun.at.next, begun.at)
-        {
+        if begun.durable_at.is_none() || !self.is_wanted(ix, begun.at.next, begun.at) {
             return Turn::On;
         }
         let (epoch, next, hash) = (begun.at.epoch, begun.at.next, begun.at.hash);

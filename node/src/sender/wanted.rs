@@ -18,10 +18,10 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
             let Some(ix) = self.core.journal.frontier().find(batch.head.stream) else { continue };
             let (epoch, next) = (batch.head.epoch, batch.head.end());
             let end = Point { epoch, next, hash: Some(batch.head.after) };
-            let (topic, base) = (batch.head.stream.topic, batch.head.base);
-            if self.is_wanted(ix, topic, base, end) {
+            let base = batch.head.base;
+            if self.is_wanted(ix, base, end) {
                 wanted.push((ix, batch));
-            } else if self.core.topics.goes_up(topic) {
+            } else if self.core.takes(self.sender.uplink, ix) {
                 let rooted = self.promised(ix, base, end, |_, branch| branch.root);
                 self.lane().passed_unrooted |= end.next > rooted;
             }
@@ -30,8 +30,9 @@ impl<M: Media, G: Gate> Pump<'_, M, G> {
     }
 
     /// Whether a batch is to be sent at all.
-    pub(super) fn is_wanted(&self, ix: StreamIx, topic: &str, base: Offset, end: Point) -> bool {
-        if !self.core.topics.goes_up(topic) || self.sender.held_back.contains(&ix) {
+    pub(super) fn is_wanted(&self, ix: StreamIx, base: Offset, end: Point) -> bool {
+        let takes = self.core.takes(self.sender.uplink, ix);
+        if !takes || self.sender.held_back.contains(&ix) {
             return false;
         }
         end.next > self.passed(ix, base, end)

@@ -1,9 +1,9 @@
 //! Who may do what in a world: everybody everything, but for what is forbidden or revoked.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use landfall_core::num::Timestamp;
-use landfall_node::{Admission, Gate, OpenGate, PeerKey};
+use landfall_node::{Admission, Gate, OpenGate, PeerKey, Uplink};
 use landfall_protocol::message::{Enrol, GoodbyeCode};
 
 /// Something that a site may not do at a host.
@@ -24,10 +24,16 @@ pub struct WorldGate {
     /// Sites that are not let in, and sites with topics that they may not have, as the node's own
     /// topic says.
     revoked: BTreeSet<String>,
+    /// Which site alone may bring what was written at an origin, as the node's own topic says.
+    owners: BTreeMap<String, String>,
+    /// The uplinks of origins whose records do not go over the first.
+    pub(super) uplinks: BTreeMap<String, Uplink>,
 }
 
 /// The node's own topic that says who is revoked.
 pub(super) const SITES: &str = "_sites";
+/// The one that says who may bring what.
+pub(super) const OWNERS: &str = "_owners";
 
 impl Gate for WorldGate {
     fn admit(
@@ -57,7 +63,8 @@ impl Gate for WorldGate {
     fn may_write(&self, site: &str, origin: &str, topic: &str) -> bool {
         let forbids =
             |rule: &Rule| matches!(rule, Rule::Write(by, to) if (*by, *to) == (site, topic));
-        OpenGate.may_write(site, origin, topic) && !self.rules.iter().any(forbids)
+        let owns = self.owners.get(origin).is_none_or(|owner| owner == site);
+        owns && OpenGate.may_write(site, origin, topic) && !self.rules.iter().any(forbids)
     }
 
     fn may_subscribe(&self, site: &str, topic: &str) -> bool {
@@ -67,11 +74,18 @@ impl Gate for WorldGate {
         OpenGate.may_subscribe(site, topic) && !taken && !self.rules.iter().any(forbids)
     }
 
+    fn uplink_of(&self, origin: &str) -> Uplink {
+        self.uplinks.get(origin).copied().unwrap_or(Uplink::FIRST)
+    }
+
     fn apply(&mut self, topic: &str, key: &[u8], value: Option<&[u8]>) {
         let site = String::from_utf8_lossy(key).into_owned();
         match value {
             Some(_) if topic == SITES => drop(self.revoked.insert(site)),
             None if topic == SITES => drop(self.revoked.remove(&site)),
+            Some(owner) if topic == OWNERS => {
+                self.owners.insert(site, String::from_utf8_lossy(owner).into_owned());
+            }
             _ => {}
         }
     }

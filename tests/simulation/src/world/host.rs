@@ -9,7 +9,7 @@ use landfall_core::media::Media;
 use landfall_core::num::{BootId, CommitNo, Epoch, LogId};
 use landfall_core::tables::{Heap, Parts};
 use landfall_node::checksum;
-use landfall_node::{Node, PeerKey, Settings};
+use landfall_node::{Node, PeerKey, Settings, Uplink};
 
 use super::check::Expected;
 use super::gate::WorldGate;
@@ -24,6 +24,8 @@ pub(super) struct Host {
     pub(super) rules: WorldGate,
     /// The host that its node dials.
     pub(super) upstream: Option<String>,
+    /// The hosts at its uplinks besides the first.
+    pub(super) uplinks: BTreeMap<Uplink, String>,
     pub(super) disk: SimDisk,
     pub(super) node: Option<Node<SimDisk, WorldGate>>,
     /// Whether its network works.
@@ -107,6 +109,7 @@ impl Host {
             settings,
             rules: WorldGate::default(),
             upstream: upstream.map(Into::into),
+            uplinks: BTreeMap::new(),
             disk: SimDisk::new(shape.slots(), shape.slot_bytes, 512, seed),
             node: None,
             online: true,
@@ -144,7 +147,10 @@ impl Host {
 
     pub(super) fn describe(&self) -> String {
         let Some(node) = &self.node else { return "down".into() };
-        let mut text = format!("synced {} {:?}", node.is_synced(), node.dial_state());
+        let mut text = format!("synced {}", node.is_synced());
+        for state in node.dial_states() {
+            text += &format!("\n    {state:?}");
+        }
         for link in node.links() {
             text += &format!("\n    {link:?}");
         }
@@ -210,6 +216,9 @@ impl World {
         self.tally.recovery(&found);
         let (settings, rules) = (host.settings.clone(), host.rules.clone());
         host.node = Some(Node::new(journal, settings, rules, fresh.boot, seed, now));
+        if !host.uplinks.is_empty() {
+            self.tell_uplinks(name, |_| {}, "this node has just started");
+        }
         self.trace.say(self.now, name, || "boots".into());
         if let Some(node) = self.hosts.get(name).and_then(|host| host.node.as_ref()) {
             self.trace.note(&[node.journal().last_commit().get()]);

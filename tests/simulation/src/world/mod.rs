@@ -17,6 +17,7 @@ mod reading;
 mod script;
 mod tally;
 mod trace;
+mod uplinks;
 
 pub use gate::Rule;
 pub use host::{Backup, DiskShape};
@@ -26,7 +27,7 @@ pub use tally::Tally;
 use std::collections::{BTreeMap, BTreeSet};
 
 use landfall_core::num::Timestamp;
-use landfall_node::{Event, LinkId, Now};
+use landfall_node::{Event, LinkId, Now, Uplink};
 use landfall_protocol::time::Instant;
 
 use crate::rng::Rng;
@@ -70,8 +71,8 @@ enum Happening {
     Commit(String, u64),
     /// The disk of a host has synced what is in flight.
     Land(String, u64),
-    /// A host's attempt to reach another ends.
-    Dialed(String, u64),
+    /// A host's attempt to reach another at an uplink ends.
+    Dialed(String, u64, Uplink, String),
     /// A connection moves what it holds.
     Pump(u64),
     /// Bytes come out of a connection.
@@ -202,7 +203,7 @@ impl World {
             Happening::Timer(host, turn) => self.on_timer(&host, turn),
             Happening::Commit(host, boot) => self.on_commit(&host, boot),
             Happening::Land(host, boot) => self.on_land(&host, boot),
-            Happening::Dialed(host, boot) => self.on_dialed(&host, boot),
+            Happening::Dialed(host, boot, uplink, to) => self.on_dialed(&host, boot, uplink, to),
             Happening::Pump(connection) => self.on_pump(connection),
             Happening::Arrive(connection, end, channel, bytes) => {
                 self.on_arrive(connection, end, channel, &bytes);
@@ -299,7 +300,7 @@ impl World {
         while let Some(event) = self.next_event(name) {
             match event {
                 Event::Appended(ticket, outcome) => self.on_appended(name, ticket, outcome),
-                Event::Dial => self.dial(name),
+                Event::Dial(uplink) => self.dial(name, uplink),
                 Event::Close(link, why, _) => self.close(name, link, &why),
                 Event::Alarm(alarm) => {
                     self.trace.alarm(self.now, name, &alarm);

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use landfall_node::{Direction, LinkId};
+use landfall_node::{Direction, LinkId, Uplink};
 
 use super::{Happening, World};
 
@@ -120,24 +120,25 @@ impl World {
         }
     }
 
-    pub(super) fn dial(&mut self, name: &str) {
-        self.trace.note(&[self.now, 1]);
-        let boots = self.host(name).boots;
-        self.after(self.delay_ms * 2, Happening::Dialed(name.into(), boots));
+    pub(super) fn dial(&mut self, name: &str, uplink: Uplink) {
+        self.trace.note(&[self.now, 1 + u64::from(uplink.0)]);
+        let host = self.host(name);
+        let (boots, to) = (host.boots, host.above(uplink).unwrap_or_default());
+        self.after(self.delay_ms * 2, Happening::Dialed(name.into(), boots, uplink, to));
     }
 
-    pub(super) fn on_dialed(&mut self, name: &str, boots: u64) {
+    pub(super) fn on_dialed(&mut self, name: &str, boots: u64, uplink: Uplink, to: String) {
         let now = self.clock_of(name);
         let host = self.host(name);
         if host.boots != boots || host.node.is_none() {
             return;
         }
-        let upstream = host.upstream.clone().unwrap_or_default();
+        let upstream = host.above(uplink).unwrap_or(to);
         let there =
             self.hosts.get(&upstream).is_some_and(|host| host.online && host.node.is_some());
         if !there || !self.host(name).online || self.are_parted(name, &upstream) {
             if let Some(node) = &mut self.host_mut(name).node {
-                node.handle_dial_failed("it does not answer", now);
+                node.handle_dial_failed(uplink, "it does not answer", now);
             }
             return self.drive(name);
         }
@@ -153,14 +154,17 @@ impl World {
             broken: false,
         };
         self.connections.insert(id, connection);
-        self.connect(&upstream, Self::link_of(id, End::Listener), Direction::Down, name);
-        self.connect(name, Self::link_of(id, End::Dialer), Direction::Up, &upstream);
+        self.connect(&upstream, Self::link_of(id, End::Listener), None, name);
+        self.connect(name, Self::link_of(id, End::Dialer), Some(uplink), &upstream);
     }
 
-    fn connect(&mut self, name: &str, link: LinkId, direction: Direction, peer: &str) {
+    fn connect(&mut self, name: &str, link: LinkId, uplink: Option<Uplink>, peer: &str) {
         let (now, key) = (self.clock_of(name), self.key_of(peer));
         if let Some(node) = &mut self.host_mut(name).node {
-            node.handle_connected(link, direction, key, now);
+            match uplink {
+                Some(uplink) => node.handle_uplink_connected(link, uplink, key, now),
+                None => node.handle_connected(link, Direction::Down, key, now),
+            }
         }
         self.drive(name);
     }

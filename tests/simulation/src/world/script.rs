@@ -255,7 +255,7 @@ impl World {
     pub fn record(&mut self, name: &str, record: &InternalRecord) -> bool {
         let now = self.clock_of(name);
         let Some(node) = &mut self.host_mut(name).node else { return false };
-        let durable = node.record(record, now);
+        let durable = node.record(std::slice::from_ref(record), now);
         node.cut_unwelcome();
         self.drive(name);
         durable
