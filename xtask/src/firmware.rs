@@ -1,11 +1,9 @@
 //! `cargo xtask firmware`: the sensor of `cross/firmware` in an emulator whose power goes at random
 //! moments.
 
-use std::process::Command;
-
 use crate::counts::Counts;
 use crate::shell::{self, Failure};
-use crate::test::counted;
+use crate::test::{build_programs, pass, suite};
 use crate::{Task, debian, size};
 
 pub(crate) const TASK: Task = Task {
@@ -23,21 +21,8 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
 pub(crate) fn test(counts: &mut Counts) -> Result<(), Failure> {
     debian::install_missing(&size::needed())?;
     let firmware = debian::build_for_cortex("firmware")?.join("landfall-firmware");
-    let mut test = shell::cargo(&["test", "--locked", "--package", "landfall-device"]);
-    test.args(["--test", "device", "qemu::"]).env("LANDFALL_FIRMWARE", &firmware);
-    pass(&mut test, counts)?;
+    pass(suite("device", "qemu::").env("LANDFALL_FIRMWARE", &firmware), counts)?;
     // The whole chain: the sensor, a gateway on its serial line, and a hub.
-    shell::run(&mut shell::cargo(&["build", "--locked", "--package", "landfall"]))?;
-    let mut test = shell::cargo(&["test", "--locked", "--package", "landfall-tests"]);
-    test.args(["--test", "processes", "serial::"]).env("LANDFALL_FIRMWARE", firmware);
-    pass(&mut test, counts)
-}
-
-/// Runs tests, which must pass.
-fn pass(command: &mut Command, counts: &mut Counts) -> Result<(), Failure> {
-    let status = counted(command, counts)?;
-    match status.success() {
-        true => Ok(()),
-        false => Err(Failure::Check(format!("`{}` failed: {status}", shell::line(command)))),
-    }
+    build_programs()?;
+    pass(suite("processes", "serial::").env("LANDFALL_FIRMWARE", firmware), counts)
 }

@@ -6,18 +6,21 @@ mod bench;
 mod budgets;
 mod ci;
 mod counts;
+mod cross;
 mod debian;
 mod firmware;
 mod fuzz;
 mod kafka;
 mod licences;
 mod mutants;
+mod package;
 mod python;
 mod shell;
 mod sim;
 mod size;
 mod soak;
 mod stopwatch;
+mod targets;
 mod test;
 mod tidy;
 
@@ -36,7 +39,7 @@ pub(crate) struct Task {
 }
 
 /// All tasks, in the order of the help.
-const TASKS: [Task; 12] = [
+const TASKS: [Task; 14] = [
     test::TASK,
     python::TASK,
     ci::TASK,
@@ -49,6 +52,8 @@ const TASKS: [Task; 12] = [
     licences::TASK,
     size::TASK,
     firmware::TASK,
+    cross::TASK,
+    package::TASK,
 ];
 
 fn main() -> ExitCode {
