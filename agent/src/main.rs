@@ -47,7 +47,7 @@ async fn obey(command: Command) -> Result<Exit, Failure> {
         Command::Verify(options) => cli::verify::run(&options, &mut out),
         #[cfg(feature = "kafka")]
         Command::Kafka(options) => cli::kafka::run(options, &mut out).await,
-        Command::Demo => demo(&mut out).await,
+        Command::Demo(kafka) => demo(kafka, &mut out).await,
         #[cfg(feature = "torture")]
         Command::Torture(options) => landfall::torture::run(&options, &mut out).await,
         Command::Doctor(options) => cli::doctor::run(&options, &mut out).await,
@@ -127,15 +127,16 @@ async fn read(options: &cli::read::ReadOptions, out: &mut impl Write) -> Result<
 }
 
 #[cfg(feature = "demo")]
-async fn demo(out: &mut impl Write) -> Result<Exit, Failure> {
+async fn demo(kafka: Option<String>, out: &mut impl Write) -> Result<Exit, Failure> {
     let program = std::env::current_exe().map_err(|error| {
         Failure::refused(format!("landfall demo: cannot find this program: {error}"))
     })?;
-    landfall::demo::run(&landfall::demo::Plan::standard(program), out).await
+    let plan = landfall::demo::Plan { kafka, ..landfall::demo::Plan::standard(program) };
+    landfall::demo::run(&plan, out).await
 }
 
 #[cfg(not(feature = "demo"))]
-async fn demo(_: &mut impl Write) -> Result<Exit, Failure> {
+async fn demo(_: Option<String>, _: &mut impl Write) -> Result<Exit, Failure> {
     Err(Failure::refused("landfall demo: this build for devices has no demonstration"))
 }
 

@@ -18,7 +18,7 @@ async fn the_demonstration_proves_what_it_shows() {
     let rate = BitsPerSecond(NonZeroU64::new(2_000_000).unwrap());
     let round_trip = Duration::from_millis(40);
     let mut said = Vec::new();
-    let plan = Plan { program: PROGRAM.into(), rate, round_trip };
+    let plan = Plan { rate, round_trip, ..Plan::standard(PROGRAM.into()) };
     let exit = demo::run(&plan, &mut said).await.unwrap();
     let said = String::from_utf8(said).unwrap();
     assert_eq!(exit, Exit::Done, "{said}");

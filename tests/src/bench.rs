@@ -8,6 +8,7 @@
 //! - [`catchup`], [`appends`], [`api`], [`memory`], [`opening`], [`urgent`], [`views`], [`wire`]: a
 //!   benchmark each.
 //! - [`jetstream`]: the same backlog through a NATS JetStream leaf node, if it is installed.
+//! - [`kafka`]: a hub before a real Apache Kafka, beside its own [`producer_performance`].
 //! - [`report`]: rows, for people and as JSON.
 
 pub mod api;
@@ -15,10 +16,12 @@ pub mod appends;
 pub mod backlog;
 pub mod catchup;
 pub mod jetstream;
+pub mod kafka;
 pub mod limits;
 pub mod memory;
 pub mod opening;
 pub mod pair;
+pub mod producer_performance;
 pub mod report;
 pub mod urgent;
 pub mod views;
@@ -46,7 +49,7 @@ pub struct Options {
 }
 
 /// The benchmarks, in the order in which they run.
-pub const NAMES: [&str; 11] = [
+pub const NAMES: [&str; 12] = [
     "bulk",
     "trickle",
     "jetstream",
@@ -58,6 +61,7 @@ pub const NAMES: [&str; 11] = [
     "memory",
     "opening",
     "size",
+    "kafka",
 ];
 
 /// Runs one benchmark.
@@ -71,6 +75,7 @@ pub async fn run(name: &str, options: &Options, report: &mut Report) -> io::Resu
         "api" => api::run(options, report).await,
         "append" => appends::run(options, report).await,
         "bulk" => catchup::bulk(options, report).await,
+        "kafka" => kafka::run(options, report).await,
         "jetstream" => jetstream::run(options, report).await,
         "trickle" => catchup::trickle(options, report).await,
         "wire" => wire::run(options, report).await,

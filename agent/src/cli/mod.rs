@@ -34,7 +34,7 @@ pub mod view;
 
 use std::ffi::OsString;
 
-use arguments::Arguments;
+use arguments::{Arguments, Stop, Word};
 pub use arguments::{DataOptions, Usage};
 pub use failure::{Exit, Failure};
 pub use node::{DoctorOptions, InitOptions, JoinToken, RunOptions, VerifyOptions};
@@ -48,8 +48,8 @@ pub enum Command {
     Help(&'static str),
     /// To know the version.
     Version,
-    /// To see a ship go offline and come back.
-    Demo,
+    /// To see a ship go offline and come back; with a broker, in front of Kafka.
+    Demo(Option<String>),
     /// To make a node.
     Init(InitOptions),
     /// To run it.
@@ -138,14 +138,18 @@ const COMMANDS: [&str; 20] = [
 const DEMO_HELP: &str = "\
 Watch a ship go offline and come back, in temporary folders, on real data
 
-Usage: landfall demo
+Usage: landfall demo [--kafka HOST:PORT]
 
 A hub and a ship run in a temporary folder. The ship records a sample of AIS positions offline; the
 link comes up, slow and far; the hub is killed half way; a copy of the ship's folder is started. In
 the end both hold the same records, which is checked one by one. Takes less than 20 seconds.
 
+With --kafka, Apache Kafka stands behind the hub, which is killed half way; in the end an ordinary
+consumer finds each record once. What it makes there begins with `landfall-demo-`.
+
 Options:
-  --help    Show this
+  --kafka HOST:PORT    A broker of the Kafka to use
+  --help               Show this
 ";
 
 /// Understands the words behind the program's name. `environment` gives the variables.
@@ -161,7 +165,7 @@ pub fn parse(
     match command.as_str() {
         "help" | "-h" | "--help" => Ok(Command::Help(HELP)),
         "-V" | "--version" => Ok(Command::Version),
-        "demo" => arguments.read("demo", DEMO_HELP, |_| Ok(Command::Demo)),
+        "demo" => arguments.read("demo", DEMO_HELP, demo),
         "init" => arguments.read("init", node::INIT_HELP, InitOptions::parse),
         "run" => arguments.read("run", node::RUN_HELP, RunOptions::parse),
         "append" => arguments.read("append", append::HELP, append::AppendOptions::parse),
@@ -199,6 +203,19 @@ pub fn parse(
             Err(Usage::unknown_command(unknown, meant))
         }
     }
+}
+
+fn demo(arguments: &mut Arguments<'_>) -> Result<Command, Stop> {
+    let mut kafka = None;
+    while let Some(word) = arguments.next()? {
+        match &word {
+            Word::Option(name) if cfg!(feature = "kafka") && name == "--kafka" => {
+                kafka = Some(arguments.value(name)?);
+            }
+            _ => return Err(arguments.unknown(&word).into()),
+        }
+    }
+    Ok(Command::Demo(kafka))
 }
 
 #[cfg(test)]

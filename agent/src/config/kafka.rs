@@ -43,6 +43,13 @@ section! {
     low "a topic that others write, too, is hard to read.";
     high "one that an edge topic maps to takes none of its records.";
 
+    /// The compacted topic of registered sites and tokens, which all hubs of the group share. It is
+    /// made, with one partition, if it is missing.
+    registry_topic: String = "_landfall_registry",
+        Allowed::Text("a name of letters, digits, `.`, `_` and `-`, at most 249");
+    low "whoever may write it lets sites in.";
+    high "a new name begins with the sites that this hub knows.";
+
     /// The Kafka topic of an edge topic: `{topic}` and `{site}` stand for the names of the topic
     /// and of the record's origin.
     topic: String = "{topic}", Allowed::Text("a name that contains `{topic}`");
@@ -137,6 +144,7 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
         ("kafka.group", &kafka.group),
         ("kafka.frontier_topic", &kafka.frontier_topic),
         ("kafka.dead_letter_topic", &kafka.dead_letter_topic),
+        ("kafka.registry_topic", &kafka.registry_topic),
     ];
     for (key, name) in names {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);

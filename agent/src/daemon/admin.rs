@@ -4,6 +4,8 @@ use std::fmt::Display;
 use std::str::FromStr;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use super::machine::{Machine, now};
 use crate::api::{
     AdminCommand, AdminReply, ApiError, ErrorCode, RightsChange, TokenGrant, TokenWanted,
@@ -20,21 +22,49 @@ use crate::node::InternalRecord;
 /// How long a copy may take to be told its new name.
 const SPLIT_TOKEN_VALID_FOR: Duration = Duration::from_secs(7 * 86_400);
 
+/// What a command comes to: what is to be recorded, and what is said when that is durable.
+#[derive(Debug)]
+pub(super) struct Decision {
+    /// What is to be recorded; nothing if the command only asks.
+    pub(super) records: Vec<InternalRecord>,
+    pub(super) reply: AdminReply,
+}
+
+impl From<AdminReply> for Decision {
+    fn from(reply: AdminReply) -> Self {
+        Self { records: Vec::new(), reply }
+    }
+}
+
+type Answer = oneshot::Sender<Result<AdminReply, ApiError>>;
+
 impl Machine {
-    pub(super) fn admin(&mut self, command: AdminCommand) -> Result<AdminReply, ApiError> {
+    /// Does what an operator asks for. Whoever asked may have gone.
+    pub(super) fn admin(&mut self, command: AdminCommand, answer: Answer) {
+        let decision = match self.decide(&command) {
+            Ok(decision) => decision,
+            Err(error) => return drop(answer.send(Err(error))),
+        };
+        #[cfg(feature = "kafka")]
+        let Some((decision, answer)) = self.shares(command, decision, answer) else { return };
+        let Decision { records, reply } = decision;
+        let _ = answer.send(self.record(&records).map(|()| reply));
+    }
+
+    pub(super) fn decide(&self, command: &AdminCommand) -> Result<Decision, ApiError> {
         match command {
-            AdminCommand::CreateToken(wanted) => self.create_token(wanted),
-            AdminCommand::Sites => Ok(AdminReply::Sites(self.sites())),
-            AdminCommand::Revoke { site } => self.revoke(&site),
-            AdminCommand::Split { site, name } => self.split(&site, name),
-            AdminCommand::Rights { site, change } => self.rights(&site, &change),
+            AdminCommand::CreateToken(wanted) => self.create_token(wanted.clone()),
+            AdminCommand::Sites => Ok(AdminReply::Sites(self.sites()).into()),
+            AdminCommand::Revoke { site } => self.revoke(site),
+            AdminCommand::Split { site, name } => self.split(site, name.clone()),
+            AdminCommand::Rights { site, change } => self.rights(site, change),
         }
     }
 
     fn create_token(
-        &mut self,
+        &self,
         TokenWanted { site, uses, valid_for, write, carry, subscribe }: TokenWanted,
-    ) -> Result<AdminReply, ApiError> {
+    ) -> Result<Decision, ApiError> {
         let write = (!write.is_empty()).then_some(write);
         let change = RightsChange { write, carry: Some(carry), subscribe: Some(subscribe) };
         let rights = changed(Rights::plain(), &change)?;
@@ -43,7 +73,7 @@ impl Machine {
 
     /// A copy of a site becomes a site of its own, which may also bring what it has written as the
     /// old one.
-    fn split(&mut self, site: &str, name: Option<String>) -> Result<AdminReply, ApiError> {
+    fn split(&self, site: &str, name: Option<String>) -> Result<Decision, ApiError> {
         let sites = self.node.gate().sites();
         let Some(record) = sites.record(site) else {
             return Err(ApiError::new(ErrorCode::UnknownSite, format!("{site} is not registered")));
@@ -63,13 +93,13 @@ impl Machine {
     }
 
     fn make_token(
-        &mut self,
+        &self,
         site: String,
         uses: u32,
         valid_for: Duration,
         rights: Rights,
         split_from: Option<String>,
-    ) -> Result<AdminReply, ApiError> {
+    ) -> Result<Decision, ApiError> {
         if self.advertise.is_empty() {
             let text = "this node names no address where other nodes reach it";
             return Err(ApiError::new(ErrorCode::Conflict, text).with_hint(
@@ -82,12 +112,13 @@ impl Machine {
         let (mut id, mut secret) = ([0; 8], [0; TokenSecret::LENGTH]);
         let drawn = entropy::fill(&mut id).and_then(|()| entropy::fill(&mut secret));
         drawn.map_err(|error| ApiError::new(ErrorCode::Internal, error.to_string()))?;
+        let (hub_keys, addresses) = self.node.gate().hubs().beside(self.key, &self.advertise);
         let token = Token {
             id: TokenId::from_random(id),
             secret: TokenSecret::from_random(secret),
             expires,
-            hub_keys: vec![self.key],
-            addresses: self.advertise.clone(),
+            hub_keys,
+            addresses,
             site: pattern,
         };
         let record = TokenRecord {
@@ -104,56 +135,74 @@ impl Machine {
         let text = token.to_text().map_err(|_| {
             ApiError::new(ErrorCode::BadRequest, "too many addresses to advertise in one token")
         })?;
-        self.record(InternalRecord {
+        let record = InternalRecord {
             topic: token_record::TOPIC,
             key: token.id.to_string().into_bytes(),
             value: Some(record.to_json()),
-        })?;
+        };
         let expires_ms = i64::try_from(expires.0).unwrap_or(i64::MAX / 1_000) * 1_000;
-        Ok(AdminReply::Token(TokenGrant { token: text, site, uses, expires_ms }))
+        let reply = AdminReply::Token(TokenGrant { token: text, site, uses, expires_ms });
+        Ok(Decision { records: vec![record], reply })
     }
 
-    fn revoke(&mut self, site: &str) -> Result<AdminReply, ApiError> {
+    fn revoke(&self, site: &str) -> Result<Decision, ApiError> {
         let Some(record) = self.node.gate().sites().record(site).cloned() else {
             return Err(ApiError::new(ErrorCode::UnknownSite, format!("{site} is not registered")));
         };
         let record = SiteRecord { state: SiteState::Revoked, ..record };
-        self.record(InternalRecord {
-            topic: registry::TOPIC,
-            key: site.as_bytes().to_vec(),
-            value: Some(record.to_json()),
-        })?;
-        self.node.cut_unwelcome();
         let message = format!("{site} is revoked; its connections are cut, its records stay");
-        Ok(AdminReply::Done { message })
+        Ok(Decision {
+            records: vec![site_record(site, &record)],
+            reply: AdminReply::Done { message },
+        })
     }
 
-    /// Changes what a registered site may do. Its links begin anew, so that it asks again for what
-    /// it may have now.
-    fn rights(&mut self, site: &str, change: &RightsChange) -> Result<AdminReply, ApiError> {
+    /// Changes what a registered site may do.
+    fn rights(&self, site: &str, change: &RightsChange) -> Result<Decision, ApiError> {
         let Some(record) = self.node.gate().sites().record(site).cloned() else {
             return Err(ApiError::new(ErrorCode::UnknownSite, format!("{site} is not registered")));
         };
         let rights = changed(record.rights.clone(), change)?;
         let message = format!("{site} may {}", told(&rights));
-        if !change.is_empty() {
-            let record = SiteRecord { rights, ..record };
-            self.record(InternalRecord {
-                topic: registry::TOPIC,
-                key: site.as_bytes().to_vec(),
-                value: Some(record.to_json()),
-            })?;
-            self.node.part_from(site, "what this site may do was changed; call again");
+        let reply = AdminReply::Done { message };
+        if change.is_empty() {
+            return Ok(reply.into());
         }
-        Ok(AdminReply::Done { message })
+        let record = SiteRecord { rights, ..record };
+        Ok(Decision { records: vec![site_record(site, &record)], reply })
     }
 
-    fn record(&mut self, record: InternalRecord) -> Result<(), ApiError> {
-        if self.node.record(&record, now()) {
-            return Ok(());
+    /// Makes records of the registry durable, and does what follows from them. The links of sites
+    /// whose rights have changed begin anew, so that they ask again for what they may have now.
+    pub(super) fn record(&mut self, records: &[InternalRecord]) -> Result<(), ApiError> {
+        let sites = records.iter().filter(|record| record.topic == registry::TOPIC);
+        let sites = sites.filter_map(|record| std::str::from_utf8(&record.key).ok());
+        let rights = |machine: &Self, site: &str| {
+            machine.node.gate().sites().record(site).map(|record| record.rights.clone())
+        };
+        let before: Vec<_> =
+            sites.filter_map(|site| Some((site.to_owned(), rights(self, site)?))).collect();
+        if !self.node.record(records, now()) {
+            let text = "the registry could not be written; the disk may be full or failing";
+            return Err(ApiError::new(ErrorCode::DiskFull, text));
         }
-        let text = "the registry could not be written; the disk may be full or failing";
-        Err(ApiError::new(ErrorCode::DiskFull, text))
+        if !before.is_empty() {
+            self.node.cut_unwelcome();
+        }
+        for (site, before) in before {
+            if rights(self, &site).is_some_and(|now| now != before) {
+                self.node.part_from(&site, "what this site may do was changed; call again");
+            }
+        }
+        Ok(())
+    }
+}
+
+fn site_record(site: &str, record: &SiteRecord) -> InternalRecord {
+    InternalRecord {
+        topic: registry::TOPIC,
+        key: site.as_bytes().to_vec(),
+        value: Some(record.to_json()),
     }
 }
 

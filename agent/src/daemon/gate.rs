@@ -1,6 +1,7 @@
 //! The gate of a hub: the registry of sites and the book of tokens, kept in the node's own topics.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 use landfall_core::num::Timestamp;
 use landfall_protocol::message::{Enrol, GoodbyeCode};
@@ -10,18 +11,32 @@ use crate::identity::registry::{
 };
 use crate::identity::token::{TokenId, TokenSecret};
 use crate::identity::token_record::{self, TokenBook, TokenUse, TokenVerdict};
-use crate::identity::{LineKeys, PublicKey, Rights, UnixSeconds};
-use crate::node::{Admission, Gate, InternalRecord, PeerKey};
+use crate::identity::{Hubs, LineKeys, Owners, PublicKey, Rights, UnixSeconds, hubs, owners};
+use crate::node::{Admission, Gate, InternalRecord, PeerKey, Uplink};
+
+/// Sites that wait to be registered where several hubs do so.
+const WAITING_MAX: usize = 256;
 
 /// Registered sites and tokens, folded from `_sites` and `_tokens`.
 #[derive(Debug, Default)]
 pub struct SiteGate {
     sites: Registry,
     tokens: TokenBook,
+    hubs: Hubs,
+    owners: Owners,
+    /// Where each shard goes, and how the shard of an origin is found; empty if all goes one way.
+    ways: Vec<Uplink>,
+    shard: Option<fn(&str, u32) -> u32>,
+    /// Whether other hubs share the registry, so that no site is registered here alone.
+    shared: bool,
+    /// What would register sites that ask for it, by site, if it is shared.
+    enrolling: Mutex<BTreeMap<String, Vec<InternalRecord>>>,
     /// The sites whose keys the serial lines have, by what the keys are known as.
     devices: BTreeMap<PublicKey, String>,
     /// What they may do.
     plain: Rights,
+    /// What the other hubs may do.
+    forwards: Rights,
 }
 
 impl SiteGate {
@@ -33,7 +48,8 @@ impl SiteGate {
                 keys.sites().filter_map(|site| Some((keys.name_of(site)?, site.to_owned())));
             devices.extend(named);
         }
-        Self { devices, plain: Rights::plain(), ..Self::default() }
+        let (plain, forwards) = (Rights::plain(), Rights::forwards());
+        Self { devices, plain, forwards, ..Self::default() }
     }
 
     fn is_device(&self, site: &str) -> bool {
@@ -59,9 +75,61 @@ impl SiteGate {
         }
     }
 
+    /// The same gate where several hubs share what it knows.
+    #[must_use]
+    pub fn shared(self) -> Self {
+        Self { shared: true, ..self }
+    }
+
     /// The registered sites.
     pub fn sites(&self) -> &Registry {
         &self.sites
+    }
+
+    /// The tokens.
+    pub fn tokens(&self) -> &TokenBook {
+        &self.tokens
+    }
+
+    /// The hubs that share the registry.
+    pub fn hubs(&self) -> &Hubs {
+        &self.hubs
+    }
+
+    /// The hubs that own the shards.
+    pub fn owners(&self) -> &Owners {
+        &self.owners
+    }
+
+    /// Sets the uplink of each shard.
+    pub fn assign(&mut self, ways: Vec<Uplink>, shard: fn(&str, u32) -> u32) {
+        (self.ways, self.shard) = (ways, Some(shard));
+    }
+
+    /// The hub with this key, if it is another one that shares the registry.
+    fn hub(&self, key: &PublicKey) -> Option<&str> {
+        self.hubs.record(key).filter(|_| self.shared).map(|hub| hub.site.as_str())
+    }
+
+    fn is_hub(&self, site: &str) -> bool {
+        self.shared && self.hubs.sites().any(|hub| hub == site)
+    }
+
+    /// What would register the sites that have asked for it since, if the registry is shared.
+    pub fn take_enrolling(&self) -> BTreeMap<String, Vec<InternalRecord>> {
+        std::mem::take(&mut self.enrolling.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Lets a site in, or keeps what would register it where other hubs must hear of it first.
+    fn admitted(&self, site: &str, records: Vec<InternalRecord>) -> Admission {
+        if !self.shared {
+            return Admission::Admitted { site: site.into(), records };
+        }
+        let mut enrolling = self.enrolling.lock().unwrap_or_else(PoisonError::into_inner);
+        if enrolling.len() < WAITING_MAX {
+            enrolling.insert(site.into(), records);
+        }
+        Admission::Later { text: format!("{site} is being registered in Kafka; come again soon") }
     }
 
     fn enrol(
@@ -81,6 +149,9 @@ impl SiteGate {
         let refused = |text: &str| (GoodbyeCode::TokenRefused, text.to_owned());
         if self.is_device(site) {
             return Err(refused("a device on a serial line has this name; choose another"));
+        }
+        if self.is_hub(site) {
+            return Err(refused("a hub has this name; choose another"));
         }
         let id = TokenId::try_from(enrol.token.to_owned());
         let id = id.map_err(|_| refused("the token has no valid id"))?;
@@ -133,7 +204,8 @@ impl SiteGate {
 
     fn rights(&self, site: &str) -> Option<&Rights> {
         let Some(record) = self.sites.record(site) else {
-            return Some(&self.plain).filter(|_| self.is_device(site));
+            let plain = Some(&self.plain).filter(|_| self.is_device(site));
+            return plain.or_else(|| Some(&self.forwards).filter(|_| self.is_hub(site)));
         };
         (record.state == SiteState::Active).then_some(&record.rights)
     }
@@ -156,6 +228,15 @@ impl Gate for SiteGate {
                 Err((code, text)) => refused(code, text),
             };
         }
+        if let Some(hub) = self.hub(&key) {
+            return match hub == site {
+                true => Admission::Admitted { site: site.into(), records: Vec::new() },
+                false => {
+                    let text = format!("the key of hub {hub} was shown by {site}");
+                    refused(GoodbyeCode::NotEnrolled, text)
+                }
+            };
+        }
         match self.sites.admit(&key) {
             Admitted::Admitted { site, .. } => {
                 Admission::Admitted { site: site.into(), records: Vec::new() }
@@ -168,7 +249,7 @@ impl Gate for SiteGate {
                 "this key is registered under two names; ask the hub's operator".into(),
             ),
             Admitted::Unknown => match self.enrol(key, site, enrol, now) {
-                Ok(records) => Admission::Admitted { site: site.into(), records },
+                Ok(records) => self.admitted(site, records),
                 Err((code, text)) => refused(code, text),
             },
         }
@@ -178,6 +259,9 @@ impl Gate for SiteGate {
         let key = PublicKey::from_bytes(key.0);
         if let Some(device) = self.devices.get(&key) {
             return self.admit_device(device, site).is_ok();
+        }
+        if self.hub(&key) == Some(site) {
+            return true;
         }
         let known = self.sites.site_of(&key);
         known.is_some_and(|(name, record)| name == site && record.state == SiteState::Active)
@@ -195,6 +279,12 @@ impl Gate for SiteGate {
         self.rights(site).is_some_and(|rights| rights.may_subscribe(site, topic))
     }
 
+    fn uplink_of(&self, origin: &str) -> Uplink {
+        let shard = self.shard.map(|shard| shard(origin, self.ways.len() as u32));
+        let way = shard.and_then(|shard| self.ways.get(shard as usize));
+        way.copied().unwrap_or(Uplink::FIRST)
+    }
+
     fn split_from(&self, site: &str) -> Option<&str> {
         self.sites.record(site)?.split_from.as_deref()
     }
@@ -203,6 +293,8 @@ impl Gate for SiteGate {
         let taken = match topic {
             registry::TOPIC => self.sites.apply(key, value).map_err(|fault| fault.to_string()),
             token_record::TOPIC => self.tokens.apply(key, value).map_err(|fault| fault.to_string()),
+            hubs::TOPIC => self.hubs.apply(key, value).map_err(|fault| fault.to_string()),
+            owners::TOPIC => self.owners.apply(key, value).map_err(|fault| fault.to_string()),
             _ => Ok(()),
         };
         if let Err(fault) = taken {
@@ -229,6 +321,7 @@ mod tests {
                 assert!(admitted == site && records.is_empty() && gate.is_welcome(key, site));
                 None
             }
+            Admission::Later { text } => panic!("nothing is shared: {text}"),
             Admission::Refused { code, .. } => {
                 assert!(!gate.is_welcome(key, site));
                 Some(code)
@@ -274,5 +367,41 @@ mod tests {
             gate.apply(registry::TOPIC, b"buoy-4", Some(&record.to_json()));
             assert_eq!(refused(&gate, key, "buoy-4"), Some(code));
         }
+    }
+
+    fn put_hub(gate: &mut SiteGate, key: PeerKey, site: &str) {
+        let record = crate::identity::HubRecord { site: site.into(), addresses: Vec::new() };
+        let key = PublicKey::from_bytes(key.0).to_string();
+        gate.apply(hubs::TOPIC, key.as_bytes(), Some(&record.to_json()));
+    }
+
+    #[test]
+    fn a_hub_of_the_group_brings_what_others_wrote_and_nobody_else_has_its_name() {
+        let hub = PeerKey([7; 32]);
+        let mut gate = SiteGate::with_devices([]).shared();
+        assert_eq!(refused(&gate, hub, "hub-2"), Some(GoodbyeCode::NotEnrolled));
+        put_hub(&mut gate, hub, "hub-2");
+        assert_eq!(refused(&gate, hub, "hub-2"), None);
+        assert_eq!(refused(&gate, hub, "hub-3"), Some(GoodbyeCode::NotEnrolled));
+        assert!(gate.may_carry("hub-2", "ship-1") && gate.may_write("hub-2", "ship-1", "log"));
+        assert!(!gate.may_write("hub-2", "ship-1", "_sites"));
+        let enrol = Some(Enrol { token: "t", secret: &[1; 32] });
+        let told = gate.admit(PeerKey([1; 32]), "hub-2", enrol, Timestamp::new(0));
+        let Admission::Refused { text, .. } = told else { panic!("somebody is hub-2, too") };
+        assert!(text.contains("a hub has this name"), "{text}");
+        let mut alone = SiteGate::with_devices([]);
+        put_hub(&mut alone, hub, "hub-2");
+        assert_eq!(refused(&alone, hub, "hub-2"), Some(GoodbyeCode::NotEnrolled));
+    }
+
+    #[test]
+    fn what_is_of_a_shard_goes_where_the_shard_is() {
+        let mut gate = SiteGate::default();
+        assert_eq!(gate.uplink_of("1"), Uplink::FIRST);
+        gate.assign(vec![Uplink(0), Uplink(3)], |origin, shards| {
+            origin.parse::<u32>().unwrap() % shards
+        });
+        let ways: Vec<_> = ["0", "1", "2", "3"].map(|origin| gate.uplink_of(origin).0).into();
+        assert_eq!(ways, [0, 3, 0, 3]);
     }
 }

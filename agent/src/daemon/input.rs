@@ -50,6 +50,9 @@ pub(super) enum Input {
     /// The bridge to Kafka says something.
     #[cfg(feature = "kafka")]
     Kafka(crate::kafka::Said),
+    /// Something is told of the registry that the hubs before a Kafka share.
+    #[cfg(feature = "kafka")]
+    Registry(crate::kafka::Told),
     /// Stop in good order.
     Stop,
 }

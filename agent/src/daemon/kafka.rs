@@ -14,7 +14,7 @@ use super::open::{Layout, Opened, StartError, lanes_made};
 use crate::config::Config;
 use crate::kafka::{self, Line, Said};
 use crate::media::DirLock;
-use crate::node::{Direction, LinkId, PeerKey, Transmit};
+use crate::node::{Direction, LinkId, PeerKey, Transmit, Uplink};
 
 /// How long a transaction at hand is waited for when the node stops.
 const STOP_MAX: Duration = Duration::from_secs(2);
@@ -22,6 +22,8 @@ const STOP_MAX: Duration = Duration::from_secs(2);
 /// The hub's end of the line.
 pub(super) struct KafkaEnd {
     line: Arc<Line>,
+    /// The dial that waits for its answer.
+    dialed: Option<u64>,
     link: Option<LinkId>,
     /// Disconnected when the bridge has ended.
     ended: Receiver<()>,
@@ -35,15 +37,18 @@ impl KafkaEnd {
         inputs: mpsc::Sender<Input>,
     ) -> Result<Option<Self>, StartError> {
         let node = opened.node.settings();
-        let settings = kafka::Settings::of(config, &node.site, &node.lanes);
+        let key = opened.key.public().to_string();
+        let settings = kafka::Settings::of(config, &node.site, &key, &node.lanes);
         let settings =
             settings.map_err(|kafka::NoPassword(path, error)| StartError::File(path, error))?;
         let Some(settings) = settings else { return Ok(None) };
         let tell = move |said| inputs.blocking_send(Input::Kafka(said)).is_ok();
         let line = Arc::new(Line::new(tell));
-        let ended = kafka::start(settings, &opened.data, line.clone())
+        let heard = opened.node.journal().heard();
+        let promised = |log| heard.of(log).map(|heard| heard.commit);
+        let ended = kafka::start(settings, &opened.data, line.clone(), promised)
             .map_err(|error| StartError::File(opened.data.clone(), error))?;
-        Ok(Some(Self { line, link: None, ended }))
+        Ok(Some(Self { line, dialed: None, link: None, ended }))
     }
 }
 
@@ -59,7 +64,7 @@ pub fn kafka_behind(
     let lanes = lanes_made(data, config)?.ok_or_else(|| StartError::NoNode(data.into()))?;
     let node = Layout::of(data, config, &lanes)?.settings;
     let lock = DirLock::take(data).map_err(StartError::Media)?;
-    let settings = kafka::Settings::of(config, &node.site, &node.lanes);
+    let settings = kafka::Settings::of(config, &node.site, &node.site, &node.lanes);
     let settings =
         settings.map_err(|kafka::NoPassword(path, error)| StartError::File(path, error))?;
     Ok(settings.map(|settings| (lock, settings)))
@@ -68,9 +73,10 @@ pub fn kafka_behind(
 impl Machine {
     /// Dials Kafka, if it stands where the upstream node would.
     pub(super) fn dials_kafka(&mut self) -> bool {
-        let Some(kafka) = &self.kafka else { return false };
-        if let Err(why) = kafka.line.dial() {
-            self.node.handle_dial_failed(&why, now());
+        let Some(kafka) = &mut self.kafka else { return false };
+        match kafka.line.dial() {
+            Ok(dial) => kafka.dialed = Some(dial),
+            Err(why) => self.node.handle_dial_failed(Uplink::FIRST, &why, now()),
         }
         true
     }
@@ -98,18 +104,27 @@ impl Machine {
     pub(super) fn on_kafka(&mut self, said: Said) {
         let Some(kafka) = &mut self.kafka else { return };
         match (said, kafka.link) {
-            (Said::Ready, _) => self.node.hurry(now()),
+            (Said::Ready(shards), _) => {
+                self.node.hurry(now());
+                self.own(shards);
+            }
             (Said::Opened, _) => {
                 let id = LinkId(self.next_link);
                 self.next_link += 1;
-                kafka.link = Some(id);
+                (kafka.dialed, kafka.link) = (None, Some(id));
                 self.node.handle_connected(id, Direction::Up, PeerKey([0; 32]), now());
             }
             (Said::Received(channel, bytes), Some(id)) => {
                 self.node.handle_received(id, channel, &bytes, now());
             }
             (Said::Sent(channel, bytes), Some(id)) => self.node.handle_sent(id, channel, bytes),
-            (Said::Closed(why), Some(id)) => {
+            // It left before it saw the dial, or the next one is on its way already.
+            (Said::Away(dials, why), None) => {
+                if kafka.dialed.take_if(|dial| *dial <= dials).is_some() {
+                    self.node.handle_dial_failed(Uplink::FIRST, &why, now());
+                }
+            }
+            (Said::Closed(why) | Said::Away(_, why), Some(id)) => {
                 kafka.link = None;
                 self.node.handle_disconnected(id, &why, now());
             }

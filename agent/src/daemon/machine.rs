@@ -13,6 +13,7 @@ use landfall_protocol::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 
 use super::consumers::Lags;
+use super::dial::Upstream;
 use super::gate::SiteGate;
 use super::handle::Waiting;
 use super::input::Input;
@@ -20,7 +21,6 @@ use super::open::Opened;
 use super::producer::Taken;
 use super::reader::{Readers, reached};
 use crate::clock;
-use crate::identity::tls::HubKeys;
 use crate::media::FileMedia;
 use crate::node::{Coming, Direction, Event, LinkId, Node, Now, Parting, PeerKey, Phase, Ticket};
 use crate::transport::{Channel, CloseCode, Connection, ConnectionId, Transport, TransportEvent};
@@ -54,7 +54,7 @@ pub(super) struct Machine {
     pub(super) transport: Option<Transport>,
     /// Where the transport's tasks run; this thread has a runtime without network.
     pub(super) network: tokio::runtime::Handle,
-    pub(super) uplink: Uplink,
+    pub(super) upstream: Upstream,
     pub(super) links: BTreeMap<LinkId, Peer>,
     pub(super) readers: Readers,
     pub(super) lags: Lags,
@@ -66,6 +66,12 @@ pub(super) struct Machine {
     /// Stands where the upstream node would.
     #[cfg(feature = "kafka")]
     pub(super) kafka: Option<super::kafka::KafkaEnd>,
+    /// What the hubs before a Kafka share.
+    #[cfg(feature = "kafka")]
+    pub(super) shared: Option<super::shared::Shared>,
+    /// Where what is of the shards of others goes.
+    #[cfg(feature = "kafka")]
+    pub(super) forwards: super::forwards::Forwards,
     enrolling: bool,
     /// Connections that end when the last word has had time to arrive: closing overtakes it.
     closing: Vec<(Instant, Connection, String)>,
@@ -74,13 +80,6 @@ pub(super) struct Machine {
     ids: BTreeMap<ConnectionId, LinkId>,
     pub(super) next_link: u64,
     commits: watch::Sender<u64>,
-}
-
-/// Whom to dial.
-#[derive(Debug, Default)]
-pub(super) struct Uplink {
-    pub(super) addresses: Vec<String>,
-    pub(super) keys: Vec<crate::identity::PublicKey>,
 }
 
 /// A peer that is connected.
@@ -102,7 +101,7 @@ impl Machine {
     pub(super) fn new(
         opened: Opened,
         transport: Option<Transport>,
-        uplink: Uplink,
+        upstream: Upstream,
         advertise: Vec<String>,
         commits: watch::Sender<u64>,
         synced: watch::Sender<bool>,
@@ -111,7 +110,7 @@ impl Machine {
             node: opened.node,
             transport,
             network: tokio::runtime::Handle::current(),
-            uplink,
+            upstream,
             links: BTreeMap::new(),
             readers: Readers::default(),
             lags: Lags::default(),
@@ -122,6 +121,10 @@ impl Machine {
             synced,
             #[cfg(feature = "kafka")]
             kafka: None,
+            #[cfg(feature = "kafka")]
+            shared: None,
+            #[cfg(feature = "kafka")]
+            forwards: super::forwards::Forwards::default(),
             enrolling: opened.token.is_some(),
             closing: Vec::new(),
             waiting: BTreeMap::new(),
@@ -134,6 +137,9 @@ impl Machine {
 
     /// Runs until it is told to stop.
     pub(super) async fn run(mut self, mut inputs: mpsc::Receiver<Input>) -> Stopped {
+        // What was known of the shards' owners when the node ran last may still hold.
+        #[cfg(feature = "kafka")]
+        self.route();
         self.node.handle_timeout(now());
         self.follow();
         loop {
@@ -262,13 +268,12 @@ impl Machine {
             Input::Status(answer) => {
                 let _ = answer.send(self.status());
             }
-            Input::Admin(command, answer) => {
-                let reply = self.admin(command);
-                let _ = answer.send(reply);
-            }
+            Input::Admin(command, answer) => self.admin(command, answer),
             Input::Transport(event) => self.on_transport(event),
             #[cfg(feature = "kafka")]
             Input::Kafka(said) => self.on_kafka(said),
+            #[cfg(feature = "kafka")]
+            Input::Registry(told) => self.on_registry(told),
             Input::Stop => {}
         }
     }
@@ -283,6 +288,8 @@ impl Machine {
             self.node.commit(now());
         }
         self.follow();
+        #[cfg(feature = "kafka")]
+        self.propose_enrolling();
         self.note_enrolled();
         self.publish();
     }
@@ -325,6 +332,7 @@ impl Machine {
     }
 
     fn follow(&mut self) {
+        #[cfg_attr(not(feature = "kafka"), expect(unused_mut, reason = "Kafka takes from it"))]
         while let Some(mut transmit) = self.node.poll_transmit() {
             #[cfg(feature = "kafka")]
             if self.sends_to_kafka(&mut transmit) {
@@ -344,7 +352,7 @@ impl Machine {
     fn on_event(&mut self, event: Event) {
         match event {
             Event::Appended(ticket, outcome) => self.answer(ticket, outcome),
-            Event::Dial => self.dial(),
+            Event::Dial(uplink) => self.dial(uplink),
             Event::Close(link, why, parting) => {
                 self.note_seen(link);
                 #[cfg(feature = "kafka")]
@@ -364,29 +372,13 @@ impl Machine {
         }
     }
 
-    fn dial(&mut self) {
-        #[cfg(feature = "kafka")]
-        if self.dials_kafka() {
-            return;
-        }
-        let Some(transport) = &self.transport else {
-            let why = "the node is not running; start it with `landfall run`";
-            return self.node.handle_dial_failed(why, now());
-        };
-        let addresses = self.uplink.addresses.join(", ");
-        tracing::info!(addresses, "dialing the upstream node");
-        let keys = HubKeys(self.uplink.keys.clone());
-        let _network = self.network.enter();
-        transport.dial(self.uplink.addresses.clone(), keys);
-    }
-
     fn on_transport(&mut self, event: TransportEvent) {
         match event {
             TransportEvent::Opened(opened) => {
                 let id = LinkId(self.next_link);
                 self.next_link += 1;
-                let up = opened.attempt.is_some();
-                let direction = if up { Direction::Up } else { Direction::Down };
+                let uplink = opened.attempt.map(|attempt| self.dialed(attempt));
+                let up = uplink.is_some();
                 tracing::info!(link = id.0, remote = %opened.remote, key = %opened.peer.short(),
                     carrier = %opened.carrier, up, "connected");
                 self.ids.insert(opened.connection.id(), id);
@@ -399,7 +391,10 @@ impl Machine {
                 let peer = Peer { connection: opened.connection, remote, carrier };
                 self.links.insert(id, peer);
                 let key = PeerKey(*opened.peer.as_bytes());
-                self.node.handle_connected(id, direction, key, now());
+                match uplink {
+                    Some(uplink) => self.node.handle_uplink_connected(id, uplink, key, now()),
+                    None => self.node.handle_connected(id, Direction::Down, key, now()),
+                }
             }
             TransportEvent::Received { connection, channel, bytes } => {
                 if let Some(id) = self.ids.get(&connection).copied() {
@@ -420,9 +415,10 @@ impl Machine {
                     self.node.handle_disconnected(id, &why, now());
                 }
             }
-            TransportEvent::DialFailed { failure, .. } => {
-                tracing::info!(%failure, "the upstream node was not reached");
-                self.node.handle_dial_failed(&failure.to_string(), now());
+            TransportEvent::DialFailed { attempt, failure } => {
+                tracing::info!(%failure, "the node above was not reached");
+                let uplink = self.dialed(attempt);
+                self.node.handle_dial_failed(uplink, &failure.to_string(), now());
             }
         }
     }

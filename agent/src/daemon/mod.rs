@@ -14,6 +14,9 @@
 mod admin;
 mod answer;
 mod consumers;
+mod dial;
+#[cfg(feature = "kafka")]
+mod forwards;
 mod gate;
 mod group;
 mod handle;
@@ -31,6 +34,8 @@ mod reader;
 mod refusal;
 mod report;
 mod run;
+#[cfg(feature = "kafka")]
+mod shared;
 mod split;
 #[cfg(test)]
 mod tests;

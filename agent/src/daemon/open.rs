@@ -158,6 +158,7 @@ pub fn open(data: &Path, config: Config) -> Result<Opened, StartError> {
     let seed = random()?;
     let lines = serial_lines(&config)?;
     let gate = SiteGate::with_devices(lines.iter().map(|line| &*line.keys));
+    let gate = if config.kafka.is_there() { gate.shared() } else { gate };
     let node = Node::new(journal, settings, gate, boot, seed, now());
     Ok(Opened { node, key, config, recovery, data: data.into(), token, lines })
 }

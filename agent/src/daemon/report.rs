@@ -12,7 +12,7 @@ use crate::api::{
 };
 use crate::clock;
 use crate::identity::registry::SiteState;
-use crate::node::{AlarmKind, Coming, Direction, OnFull, Phase};
+use crate::node::{AlarmKind, Coming, OnFull, Phase, Uplink};
 
 /// Gaps and forks that a status lists.
 const LISTED_MAX: usize = 100;
@@ -75,7 +75,7 @@ impl Machine {
 
     fn link(&self) -> Option<LinkStatus> {
         let state = self.node.dial_state()?;
-        let up = self.node.links().find(|link| link.direction == Direction::Up);
+        let up = self.node.links().find(|link| link.uplink == Some(Uplink::FIRST));
         let peer = up.and_then(|link| self.links.get(&link.id));
         let since = now().instant.since(state.since).millis();
         let state_now = match state.phase {
@@ -92,7 +92,7 @@ impl Machine {
             why: state.why.clone(),
             address: peer
                 .map(|peer| peer.remote.clone())
-                .or_else(|| self.uplink.addresses.first().cloned()),
+                .or_else(|| self.upstream.addresses.first().cloned()),
             carrier: peer.map(|peer| peer.carrier.into()),
             attempts: u64::from(state.attempts),
         })

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc, watch};
 
+use super::dial::Upstream;
 use super::handle::Handle;
 use super::input::Input;
-use super::machine::{Machine, Stopped, Uplink};
+use super::machine::{Machine, Stopped};
 use super::manager::ServiceManager;
 use super::open::{Opened, StartError};
 use crate::api::{Access, Applications, Listener, serve};
@@ -90,22 +91,27 @@ impl Daemon {
             tokio::spawn(forward(reported, inputs.clone()));
         }
         let advertise = advertised(&config, listening);
-        let uplink = uplink(&config, &opened);
+        let upstream = upstream(&config, &opened);
         #[cfg(feature = "kafka")]
         let kafka = match network {
             true => super::kafka::KafkaEnd::start(&config, &opened, inputs.clone())?,
             false => None,
         };
+        #[cfg(feature = "kafka")]
+        let shared = super::shared::Shared::start(&config, &opened, network, inputs.clone())?;
         let partitions: BTreeMap<_, _> =
             config.topics.iter().map(|topic| (topic.name.clone(), topic.partitions)).collect();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
         let runtime = runtime.map_err(|error| StartError::File(data.clone(), error))?;
         let log_id = opened.node.journal().log().get();
         #[allow(unused_mut, reason = "without Kafka nothing is added")]
-        let mut machine = Machine::new(opened, transport, uplink, advertise, commits, synced);
+        let mut machine = Machine::new(opened, transport, upstream, advertise, commits, synced);
         #[cfg(feature = "kafka")]
         {
             machine.kafka = kafka;
+            machine.shared = shared;
+            let shards = if machine.shared.is_some() { config.kafka.shards } else { 0 };
+            machine.forwards = super::forwards::Forwards::new(shards);
         }
         let stopped =
             tokio::task::spawn_blocking(move || Some(runtime.block_on(machine.run(taken))));
@@ -315,7 +321,7 @@ fn advertised(config: &Config, listening: Option<SocketAddr>) -> Vec<String> {
     told.iter().filter(reached).map(ToString::to_string).collect()
 }
 
-fn uplink(config: &Config, opened: &Opened) -> Uplink {
+fn upstream(config: &Config, opened: &Opened) -> Upstream {
     let keys = config.upstream.keys.iter().filter_map(|key| key.parse::<PublicKey>().ok());
     let learned = opened.token.iter().flat_map(|token| token.hub_keys.iter().copied());
     let mut keys: Vec<_> = keys.chain(learned).collect();
@@ -323,7 +329,7 @@ fn uplink(config: &Config, opened: &Opened) -> Uplink {
     let nodes = config.upstream.addresses.iter().map(ToString::to_string);
     // One of the two is empty.
     let addresses = nodes.chain(config.kafka.brokers.iter().cloned()).collect();
-    Uplink { addresses, keys }
+    Upstream { addresses, keys }
 }
 
 fn reset_key(data: &Path) -> Result<ResetKey, StartError> {

@@ -6,6 +6,8 @@
 //! stream hashes are computed anew from all three stores. A view of the hub is followed all the
 //! while, and has each vessel.
 //!
+//! With a Kafka behind the hub there is another play, which ends with what a consumer finds there.
+//!
 //! ```text
 //! ship ──┐
 //!        ├── relay (slow, far, sometimes down) ── hub
@@ -14,6 +16,8 @@
 
 mod chart;
 mod comparison;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod play;
 mod process;
 mod sample;
@@ -42,6 +46,9 @@ pub struct Plan {
     pub rate: BitsPerSecond,
     /// How long a byte takes to the hub and back.
     pub round_trip: Duration,
+    /// A broker, if a Kafka stands behind the hub: then there is another play. Programs without
+    /// Kafka take no notice.
+    pub kafka: Option<String>,
 }
 
 impl Plan {
@@ -49,7 +56,8 @@ impl Plan {
     #[must_use]
     pub fn standard(program: PathBuf) -> Self {
         let rate = const { BitsPerSecond(NonZeroU64::new(256_000).expect("it is not zero")) };
-        Self { program, rate, round_trip: Duration::from_millis(300) }
+        let round_trip = Duration::from_millis(300);
+        Self { program, rate, round_trip, kafka: None }
     }
 }
 
@@ -64,7 +72,7 @@ pub async fn run(plan: &Plan, out: &mut impl Write) -> Result<Exit, Failure> {
     let folder = stage.folder.clone();
     let mut voice = Voice::new(out);
     let outcome = tokio::select! {
-        outcome = play::play(stage, plan, &mut voice) => outcome,
+        outcome = play(stage, plan, &mut voice) => outcome,
         interrupted = interrupted() => Err(interrupted),
     };
     voice.hush();
@@ -79,6 +87,14 @@ pub async fn run(plan: &Plan, out: &mut impl Write) -> Result<Exit, Failure> {
         }
         Err(why) => Err(Failure { exit: Exit::FailedCheck, message: kept(why) }),
     }
+}
+
+async fn play(stage: Stage, plan: &Plan, voice: &mut Voice<'_, impl Write>) -> Result<(), String> {
+    #[cfg(feature = "kafka")]
+    if let Some(broker) = &plan.kafka {
+        return kafka::play(stage, plan, broker, voice).await;
+    }
+    play::play(stage, plan, voice).await
 }
 
 async fn interrupted() -> String {

@@ -81,7 +81,7 @@ async fn record_offline(
 }
 
 /// Appends by the command, as a script on board would.
-async fn append_offline(stage: &Stage, node: &Node, lines: &str) -> Result<(), String> {
+pub(super) async fn append_offline(stage: &Stage, node: &Node, lines: &str) -> Result<(), String> {
     let path = stage.folder.join("lines");
     std::fs::write(&path, lines).map_err(|error| format!("{}: {error}", path.display()))?;
     let path = path.display().to_string();
@@ -261,7 +261,7 @@ fn promised(status: &Status) -> u64 {
     status.lanes.iter().map(|lane| lane.root_seq).sum()
 }
 
-fn is_synced(status: &Status) -> bool {
+pub(super) fn is_synced(status: &Status) -> bool {
     let up = status.link.as_ref().is_some_and(|link| link.state == LinkState::Synced);
     up && status.lanes.iter().all(|lane| lane.behind_records == 0)
 }

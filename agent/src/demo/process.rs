@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::api::{Client, Status, Target};
+use crate::api::{Client, LinkState, Status, Target};
 use crate::clock;
 
 /// How often it is asked whether something has happened.
@@ -101,18 +101,20 @@ impl Node {
         mut wanted: impl FnMut(&Status) -> bool,
     ) -> Result<Status, String> {
         let began = clock::monotonic();
+        let mut why = String::new();
         loop {
             match self.client.status().await {
                 Ok(status) if wanted(&status) => return Ok(status),
+                Ok(status) => why = waits(&status).unwrap_or_default(),
                 // It may be starting.
-                _ => {}
+                Err(_) => {}
             }
             if let Some(Ok(Some(status))) = self.child.as_mut().map(Child::try_wait) {
                 self.child = None;
                 return Err(format!("{} ended by itself: {status}; see its log", self.name));
             }
             if clock::monotonic().ms_since(began) > PATIENCE_MS {
-                return Err(format!("it took too long until {} {what}", self.name));
+                return Err(format!("it took too long until {} {what}{why}", self.name));
             }
             tokio::time::sleep(ASK_EVERY).await;
         }
@@ -139,4 +141,10 @@ impl Drop for Node {
     fn drop(&mut self) {
         self.kill();
     }
+}
+
+/// Why a node does not get on, as the end of a sentence, if it says so.
+fn waits(status: &Status) -> Option<String> {
+    let link = status.link.as_ref().filter(|link| link.state == LinkState::Waiting)?;
+    Some(format!(", which says: {}", link.why))
 }

@@ -6,18 +6,22 @@
 //! [`token_record`]).
 
 mod base32;
+pub mod hubs;
 pub mod key;
 mod key_file;
 mod line_keys;
+pub mod owners;
 pub mod registry;
 pub mod rights;
 pub mod tls;
 pub mod token;
 pub mod token_record;
 
+pub use hubs::{HubRecord, HubRecordFault, Hubs};
 pub use key::{KeyFault, NodeKey, PublicKey, PublicKeyFault};
 pub use key_file::KeyFileFault;
 pub use line_keys::{LineKeys, LineKeysFault};
+pub use owners::{OwnerRecord, OwnerRecordFault, Owners};
 pub use registry::{Admission, Enrolment, Registry, RegistryFault, SiteRecord, SiteState};
 pub use rights::{PatternFault, Rights, SitePattern, TopicPattern};
 pub use token::{Token, TokenFault, TokenId, TokenOverflow, TokenSecret};

@@ -28,6 +28,13 @@ impl Rights {
         Self { write: vec![TopicPattern::any()], ..Self::default() }
     }
 
+    /// What a hub gives another one that shares its registry: write any non-internal topic of
+    /// whatever origin.
+    #[must_use]
+    pub fn forwards() -> Self {
+        Self { carry: vec![SitePattern::any()], ..Self::plain() }
+    }
+
     /// Whether `site`, which has these rights, may send a record of `origin` in `topic`.
     #[must_use]
     pub fn may_write(&self, site: &str, origin: &str, topic: &str) -> bool {
@@ -103,6 +110,12 @@ impl fmt::Display for TopicPattern {
 pub struct SitePattern(Pattern);
 
 impl SitePattern {
+    /// `*`: every site.
+    #[must_use]
+    pub fn any() -> Self {
+        Self(Pattern::Beginning(String::new()))
+    }
+
     /// Whether the site is meant.
     #[must_use]
     pub fn matches(&self, site: &str) -> bool {

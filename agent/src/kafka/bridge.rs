@@ -1,5 +1,7 @@
 //! The bridge's thread: takes over the shards, serves, and begins anew after any fault.
 
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -9,8 +11,10 @@ use landfall_core::num::{BootId, CommitNo, Epoch, LogId};
 
 use super::fault::Fault;
 use super::frontier_record::FrontierRecord;
-use super::line::{Line, Said};
-use super::owner::Work;
+use super::group::Group;
+use super::known::Known;
+use super::line::Line;
+use super::owner::{self, Work};
 use super::refusals::Refusals;
 use super::restored::Restored;
 use super::serving::{Drawn, Serving};
@@ -18,19 +22,21 @@ use super::settings::Settings;
 use super::shard::Shard;
 use super::topics::Topics;
 use crate::entropy;
-use crate::whole_file::write_whole;
 
 /// The file in the data directory that says which log the group was.
 pub const LOG_FILE: &str = "kafka.log";
+/// How often it is asked whether shards are this hub's.
+const ASK_EVERY: Duration = Duration::from_millis(200);
 
 /// Pauses before the shards are taken over again.
 const PAUSE_FIRST: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
-/// In timeouts of a transaction: by then whoever took a shard over has had it for a while.
+/// In timeouts of a transaction: how long it is left alone what only a person can change.
 const PAUSE_LASTING: u32 = 4;
 
 /// Starts the bridge on a thread of its own; it ends when the line is told to stop. What is
-/// returned is disconnected then.
+/// returned is disconnected then. `promised` is the last commit of a log that the hub's node was
+/// promised, if it was.
 ///
 /// # Errors
 /// The thread can't be started.
@@ -38,11 +44,16 @@ pub fn start(
     settings: Settings,
     data: &Path,
     line: Arc<Line>,
+    promised: impl Fn(LogId) -> Option<CommitNo>,
 ) -> Result<Receiver<()>, std::io::Error> {
     let (ends, ended) = sync_channel(0);
     let (settings, file) = (Arc::new(settings), data.join(LOG_FILE));
     let refusals = Arc::new(Refusals::new());
-    let bridge = Bridge { settings, file, line, refusals, _ends: ends };
+    // What can't be read is told when the bridge asks which log it was.
+    let known = Known::read(&file).ok().flatten();
+    let last = known.as_ref().and_then(|known| Some((known.shards.clone(), promised(known.log)?)));
+    let last = Cell::new(last.unwrap_or_default());
+    let bridge = Bridge { settings, file, line, refusals, last, _ends: ends };
     std::thread::Builder::new().name("kafka".into()).spawn(move || bridge.run())?;
     Ok(ended)
 }
@@ -52,6 +63,8 @@ struct Bridge {
     file: PathBuf,
     line: Arc<Line>,
     refusals: Arc<Refusals>,
+    /// The shards that were owned last, and the last commit that was promised then.
+    last: Cell<(BTreeSet<u32>, CommitNo)>,
     _ends: SyncSender<()>,
 }
 
@@ -60,78 +73,138 @@ impl Drop for Bridge {
         if std::thread::panicking() {
             // The hub goes on without it, and must not wait for it in vain.
             let why = "the bridge to Kafka has failed, which is a defect; restart the hub";
-            self.line.set_waits(Some(why.into()));
-            self.line.tell(Said::Closed(why.into()));
+            self.line.leave(why);
         }
     }
+}
+
+/// What a bridge keeps from one try to the next.
+#[derive(Default)]
+struct Kept {
+    topics: Option<Arc<Topics>>,
+    group: Option<Group>,
 }
 
 impl Bridge {
     fn run(&self) {
         let mut pause = PAUSE_FIRST;
-        let mut topics = None;
+        let mut kept = Kept::default();
         loop {
-            let fault = match self.serve(&mut topics, &mut pause) {
+            let fault = match self.serve(&mut kept, &mut pause) {
                 Ok(()) => return,
                 Err(fault) => fault,
             };
-            if let (Fault::Refused { topic, why }, Some(topics)) = (&fault, &topics) {
+            if let (Fault::Refused { topic, why }, Some(topics)) = (&fault, &kept.topics) {
                 topics.refuse(topic, why);
             }
-            let why = fault.to_string();
-            if fault.is_lasting() {
-                tracing::error!("{why}");
-            } else {
-                tracing::warn!("{why}; the hub begins anew with what is in Kafka");
+            if let Fault::Group(_) = fault {
+                kept.group = None;
             }
-            self.line.set_waits(Some(why.clone()));
-            // It may be over already.
-            self.line.tell(Said::Closed(why));
-            let lasting = self.settings.transaction_timeout * PAUSE_LASTING;
-            // What is refused is looked for at once: nobody else has to change anything.
-            let looks = matches!(fault, Fault::Record(_));
-            let rest = if fault.is_lasting() { lasting } else { pause };
-            if self.line.rest(if looks { Duration::ZERO } else { rest }) {
+            self.tell(&fault);
+            if self.line.rest(self.rest_after(&fault, pause)) {
                 return;
             }
             pause = (pause * 2).min(PAUSE_MAX);
         }
     }
 
-    /// Takes over the shards and serves until the process ends.
-    fn serve(&self, topics: &mut Option<Arc<Topics>>, pause: &mut Duration) -> Result<(), Fault> {
+    fn tell(&self, fault: &Fault) {
+        let why = fault.to_string();
+        match fault {
+            Fault::Moved => tracing::info!("{why}"),
+            _ if fault.is_lasting() => tracing::error!("{why}"),
+            _ => tracing::warn!("{why}; the hub begins anew with what is in Kafka"),
+        }
+        self.line.leave(&why);
+    }
+
+    fn rest_after(&self, fault: &Fault, pause: Duration) -> Duration {
+        match fault {
+            // What is refused is looked for at once: nobody else has to change anything.
+            Fault::Record(_) | Fault::Moved => Duration::ZERO,
+            _ if fault.is_lasting() => self.settings.transaction_timeout * PAUSE_LASTING,
+            _ => pause,
+        }
+    }
+
+    /// Takes over the shards that are this hub's and serves until the process ends.
+    fn serve(&self, kept: &mut Kept, pause: &mut Duration) -> Result<(), Fault> {
         let drawn = draw()?;
-        let topics = match topics {
+        let topics = match &kept.topics {
             Some(topics) => topics.clone(),
-            None => topics.insert(Arc::new(Topics::new(self.settings.clone())?)).clone(),
+            None => kept.topics.insert(Arc::new(Topics::new(self.settings.clone())?)).clone(),
         };
         topics.open_frontier()?;
+        let group = match &kept.group {
+            Some(group) => group,
+            None => kept.group.insert(Group::join(&self.settings)?),
+        };
+        let Some(owned) = self.assigned(group)? else { return Ok(()) };
         let shared = (&topics, &self.refusals);
-        let take_over = |number| Shard::take_over(&self.settings, shared, number, drawn.epoch);
-        let shards = (0..self.settings.shards).map(take_over).collect::<Result<Vec<_>, _>>()?;
+        let take_over = |number: &u32| {
+            Ok((*number, Shard::take_over(&self.settings, shared, *number, drawn.epoch)?))
+        };
+        let shards = owned.iter().map(take_over).collect::<Result<BTreeMap<_, _>, Fault>>()?;
         let mut restored = Restored::default();
-        for shard in &shards {
-            restored.add(shard.opened()?);
+        let mut openings = BTreeMap::new();
+        for (number, shard) in &shards {
+            let opened = shard.opened()?;
+            openings.insert(*number, opened.opened_at);
+            restored.add(opened);
         }
         let log = self.log(&shards, &restored)?;
+        self.keep(log, &owned)?;
+        self.go_on_from(&mut restored, owned);
         let streams = !restored.is_empty();
         let told = (self.settings.clone(), topics, self.refusals.clone());
         let mut serving = Serving::new(told, shards, self.line.clone(), (log, restored), drawn)?;
-        tracing::info!(shards = self.settings.shards, streams, "Kafka is reached");
+        tracing::info!(shards = ?openings.keys(), streams, "Kafka is reached");
         *pause = PAUSE_FIRST;
-        self.line.set_waits(None);
-        self.line.tell(Said::Ready);
-        serving.run()
+        self.line.come(openings);
+        let ended = serving.run(group);
+        let (owned, _) = self.last.take();
+        self.last.set((owned, serving.last_commit()));
+        ended
+    }
+
+    /// Waits until shards are this hub's; none if the process ends.
+    fn assigned(&self, group: &Group) -> Result<Option<BTreeSet<u32>>, Fault> {
+        loop {
+            let owned = group.shards()?;
+            if !owned.is_empty() {
+                return Ok(Some(owned));
+            }
+            self.line.wait_for("the group of hubs to give this one shards");
+            if self.line.rest(ASK_EVERY) {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Where other shards were owned, numbers of commits may have been promised that are in none
+    /// of these; that is no sign that Kafka lost something.
+    fn go_on_from(&self, restored: &mut Restored, owned: BTreeSet<u32>) {
+        let (shards, promised) = self.last.take();
+        if shards != owned {
+            restored.commit = restored.commit.max(promised);
+        }
+        self.last.set((owned, restored.commit));
     }
 
     /// The log that the group is to the nodes below: what the frontier topic says, or a new one if
-    /// nobody has been promised anything.
-    fn log(&self, shards: &[Shard], restored: &Restored) -> Result<LogId, Fault> {
-        let known = std::fs::read_to_string(&self.file).ok();
-        let known = known.map(|text| text.trim().to_owned());
-        if let Some((log, shards)) = restored.group {
-            let told = format!("{:016x}", log.get());
-            if known.as_ref().is_some_and(|known| *known != told) {
+    /// nobody has been promised anything. Whoever owns the first shard begins it.
+    fn log(&self, shards: &BTreeMap<u32, Shard>, restored: &Restored) -> Result<LogId, Fault> {
+        let known = Known::read(&self.file).map_err(|error| {
+            self.another_log(&format!("{} can't be read ({error})", self.file.display()))
+        })?;
+        let first = shards.get(&0);
+        let group = match first {
+            Some(_) => restored.group,
+            None => owner::read_group(&self.settings)?,
+        };
+        if let Some((log, shards)) = group {
+            if known.is_some_and(|known| known.log != log) {
+                let told = format!("{:016x}", log.get());
                 return Err(self.another_log(&format!("it is of another log, {told}")));
             }
             if shards != self.settings.shards {
@@ -141,26 +214,26 @@ impl Bridge {
                     self.settings.shards
                 )));
             }
-            self.keep(&told)?;
             return Ok(log);
         }
         if known.is_some() || !restored.is_empty() || restored.commit > CommitNo::ZERO {
             return Err(self.another_log("it does not say which log it is"));
         }
+        let Some(first) = first else {
+            return Err(Fault::Kafka("the hub that owns shard 0 has not begun the log yet".into()));
+        };
         let log = LogId::new(entropy::number().map_err(|error| Fault::Kafka(error.to_string()))?);
         let group = FrontierRecord::Group { log, shards: self.settings.shards }.encode();
-        let first = shards.first().ok_or(Fault::Broken("there is no shard"))?;
         first.begin(Work { entries: Vec::new(), frontier: vec![group] })?;
         first.committed()?;
         tracing::info!(log = format!("{:016x}", log.get()), "a new log in Kafka");
-        self.keep(&format!("{:016x}", log.get()))?;
         Ok(log)
     }
 
-    /// Notes which log the group is, to notice if it is another one day.
-    fn keep(&self, log: &str) -> Result<(), Fault> {
-        let text = format!("{log}\n");
-        write_whole(&self.file, text.as_bytes(), 0o644)
+    /// Notes which log the group is, to notice if it is another one day, and what is owned of it.
+    fn keep(&self, log: LogId, owned: &BTreeSet<u32>) -> Result<(), Fault> {
+        Known { log, shards: owned.clone() }
+            .write(&self.file)
             .map_err(|error| Fault::Kafka(format!("cannot write {}: {error}", self.file.display())))
     }
 

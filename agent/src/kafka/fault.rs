@@ -21,6 +21,10 @@ pub(super) enum Fault {
     },
     /// Kafka refused records for what they are.
     Record(String),
+    /// The hub is not, and will not be, in the group of hubs.
+    Group(String),
+    /// The group assigns other shards to this hub now.
+    Moved,
     /// The frontier topic can't be gone on from; a person must decide.
     Frontier(String),
     /// Kafka can't be reached, or does not answer, or something went wrong there.
@@ -40,9 +44,9 @@ impl Fault {
         }
     }
 
-    /// Whether only a person or another hub can change it, so that trying again soon is of no use.
+    /// Whether only a person can change it, so that trying again soon is of no use.
     pub(super) fn is_lasting(&self) -> bool {
-        matches!(self, Self::Fenced(_) | Self::Frontier(_))
+        matches!(self, Self::Frontier(_) | Self::Group(_))
     }
 }
 
@@ -65,13 +69,14 @@ impl fmt::Display for Fault {
         match self {
             Self::Fenced(shard) => write!(
                 f,
-                "another hub of the group has taken over shard {shard}; stop one of the two, or \
-                 give it another `kafka.group`"
+                "another hub of the group has taken over shard {shard} before this one gave it back"
             ),
             Self::Refused { topic, why } => {
                 write!(f, "Kafka does not take what is for its topic {topic}: {why}")
             }
             Self::Record(why) => write!(f, "Kafka does not take a record: {why}"),
+            Self::Group(why) => write!(f, "this hub can't own shards: {why}"),
+            Self::Moved => f.write_str("the group of hubs assigns other shards to this one now"),
             Self::Frontier(why) => write!(f, "the frontier topic can't be used: {why}"),
             Self::Kafka(why) => f.write_str(why),
             Self::Broken(what) => write!(f, "the hub broke a rule of its own: {what}"),

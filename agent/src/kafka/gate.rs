@@ -1,11 +1,13 @@
 //! The bridge's gate: only the hub itself dials it, and it may bring whatever Kafka takes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use landfall_core::name::{StreamId, topic_is_internal};
 use landfall_core::num::{Partition, Timestamp};
 use landfall_protocol::message::Enrol;
 
+use super::route;
 use super::settings::Settings;
 use super::topics::Topics;
 use crate::node::{Admission, Gate, PeerKey};
@@ -14,9 +16,16 @@ use crate::node::{Admission, Gate, PeerKey};
 pub(super) struct KafkaGate {
     pub(super) settings: Arc<Settings>,
     pub(super) topics: Arc<Topics>,
+    /// The shards that this hub owns.
+    pub(super) shards: BTreeSet<u32>,
 }
 
 impl KafkaGate {
+    /// Whether this hub owns the shard of a site.
+    fn owns(&self, origin: &str) -> bool {
+        self.shards.contains(&route::shard(origin, self.settings.shards))
+    }
+
     /// The topic in Kafka: all partitions of an edge topic go to one there.
     fn name(&self, origin: &str, topic: &str) -> String {
         let stream = StreamId { origin, topic, partition: Partition::new(0) };
@@ -38,10 +47,15 @@ impl Gate for KafkaGate {
     }
 
     fn may_write(&self, _: &str, origin: &str, topic: &str) -> bool {
-        !topic_is_internal(topic) && self.topics.partitions_for(&self.name(origin, topic)).is_ok()
+        !topic_is_internal(topic)
+            && self.owns(origin)
+            && self.topics.partitions_for(&self.name(origin, topic)).is_ok()
     }
 
     fn why_not(&self, origin: &str, topic: &str) -> Option<String> {
+        if !self.owns(origin) {
+            return Some("another hub of the group owns the shard of its site".into());
+        }
         let name = self.name(origin, topic);
         let why = self.topics.partitions_for(&name).err()?;
         Some(format!("topic {name}: {why}"))

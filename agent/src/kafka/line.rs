@@ -3,7 +3,7 @@
 //! What the node sends waits here until the bridge takes it. How much that can be, the session
 //! limits: bytes that were not reported as sent count against its windows.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,8 +12,8 @@ use bytes::Bytes;
 /// What the bridge says to the node.
 #[derive(Debug)]
 pub enum Said {
-    /// It can be dialed from now on.
-    Ready,
+    /// It can be dialed from now on, and owns these shards, each since its opening there.
+    Ready(BTreeMap<u32, u64>),
     /// The dial was answered; bytes follow.
     Opened,
     /// Bytes of the bridge on a channel.
@@ -22,6 +22,9 @@ pub enum Said {
     Sent(u8, usize),
     /// The connection is over, for this reason.
     Closed(String),
+    /// It can't be dialed any more, for this reason: so many dials, which is all that it took, and
+    /// what became of them are void.
+    Away(u64, String),
 }
 
 /// What the node says to the bridge, since it was last asked.
@@ -49,29 +52,33 @@ struct State {
     heard: Heard,
     /// Why the bridge can't be dialed now; none if it can.
     waits: Option<String>,
+    /// Dials that it took.
+    dials: u64,
 }
 
 impl Line {
     /// A line whose bridge speaks to the node by `tell`, which says whether the node still listens.
     pub fn new(tell: impl Fn(Said) -> bool + Send + Sync + 'static) -> Self {
         let waits = Some("the hub is connecting to Kafka".to_owned());
-        let state = Mutex::new(State { heard: Heard::default(), waits });
+        let state = Mutex::new(State { heard: Heard::default(), waits, dials: 0 });
         Self { state, woken: Condvar::new(), tell: Box::new(tell) }
     }
 
-    /// The node dials.
+    /// The node dials. Returns which dial it is, counted from 1; it is answered by
+    /// [`Said::Opened`], or void by [`Said::Away`].
     ///
     /// # Errors
     /// Kafka is not there, for this reason.
-    pub fn dial(&self) -> Result<(), String> {
+    pub fn dial(&self) -> Result<u64, String> {
         let mut state = self.state();
         if let Some(why) = &state.waits {
             return Err(why.clone());
         }
         state.heard.bytes.clear();
         (state.heard.dialed, state.heard.closed) = (true, false);
+        state.dials += 1;
         self.woken.notify_one();
-        Ok(())
+        Ok(state.dials)
     }
 
     /// The node sends bytes on a channel.
@@ -97,12 +104,34 @@ impl Line {
         (self.tell)(said)
     }
 
-    /// The bridge can be dialed, or can't for this reason. What was sent to it so far is void.
-    pub fn set_waits(&self, why: Option<String>) {
+    /// The bridge can be dialed from now on for what is of these shards, and says so.
+    pub fn come(&self, shards: BTreeMap<u32, u64>) {
+        self.turn(None);
+        self.tell(Said::Ready(shards));
+    }
+
+    /// The bridge can't be dialed from now on, for this reason, and says so. What was sent to it so
+    /// far is void, also a dial that it has not seen.
+    pub fn leave(&self, why: &str) {
+        let dials = self.turn(Some(why.to_owned()));
+        // The node may have ended already.
+        self.tell(Said::Away(dials, why.to_owned()));
+    }
+
+    /// The bridge, which can't be dialed, waits for something else now.
+    pub fn wait_for(&self, what: &str) {
         let mut state = self.state();
-        state.waits = why;
+        if let Some(waits) = &mut state.waits {
+            *waits = format!("the hub waits for {what}");
+        }
+    }
+
+    fn turn(&self, waits: Option<String>) -> u64 {
+        let mut state = self.state();
+        state.waits = waits;
         let stop = state.heard.stop;
         state.heard = Heard { stop, ..Heard::default() };
+        state.dials
     }
 
     /// Why the bridge can't be dialed now; none if it can.
@@ -151,14 +180,14 @@ mod tests {
 
     fn ready() -> Line {
         let line = Line::new(|_| true);
-        line.set_waits(None);
+        line.come(BTreeMap::new());
         line
     }
 
     #[test]
     fn nobody_is_dialed_while_kafka_is_away_and_the_reason_is_told() {
         let line = Line::new(|_| true);
-        line.set_waits(Some("no broker".into()));
+        line.leave("no broker");
         assert_eq!(line.dial(), Err("no broker".into()));
         assert!(!line.wait(NONE).dialed);
     }
@@ -177,11 +206,29 @@ mod tests {
     }
 
     #[test]
+    fn a_dial_that_the_bridge_never_saw_is_void_when_it_leaves_and_the_next_one_is_not() {
+        let (tell, told) = std::sync::mpsc::channel();
+        let line = Line::new(move |said| tell.send(said).is_ok());
+        line.come(BTreeMap::new());
+        assert_eq!(line.dial(), Ok(1));
+        line.leave("no broker");
+        assert!(!line.wait(NONE).dialed);
+        line.come(BTreeMap::new());
+        assert_eq!(line.dial(), Ok(2));
+        assert!(line.wait(NONE).dialed);
+        let told: Vec<_> = told.try_iter().collect();
+        assert!(
+            matches!(&told[..], [Said::Ready(_), Said::Away(1, _), Said::Ready(_)]),
+            "{told:?}"
+        );
+    }
+
+    #[test]
     fn what_is_told_once_is_told_once_but_the_end_stays() {
         let line = ready();
         line.stop();
         assert!(line.wait(NONE).stop);
-        line.set_waits(Some("ending".into()));
+        line.leave("ending");
         assert!(line.wait(NONE).stop);
         assert!(line.rest(Duration::from_secs(60)));
     }

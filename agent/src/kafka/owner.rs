@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use landfall_core::batch::{Batch, batches};
 use landfall_core::name::StreamId;
-use landfall_core::num::Epoch;
+use landfall_core::num::{Epoch, LogId};
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -300,6 +300,7 @@ impl Owner {
             let key = message.key().unwrap_or_default();
             let Some(value) = message.payload() else { continue };
             if restored.apply(key, value)? == Some(epoch) {
+                restored.opened_at = u64::try_from(message.offset()).unwrap_or_default();
                 return Ok(restored);
             }
         }
@@ -321,6 +322,38 @@ impl Owner {
         match (Fault::of(self.shard, doing, error), self.producer.context().trouble()) {
             (Fault::Kafka(text), Some(trouble)) => Fault::Kafka(format!("{text}; {trouble}")),
             (fault, _) => fault,
+        }
+    }
+}
+
+/// Which log the group is, and for how many shards, as the first partition of the frontier topic
+/// says to who does not own it; none if it does not say.
+pub(super) fn read_group(settings: &Settings) -> Result<Option<(LogId, u32)>, Fault> {
+    let fault = |error: KafkaError| Fault::of(0, "reading which log the group is", &error);
+    let mut config = settings.consumer();
+    config.set("enable.partition.eof", "true");
+    let consumer: BaseConsumer<Context> =
+        BaseConsumer::from_config_and_context(&config, Context::default()).map_err(fault)?;
+    let mut place = TopicPartitionList::new();
+    place.add_partition_offset(&settings.frontier_topic, 0, Offset::Beginning).map_err(fault)?;
+    consumer.assign(&place).map_err(fault)?;
+    loop {
+        match consumer.poll(READ_MAX) {
+            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(None),
+            Some(Err(error)) => return Err(fault(error)),
+            Some(Ok(message)) => {
+                let key = message.key().unwrap_or_default();
+                let Some(value) = message.payload() else { continue };
+                if let Ok(FrontierRecord::Group { log, shards }) =
+                    FrontierRecord::decode(key, value)
+                {
+                    return Ok(Some((log, shards)));
+                }
+            }
+            None => {
+                let text = "the first partition of the frontier topic could not be read";
+                return Err(Fault::Kafka(text.into()));
+            }
         }
     }
 }

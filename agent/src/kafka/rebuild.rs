@@ -26,6 +26,7 @@ use super::bridge::LOG_FILE;
 use super::context::Context;
 use super::fault::{Fault, text};
 use super::frontier_record::FrontierRecord;
+use super::known::Known;
 use super::owner::Work;
 use super::refusals::Refusals;
 use super::restored::Restored;
@@ -35,7 +36,6 @@ use super::settings::Settings;
 use super::shard::Shard;
 use super::topics::Topics;
 use crate::entropy;
-use crate::whole_file::write_whole;
 
 /// How long a broker may take to say something.
 const ANSWER_MAX: Duration = Duration::from_secs(30);
@@ -108,14 +108,13 @@ pub fn rebuild(settings: Settings, data: &Path, wanted: &[String]) -> Result<Reb
     scan.all(&topics.all()?, wanted)?;
     scan.holds(&restored)?;
     let file = data.join(LOG_FILE);
-    let known = std::fs::read_to_string(&file).ok();
-    let known = known.and_then(|text| u64::from_str_radix(text.trim(), 16).ok());
-    let log = LogId::new(known.map_or_else(random, Ok)?);
+    let known = Known::read(&file).ok().flatten().map(|known| known.log);
+    let log = known.map_or_else(|| random().map(LogId::new), Ok)?;
     write(&shards, &scan.births, log, settings.shards)?;
-    let log = format!("{:016x}", log.get());
-    write_whole(&file, format!("{log}\n").as_bytes(), 0o644).map_err(|error| {
+    Known { log, shards: BTreeSet::new() }.write(&file).map_err(|error| {
         NotRebuilt(format!("rebuilt, but cannot write {}: {error}", file.display()))
     })?;
+    let log = format!("{:016x}", log.get());
     let Scan { births, topics, records, copies, foreign, .. } = scan;
     let topics = topics as u64;
     Ok(Rebuild { log, topics, records, copies, foreign, streams: births.told() })
@@ -183,7 +182,8 @@ impl Scan {
         let settings = self.settings.clone();
         let is_wanted = |name: &String| {
             let any = wanted.is_empty() || wanted.contains(name);
-            let own = name.starts_with("__") || *name == settings.frontier_topic;
+            let topics = [&settings.frontier_topic, &settings.registry_topic];
+            let own = name.starts_with("__") || topics.contains(&name);
             *name == settings.dead_letter_topic || (any && !own)
         };
         for (topic, partitions) in topics.iter().filter(|(name, _)| is_wanted(name)) {

@@ -17,6 +17,8 @@ pub(super) struct Restored {
     pub(super) group: Option<(LogId, u32)>,
     /// The last commit of any shard.
     pub(super) commit: CommitNo,
+    /// Where the opening of a shard is in its partition.
+    pub(super) opened_at: u64,
     branches: BTreeMap<BranchKey, (Branch, Vec<Rung>)>,
     epochs: BTreeMap<(StreamKey, Epoch), Offset>,
     gaps: BTreeMap<(StreamKey, Epoch, Offset), (Offset, String)>,

@@ -17,7 +17,7 @@ use landfall_core::journal::{
 };
 use landfall_core::limits::{COMMIT_BYTES_MAX, ENTRY_BYTES_MAX, JOINED_BYTES_MAX, LANES_MAX};
 use landfall_core::name::StreamId;
-use landfall_core::num::{BootId, Epoch, Lane, LogId, Offset, Partition, Timestamp};
+use landfall_core::num::{BootId, CommitNo, Epoch, Lane, LogId, Offset, Partition, Timestamp};
 use landfall_core::tables::{Heap, Parts};
 use landfall_protocol::time::{Duration, Instant};
 
@@ -26,6 +26,7 @@ use super::epochs::Epochs;
 use super::fault::Fault;
 use super::frontier_record::FrontierRecord;
 use super::gate::KafkaGate;
+use super::group::Group;
 use super::line::{Heard, Line, Said};
 use super::owner::{Carried, Work};
 use super::refusals::Refusals;
@@ -79,7 +80,7 @@ pub(super) struct Serving {
     refusals: Arc<Refusals>,
     /// Until when records are sent alone, if they are.
     alone_until: Option<Instant>,
-    shards: Vec<Shard>,
+    shards: BTreeMap<u32, Shard>,
     node: Node<Buffer, KafkaGate>,
     line: Arc<Line>,
     /// How far each lane has been committed to Kafka.
@@ -101,7 +102,7 @@ impl Serving {
     /// Goes on from what was read from Kafka, as the log of the group.
     pub(super) fn new(
         (settings, topics, refusals): (Arc<Settings>, Arc<Topics>, Arc<Refusals>),
-        shards: Vec<Shard>,
+        shards: BTreeMap<u32, Shard>,
         line: Arc<Line>,
         (log, restored): (LogId, Restored),
         drawn: Drawn,
@@ -120,7 +121,8 @@ impl Serving {
         let (journal, _) = opened.map_err(|error| Fault::Frontier(error.to_string()))?;
         let lanes = (0..node_settings.lanes.len() as u8).map(Lane::new);
         let cursors = lanes.map(|lane| journal.first(lane)).collect();
-        let gate = KafkaGate { settings: settings.clone(), topics: topics.clone() };
+        let owned = shards.keys().copied().collect();
+        let gate = KafkaGate { settings: settings.clone(), topics: topics.clone(), shards: owned };
         let node = Node::new(journal, node_settings, gate, drawn.boot, drawn.seed, now());
         let written = tips(&node);
         let epochs = Epochs::new(ended, &written);
@@ -154,12 +156,15 @@ impl Serving {
         })
     }
 
-    /// Serves the hub's node until the process ends.
-    pub(super) fn run(&mut self) -> Result<(), Fault> {
+    /// Serves the hub's node until the process ends, or other shards are this hub's.
+    pub(super) fn run(&mut self, group: &Group) -> Result<(), Fault> {
         loop {
             let heard = self.line.wait(self.patience());
             if heard.stop {
                 return Ok(());
+            }
+            if group.shards()? != self.node.gate().shards {
+                return Err(Fault::Moved);
             }
             self.take(heard)?;
             if self.node.poll_timeout().is_some_and(|(at, _)| at <= now().instant) {
@@ -168,7 +173,7 @@ impl Serving {
             if let Some(fault) = self.topics.take_fault() {
                 return Err(fault);
             }
-            if let Some(fault) = self.shards.iter().find_map(Shard::fault) {
+            if let Some(fault) = self.shards.values().find_map(Shard::fault) {
                 return Err(fault);
             }
             self.try_refused();
@@ -259,6 +264,11 @@ impl Serving {
         }
     }
 
+    /// The last commit that was promised, or is about to be.
+    pub(super) fn last_commit(&self) -> CommitNo {
+        self.node.journal().last_commit()
+    }
+
     /// Commits to Kafka what came in, and then says what follows from it.
     fn flush(&mut self) -> Result<(), Fault> {
         (self.collected, self.since) = (0, None);
@@ -272,7 +282,7 @@ impl Serving {
         }
         let mut begun = Vec::new();
         for (number, work) in works {
-            let shard = self.shards.get(number as usize);
+            let shard = self.shards.get(&number);
             let shard = shard.ok_or(Fault::Broken("a shard is not there"))?;
             shard.begin(work)?;
             begun.push(shard);
@@ -360,7 +370,7 @@ impl Serving {
                 Event::Alarm(alarm) => {
                     tracing::warn!(kind = ?alarm.kind, subject = alarm.subject, "{}", alarm.text);
                 }
-                Event::Appended(..) | Event::Dial => {}
+                Event::Appended(..) | Event::Dial(_) => {}
             }
         }
     }
@@ -451,7 +461,7 @@ mod tests {
     fn the_bridge_can_do_what_a_dialer_does_before_it_has_heard_what_the_other_end_can() {
         let told = [("LANDFALL_KAFKA_BROKERS".to_owned(), "127.0.0.1:9092".to_owned())];
         let config = crate::config::Config::load(None, std::path::Path::new("none"), told).unwrap();
-        let settings = Settings::of(&config, "hub", &[]).unwrap().unwrap();
+        let settings = Settings::of(&config, "hub", "key", &[]).unwrap().unwrap();
         let dialer = crate::node::Settings::standard("hub").features;
         assert_eq!(node_settings(&settings).features, dialer);
     }

@@ -17,6 +17,8 @@ pub struct Settings {
     pub site: String,
     /// The hub's lanes.
     pub lanes: Vec<LaneSettings>,
+    /// What tells this hub from the others of its group.
+    pub member: String,
     /// What the hubs that share the work are called.
     pub group: String,
     /// How many shards there are, for ever.
@@ -25,6 +27,8 @@ pub struct Settings {
     pub frontier_topic: String,
     /// The topic of what Kafka refused.
     pub dead_letter_topic: String,
+    /// The topic of sites, tokens and hubs.
+    pub registry_topic: String,
     /// Which topic is which there.
     pub route: Route,
     /// Whether missing topics are made, and how.
@@ -49,6 +53,9 @@ pub struct Create {
 #[derive(Debug)]
 pub struct NoPassword(pub PathBuf, pub std::io::Error);
 
+/// How long a hub may be away until its shards are given to others, in milliseconds.
+const MEMBER_AWAY_MS: &str = "10000";
+
 /// Defaults that the operator may change: bytes rather than processor, and memory that is bounded.
 const USUAL: [(&str, &str); 4] = [
     ("compression.type", "lz4"),
@@ -65,6 +72,7 @@ impl Settings {
     pub fn of(
         config: &config::Config,
         site: &str,
+        member: &str,
         lanes: &[LaneSettings],
     ) -> Result<Option<Self>, NoPassword> {
         let kafka = &config.kafka;
@@ -86,11 +94,13 @@ impl Settings {
         let (partitions, replication) = (kafka.partitions, kafka.replication);
         Ok(Some(Self {
             site: site.to_owned(),
+            member: member.to_string(),
             lanes: lanes.to_vec(),
             group: kafka.group.clone(),
             shards: kafka.shards,
             frontier_topic: kafka.frontier_topic.clone(),
             dead_letter_topic: kafka.dead_letter_topic.clone(),
+            registry_topic: kafka.registry_topic.clone(),
             route,
             create: kafka.create_topics.then_some(Create { partitions, replication }),
             commit_every: kafka.commit_every,
@@ -111,14 +121,35 @@ impl Settings {
 
     /// The owner of a shard, for a producer: the same for ever, whoever owns it.
     pub(super) fn producer(&self, shard: u32, sending: Sending) -> ClientConfig {
-        let timeout = self.transaction_timeout.as_millis().to_string();
-        let mut config = self.client();
-        config.set("transactional.id", format!("{}.{shard}", self.group));
-        config.set("transaction.timeout.ms", &timeout);
+        let mut config = self.transactional(&shard.to_string());
         config.set("batch.size", sending.batch_bytes.to_string());
         if sending.alone {
             config.set("batch.num.messages", "1");
         }
+        config
+    }
+
+    /// A member of the group of hubs. It keeps its place for a while when it is started anew.
+    pub(super) fn member(&self) -> ClientConfig {
+        let mut config = self.client();
+        config.set("group.id", format!("{}.shards", self.group));
+        config.set("group.instance.id", &self.member);
+        config.set("partition.assignment.strategy", "cooperative-sticky");
+        config.set("session.timeout.ms", MEMBER_AWAY_MS);
+        config.set("enable.auto.commit", "false");
+        config
+    }
+
+    /// The hub that writes the registry, for a producer.
+    pub(super) fn registry_producer(&self) -> ClientConfig {
+        self.transactional("registry")
+    }
+
+    fn transactional(&self, what: &str) -> ClientConfig {
+        let timeout = self.transaction_timeout.as_millis().to_string();
+        let mut config = self.client();
+        config.set("transactional.id", format!("{}.{what}", self.group));
+        config.set("transaction.timeout.ms", &timeout);
         // A record that is not taken in time must not outlive its transaction.
         config.set("message.timeout.ms", &timeout);
         config

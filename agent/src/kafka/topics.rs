@@ -21,6 +21,27 @@ const ANSWER_MAX: Duration = Duration::from_secs(10);
 const ASK_MAX: u32 = 50;
 const ASK_EVERY: Duration = Duration::from_millis(100);
 
+/// Why a topic was not made, as far as is known.
+enum Unmade {
+    /// Kafka refuses, and would again.
+    Refused(String),
+    /// It did not say; it may be made, or will be.
+    Unknown(String),
+}
+
+/// Whether Kafka is just busy, or away.
+fn is_passing(code: RDKafkaErrorCode) -> bool {
+    matches!(
+        code,
+        RDKafkaErrorCode::AllBrokersDown
+            | RDKafkaErrorCode::BrokerTransportFailure
+            | RDKafkaErrorCode::NetworkException
+            | RDKafkaErrorCode::NotController
+            | RDKafkaErrorCode::OperationTimedOut
+            | RDKafkaErrorCode::RequestTimedOut
+    )
+}
+
 /// The topics of the cluster, as far as they were needed.
 pub(super) struct Topics {
     settings: Arc<Settings>,
@@ -64,7 +85,8 @@ impl Topics {
     /// # Errors
     /// Also if the topic is the hub's own.
     pub(super) fn partitions_for(&self, topic: &str) -> Result<u32, String> {
-        let own = [&self.settings.frontier_topic, &self.settings.dead_letter_topic];
+        let Settings { frontier_topic, dead_letter_topic, registry_topic, .. } = &*self.settings;
+        let own = [frontier_topic, dead_letter_topic, registry_topic];
         if own.iter().any(|own| *own == topic) || topic.starts_with("__") {
             return Err("it is not for records; map the edge topic elsewhere".into());
         }
@@ -106,21 +128,7 @@ impl Topics {
     /// Sees to it that the frontier topic is there, with a partition for each shard.
     pub(super) fn open_frontier(&self) -> Result<(), Fault> {
         let (topic, shards) = (self.settings.frontier_topic.as_str(), self.settings.shards);
-        let partitions = match self.ask(topic)? {
-            Some(partitions) => partitions,
-            None => {
-                let create = self.settings.create.ok_or_else(|| {
-                    Fault::Frontier(format!(
-                        "{topic} is missing, and `kafka.create_topics` is false; make it with \
-                         {shards} partitions and cleanup.policy=compact"
-                    ))
-                })?;
-                let create = Create { partitions: shards, ..create };
-                let compact = [("cleanup.policy", "compact")];
-                self.make(topic, create, &compact).map_err(Fault::Frontier)?;
-                self.wait_for(topic)?
-            }
-        };
+        let partitions = self.open_compacted(topic, shards)?;
         if partitions == shards {
             return Ok(());
         }
@@ -128,6 +136,35 @@ impl Topics {
             "{topic} has {partitions} partitions, and `kafka.shards` says {shards}; shards are \
              given once and for ever. Put the old number back"
         )))
+    }
+
+    /// Sees to it that the registry is there.
+    pub(super) fn open_registry(&self) -> Result<(), Fault> {
+        let opened = self.open_compacted(&self.settings.registry_topic, 1);
+        opened.map(|_| ()).map_err(|fault| match fault {
+            Fault::Frontier(why) => Fault::Kafka(format!("the registry can't be used: {why}")),
+            fault => fault,
+        })
+    }
+
+    /// Makes a compacted topic if it is missing. Returns how many partitions it has.
+    fn open_compacted(&self, topic: &str, partitions: u32) -> Result<u32, Fault> {
+        if let Some(partitions) = self.ask(topic)? {
+            return Ok(partitions);
+        }
+        let create = self.settings.create.ok_or_else(|| {
+            Fault::Frontier(format!(
+                "{topic} is missing, and `kafka.create_topics` is false; make it with \
+                 cleanup.policy=compact and this number of partitions: {partitions}"
+            ))
+        })?;
+        let create = Create { partitions, ..create };
+        let made = self.make(topic, create, &[("cleanup.policy", "compact")]);
+        made.map_err(|unmade| match unmade {
+            Unmade::Refused(why) => Fault::Frontier(why),
+            Unmade::Unknown(why) => Fault::Kafka(why),
+        })?;
+        self.wait_for(topic)
     }
 
     /// All topics of the cluster that this hub is shown, each with its number of partitions.
@@ -155,7 +192,9 @@ impl Topics {
         // by the time that records bear: what comes after weeks would be gone in minutes.
         let told =
             [("message.timestamp.after.max.ms", "9223372036854775807"), ("retention.ms", "-1")];
-        self.make(topic, create, &told)?;
+        // What was made without a word is found when it is looked up again.
+        self.make(topic, create, &told)
+            .map_err(|(Unmade::Refused(why) | Unmade::Unknown(why))| why)?;
         tracing::info!(topic, partitions = create.partitions, "made a topic in Kafka");
         self.wait_for(topic).map_err(note)
     }
@@ -164,9 +203,10 @@ impl Topics {
     fn ask(&self, topic: &str) -> Result<Option<u32>, Fault> {
         let answer = self.admin.inner().fetch_metadata(Some(topic), ANSWER_MAX);
         let answer = answer.map_err(|error| {
-            let trouble = self.admin.inner().context().trouble().unwrap_or_default();
+            let trouble = self.admin.inner().context().trouble();
+            let trouble = trouble.map(|trouble| format!("; {trouble}")).unwrap_or_default();
             let text = text(&error);
-            Fault::Kafka(format!("Kafka does not say whether {topic} is there: {text}; {trouble}"))
+            Fault::Kafka(format!("Kafka does not say whether {topic} is there: {text}{trouble}"))
         })?;
         let Some(told) = answer.topics().iter().find(|told| told.name() == topic) else {
             return Ok(None);
@@ -180,7 +220,7 @@ impl Topics {
         }
     }
 
-    fn make(&self, topic: &str, create: Create, told: &[(&str, &str)]) -> Result<(), String> {
+    fn make(&self, topic: &str, create: Create, told: &[(&str, &str)]) -> Result<(), Unmade> {
         let partitions = i32::try_from(create.partitions).unwrap_or(i32::MAX);
         // -1 leaves it to the brokers.
         let replicas = create.replication.map_or(-1, |count| i32::try_from(count).unwrap_or(-1));
@@ -195,11 +235,16 @@ impl Topics {
         let topics = [new];
         let making = self.admin.create_topics(&topics, &options);
         let runtime = tokio::runtime::Builder::new_current_thread().build();
-        let runtime = runtime.map_err(|error| error.to_string())?;
-        let made = runtime.block_on(making).map_err(|error| text(&error))?;
+        let unknown =
+            |why| Unmade::Unknown(format!("Kafka does not say that {topic} is made: {why}"));
+        let runtime = runtime.map_err(|error| unknown(error.to_string()))?;
+        let made = runtime.block_on(making).map_err(|error| unknown(text(&error)))?;
         match made.into_iter().next() {
             None | Some(Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists))) => Ok(()),
-            Some(Err((_, code))) => Err(format!("it is missing, and can't be made: {code}")),
+            Some(Err((_, code))) if is_passing(code) => Err(unknown(code.to_string())),
+            Some(Err((_, code))) => {
+                Err(Unmade::Refused(format!("it is missing, and can't be made: {code}")))
+            }
         }
     }
 

@@ -48,6 +48,14 @@ impl Pair {
     /// # Errors
     /// A node can't be made or started.
     pub async fn make(options: &Options, relayed: bool) -> io::Result<Self> {
+        Self::make_with(options, relayed, "").await
+    }
+
+    /// The same, with a hub that is told more.
+    ///
+    /// # Errors
+    /// A node can't be made or started.
+    pub async fn make_with(options: &Options, relayed: bool, told: &str) -> io::Result<Self> {
         let program = Program::find()?;
         let seed = landfall::entropy::number().map_err(|_| Error::other("no randomness"))?;
         let mut rng = Rng::new(seed);
@@ -58,7 +66,7 @@ impl Pair {
         let (listen, advertise) = (hub_address.to_string(), dialed.to_string());
         hub.done("init", &["--site", "hub", "--listen", &listen, "--advertise", &advertise])
             .await?;
-        hub.configure(SETTINGS)?;
+        hub.configure(&[SETTINGS, told].concat())?;
         let hub_runs = hub.run_up().await?;
         let ship_program = match &options.device_program {
             Some(path) => Program::at(path.clone()),
