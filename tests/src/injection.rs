@@ -88,12 +88,17 @@ pub fn happened(trace: &Path) -> bool {
 
 /// Whether strace can be used here. If not, says so loudly: the test is then skipped.
 pub fn is_possible(test: &str) -> bool {
-    let strace = Command::new("strace").args(["-o", "/dev/null", "true"]).output();
-    if strace.is_ok_and(|strace| strace.status.success()) {
-        return true;
+    match Command::new("strace").args(["-o", "/dev/null", "true"]).output() {
+        Ok(strace) if strace.status.success() => return true,
+        Ok(_) => denied(test, "strace may not trace"),
+        Err(_) => skipped(test, "strace is not installed"),
     }
-    skipped(test, "strace is not installed, or may not trace");
     false
+}
+
+/// Says that a test is skipped since the system does not let it do what it must do.
+pub fn denied(test: &str, why: &str) {
+    skipped(test, &format!("denied: {why}"));
 }
 
 /// Says that a test is skipped, so that the task that runs all tests counts it.

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::injection::skipped;
+use crate::injection::denied;
 use crate::process::Program;
 
 /// A group for the programs of a test. It is removed with the value, once they have ended.
@@ -28,7 +28,7 @@ impl MemoryGroup {
         let name = format!("landfall-test-{}-{number}", std::process::id());
         let made =
             Self::first_version(&name, bytes).or_else(|_| Self::second_version(&name, bytes));
-        made.inspect_err(|error| skipped(test, &format!("no memory group can be made: {error}")))
+        made.inspect_err(|error| denied(test, &format!("no memory group can be made: {error}")))
             .ok()
     }
 

@@ -89,6 +89,11 @@ impl Program {
         Self { under: words, ..self.clone() }
     }
 
+    /// The program that runs it, with its words; empty for none.
+    pub fn words(&self) -> &[String] {
+        &self.under
+    }
+
     /// A command of the program that ends with its value. The environment does not configure it.
     pub fn command(&self, words: &[&str]) -> Command {
         let mut command = match self.under.split_first() {

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::injection::skipped;
+use crate::injection::denied;
 
 /// A file system in memory, unmounted when it is dropped. There is one at a time: a process that
 /// another test is just starting would keep a removed file, and its space, for a moment.
@@ -32,7 +32,7 @@ impl<'a> SmallDisk<'a> {
         if mount.output().is_ok_and(|mount| mount.status.success()) {
             return Some(Self { path: at, _one: one });
         }
-        skipped("a full disk", "no right to mount a tmpfs");
+        denied("a full disk", "no right to mount a tmpfs");
         None
     }
 

@@ -12,7 +12,7 @@ use landfall::identity::{NodeKey, PublicKey};
 use landfall::node::checksum;
 use landfall::node::{
     Append, AppendOutcome, ClientId, Direction, Event, LinkId, Node, Now, OpenGate, Parting,
-    PeerKey, Settings, Ticket,
+    PeerKey, Settings, Ticket, Uplink,
 };
 use landfall::transport::{
     self, Carrier, Channel, CloseCode, Connection, ConnectionId, ResetKey, Transport,
@@ -226,7 +226,7 @@ impl Station {
     fn on_event(&mut self, event: Event, now: Now) {
         match event {
             Event::Appended(ticket, outcome) => drop(self.outcomes.insert(ticket, outcome)),
-            Event::Dial => {
+            Event::Dial(_) => {
                 self.say(now, "dials".into());
                 let (address, key) = self.upstream.expect("only who has an upstream dials");
                 self.transport.dial(vec![address.to_string()], HubKeys(vec![key]));
@@ -276,7 +276,7 @@ impl Station {
             }
             TransportEvent::DialFailed { failure, .. } => {
                 self.say(now, format!("not reached: {failure}"));
-                self.node.handle_dial_failed(&failure.to_string(), now);
+                self.node.handle_dial_failed(Uplink::FIRST, &failure.to_string(), now);
             }
         }
     }

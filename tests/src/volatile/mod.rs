@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex};
 
 use fuser::{BackgroundSession, Config, MountOption};
 
-use crate::injection::skipped;
+use crate::injection::denied;
 use calls::{Calls, Machine};
 use files::Files;
 use landfall_simulation::rng::Rng;
@@ -46,7 +46,7 @@ impl VolatileDisk {
         match disk.attach() {
             Ok(()) => Some(disk),
             Err(error) => {
-                skipped(test, &format!("no file system of one's own can be mounted: {error}"));
+                denied(test, &format!("no file system of one's own can be mounted: {error}"));
                 None
             }
         }

@@ -29,15 +29,24 @@ impl Fleet {
         Self::within(tempfile::tempdir()?, shape).await
     }
 
+    /// Makes a hub of this name, and does not start it.
+    pub(crate) async fn named(site: &str) -> io::Result<Self> {
+        Self::of(tempfile::tempdir()?, site, Shape::default()).await
+    }
+
     /// Makes a hub in the folder `hub` of a folder, where there may be an empty one.
     pub(crate) async fn within(dir: TempDir, shape: Shape) -> io::Result<Self> {
+        Self::of(dir, "hub", shape).await
+    }
+
+    async fn of(dir: TempDir, site: &str, shape: Shape) -> io::Result<Self> {
         let program = Program::find()?;
         let hub = NodeDir::new(&program, dir.path().join("hub"));
         let seed = landfall::entropy::number().map_err(io::Error::other)?;
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port(&mut Rng::new(seed))?));
         let relay = Relay::start((Ipv4Addr::LOCALHOST, 0).into(), address, shape, seed)?;
         let (listen, advertise) = (address.to_string(), relay.address().to_string());
-        let words = ["--site", "hub", "--listen", &listen, "--advertise", &advertise];
+        let words = ["--site", site, "--listen", &listen, "--advertise", &advertise];
         hub.done("init", &words).await?;
         Ok(Self { dir, program, hub, relay, address })
     }

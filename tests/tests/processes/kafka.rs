@@ -110,8 +110,6 @@ async fn a_hub_that_lost_its_disk_goes_on_from_what_is_in_kafka() {
     std::fs::remove_dir_all(path.join("segments")).unwrap();
     std::fs::remove_file(path.join("kafka.log")).unwrap();
     let hub = fleet.hub.run_up().await.unwrap();
-    let token = fleet.token("ship-1", &[]).await.unwrap();
-    std::fs::write(ship.path.join("join.token"), token).unwrap();
     ship.done("run", &["--until-synced"]).await.unwrap();
     drop(hub);
     let wanted = [lines("before", 300), lines("meanwhile", 300)];

@@ -18,6 +18,13 @@ async fn behind_a_proxy() -> (Fleet, Broker, KafkaProxy) {
     (fleet, broker, proxy)
 }
 
+/// A ship that the hub knows: to register it takes a commit, too.
+async fn registered(fleet: &Fleet) -> NodeDir {
+    let ship = fleet.ship("ship-1").await.unwrap();
+    ship.done("run", &["--until-synced"]).await.unwrap();
+    ship
+}
+
 /// Has a ship bring lines while something happens to commits, until it has happened.
 async fn bring_while(
     commits: Commits,
@@ -42,7 +49,7 @@ async fn what_a_killed_hub_had_not_committed_is_aborted_and_written_again_once()
     let (fleet, broker, proxy) = behind_a_proxy().await;
     let mut hub = fleet.hub.run_up().await.unwrap();
     hub.until("Kafka is reached", |status| is_up(&status).then_some(())).await.unwrap();
-    let ship = fleet.ship("ship-1").await.unwrap();
+    let ship = registered(&fleet).await;
     let wanted = lines("ship-1", 2_000);
     let mut runs = bring_while(Commits::Lost, &fleet, &proxy, &ship, &wanted).await;
     // All records are at the broker, and their commit never came there.
@@ -65,7 +72,7 @@ async fn commits_without_an_answer_are_found_out_about_and_not_repeated() {
     let (fleet, broker, proxy) = behind_a_proxy().await;
     let mut hub = fleet.hub.run_up().await.unwrap();
     hub.until("Kafka is reached", |status| is_up(&status).then_some(())).await.unwrap();
-    let ship = fleet.ship("ship-1").await.unwrap();
+    let ship = registered(&fleet).await;
     let wanted = lines("ship-1", 2_000);
     let mut runs = bring_while(Commits::Unanswered, &fleet, &proxy, &ship, &wanted).await;
     // librdkafka asks again until the transaction's time is up; then the hub begins anew.

@@ -1,55 +1,123 @@
-//! Two hubs of a group before one Kafka.
+//! Two hubs of a group before one Kafka: each owns some of the shards, and forwards what is of the
+//! others.
 
-use landfall_tests::broker;
-use landfall_tests::process::NodeDir;
+use landfall_tests::broker::{self, Broker};
+use landfall_tests::census::Seen;
+use landfall_tests::process::{NodeDir, Running};
 
 use crate::fleet::{Fleet, assert_same, lines, synced};
 use crate::kafka::{append, committed, texts};
-use crate::kafka_lacks::says;
 
-/// A ship of a hub that has brought something, and goes on running.
-async fn ship_of(fleet: &Fleet, site: &str) -> NodeDir {
-    let ship = fleet.ship(site).await.unwrap();
-    append(fleet, &ship, "log", &lines(site, 100), &[]).await;
-    ship.done("run", &["--until-synced"]).await.unwrap();
-    ship
+/// Two hubs before a broker, which run.
+async fn hubs() -> (Broker, [(Fleet, Running); 2]) {
+    let first = Fleet::named("hub-1").await.unwrap();
+    let second = Fleet::named("hub-2").await.unwrap();
+    let broker = Broker::start(first.dir.path()).await.unwrap();
+    let mut hubs = Vec::new();
+    for fleet in [first, second] {
+        fleet.hub.configure(&broker.settings_at(broker.address())).unwrap();
+        let runs = fleet.hub.run_up().await.unwrap();
+        hubs.push((fleet, runs));
+    }
+    (broker, hubs.try_into().unwrap_or_else(|_| unreachable!("there are two")))
+}
+
+/// Ships of a hub, of names that are in several shards, with records that wait.
+async fn ships(fleet: &Fleet, names: std::ops::Range<usize>) -> Vec<(NodeDir, String)> {
+    let mut ships = Vec::new();
+    for name in names {
+        let site = format!("ship-{name}");
+        let ship = fleet.ship(&site).await.unwrap();
+        append(fleet, &ship, "log", &lines(&site, 100), &[]).await;
+        ships.push((ship, site));
+    }
+    ships
+}
+
+async fn run(ships: &[(NodeDir, String)]) -> Vec<Running> {
+    let mut runs = Vec::new();
+    for (ship, _) in ships {
+        runs.push(ship.run_up().await.unwrap());
+    }
+    runs
+}
+
+async fn all_synced(runs: &mut [Running]) {
+    for running in runs {
+        running.until("all of it is in Kafka", synced).await.unwrap();
+    }
+}
+
+/// Whether a record came through both hubs.
+fn is_forwarded(seen: &&Seen) -> bool {
+    let path = seen.header(landfall::kafka::birth::PATH).unwrap();
+    path.contains("hub-1@") && path.contains("hub-2@")
 }
 
 #[tokio::test]
-async fn of_two_hubs_the_older_is_fenced_and_ships_of_both_get_through_once() {
-    let test = "of_two_hubs_the_older_is_fenced_and_ships_of_both_get_through_once";
+async fn two_hubs_share_the_shards_and_each_forwards_what_is_of_the_others() {
+    let test = "two_hubs_share_the_shards_and_each_forwards_what_is_of_the_others";
     if !broker::is_possible(test) {
         return;
     }
-    let (first, second) = (Fleet::new(Default::default()), Fleet::new(Default::default()));
-    let (first, second) = (first.await.unwrap(), second.await.unwrap());
-    let broker = broker::Broker::start(first.dir.path()).await.unwrap();
-    for fleet in [&first, &second] {
-        // A hub that was fenced rests for four times as long.
-        let settings = broker.settings_at(broker.address()).replace("\"4s\"", "\"2s\"");
-        fleet.hub.configure(&settings).unwrap();
-    }
-    let mut older = first.hub.run_up().await.unwrap();
-    let of_older = ship_of(&first, "ship-1").await;
-    let _newer = second.hub.run_up().await.unwrap();
-    let of_newer = ship_of(&second, "ship-2").await;
-    // The older one learns of it when it wants to write.
-    append(&first, &of_older, "log", &lines("fenced", 100), &[]).await;
-    let mut runs = [of_older.run_up().await.unwrap(), of_newer.run_up().await.unwrap()];
-    says(&mut older, "another hub of the group has taken over").await;
-    runs[0].until("the older one had its turn", synced).await.unwrap();
-    // Nor does either keep the other from it from now on.
-    for round in 0..2 {
-        let lines = |site| lines(&format!("{site} {round}"), 50);
-        append(&first, &of_older, "log", &lines("ship-1"), &[]).await;
-        append(&second, &of_newer, "log", &lines("ship-2"), &[]).await;
-        for runs in &mut runs {
-            runs.until("both had a turn", synced).await.unwrap();
+    let (broker, [(first, _one), (second, _two)]) = hubs().await;
+    let of_first = ships(&first, 0..6).await;
+    let of_second = ships(&second, 6..12).await;
+    let mut runs = run(&of_first).await;
+    runs.extend(run(&of_second).await);
+    all_synced(&mut runs).await;
+    // Once who owns what is settled, hubs forward.
+    for (fleet, ships) in [(&first, &of_first), (&second, &of_second)] {
+        for (ship, site) in ships {
+            append(fleet, ship, "later", &lines(site, 50), &[]).await;
         }
     }
-    let mut wanted = vec![lines("ship-1", 100), lines("ship-2", 100), lines("fenced", 100)];
-    for round in 0..2 {
-        wanted.extend(["ship-1", "ship-2"].map(|site| lines(&format!("{site} {round}"), 50)));
-    }
+    all_synced(&mut runs).await;
+    let sites = || of_first.iter().chain(&of_second);
+    let wanted: Vec<_> = sites().map(|(_, site)| lines(site, 100)).collect();
     assert_same(texts(&committed(&broker, "log")), &[&wanted.concat()]);
+    let later = committed(&broker, "later");
+    let wanted: Vec<_> = sites().map(|(_, site)| lines(site, 50)).collect();
+    assert_same(texts(&later), &[&wanted.concat()]);
+    let forwarded = later.iter().filter(is_forwarded).count();
+    assert!(forwarded > 0 && forwarded < later.len(), "{forwarded} of {}", later.len());
+}
+
+#[tokio::test]
+async fn a_hub_that_is_killed_or_frozen_loses_its_shards_and_nothing_comes_twice() {
+    let test = "a_hub_that_is_killed_or_frozen_loses_its_shards_and_nothing_comes_twice";
+    if !broker::is_possible(test) {
+        return;
+    }
+    let (broker, [(first, one), (second, two)]) = hubs().await;
+    let of_first = ships(&first, 0..6).await;
+    let of_second = ships(&second, 6..12).await;
+    let mut runs = run(&of_first).await;
+    runs.extend(run(&of_second).await);
+    all_synced(&mut runs).await;
+    one.freeze().unwrap();
+    for (ship, site) in &of_second {
+        append(&second, ship, "frozen", &lines(site, 50), &[]).await;
+    }
+    all_synced(&mut runs[6..]).await;
+    for (ship, site) in &of_first {
+        append(&first, ship, "frozen", &lines(site, 50), &[]).await;
+    }
+    one.thaw().unwrap();
+    all_synced(&mut runs).await;
+    two.kill().await.unwrap();
+    for (ship, site) in &of_first {
+        append(&first, ship, "killed", &lines(site, 50), &[]).await;
+    }
+    all_synced(&mut runs[..6]).await;
+    let _two = second.hub.run_up().await.unwrap();
+    for (ship, site) in &of_second {
+        append(&second, ship, "killed", &lines(site, 50), &[]).await;
+    }
+    all_synced(&mut runs).await;
+    for (topic, count) in [("log", 100), ("frozen", 50), ("killed", 50)] {
+        let sites = of_first.iter().chain(&of_second);
+        let wanted: Vec<_> = sites.map(|(_, site)| lines(site, count)).collect();
+        assert_same(texts(&committed(&broker, topic)), &[&wanted.concat()]);
+    }
 }

@@ -61,8 +61,9 @@ async fn records_of_a_topic_that_is_not_made_wait_and_all_others_go_on() {
     }
     let (fleet, broker) = fleet().await;
     fleet.hub.configure("create_topics = false\nshards = 4\n").unwrap();
-    let frontier = [("cleanup.policy", "compact")];
-    broker.make_topic("_landfall_frontiers", 4, &frontier).await.unwrap();
+    let compacted = [("cleanup.policy", "compact")];
+    broker.make_topic("_landfall_frontiers", 4, &compacted).await.unwrap();
+    broker.make_topic("_landfall_registry", 1, &compacted).await.unwrap();
     broker.make_topic("log", 6, &[]).await.unwrap();
     let mut hub = fleet.hub.run_up().await.unwrap();
     let ship = fleet.ship("ship-1").await.unwrap();

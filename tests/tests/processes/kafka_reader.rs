@@ -8,7 +8,9 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use landfall::kafka::murmur::partition;
 use landfall_tests::broker::{self, Broker};
+use landfall_tests::census::{Isolation, assert_whole, census};
 use landfall_tests::injection::skipped;
+use landfall_tests::process::Program;
 use serde_json::{Value, json};
 
 use crate::kafka::{append, fleet};
@@ -78,7 +80,26 @@ async fn a_consumer_in_python_reads_keys_values_and_headers_as_documented() {
         assert!(birth("landfall.at").starts_with(&format!("ship-1/whole/0@{offset}~")), "{told}");
         assert_eq!(birth("landfall.hash").len(), 32, "{told}");
         assert!(birth("landfall.path").starts_with("ship-1@"), "{told}");
-        assert!(birth("landfall.producer").ends_with(&format!(":{offset}")), "{told}");
+        assert!(birth("landfall.producer").ends_with(&format!(":{}", offset + 1)), "{told}");
         assert_eq!(birth("landfall.time"), if offset == 3 { "0" } else { "" });
     }
+}
+
+#[tokio::test]
+async fn the_demonstration_with_kafka_ends_with_each_record_there_once() {
+    let test = "the_demonstration_with_kafka_ends_with_each_record_there_once";
+    if !broker::is_possible(test) {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::start(dir.path()).await.unwrap();
+    let program = Program::find().unwrap();
+    let told = program.call(&["demo", "--kafka", &broker.address().to_string()]).await.unwrap();
+    assert_eq!(told.code, Some(0), "{told:?}");
+    assert!(told.out.contains("5,000 records, each once"), "{told:?}");
+    // What it says can be looked at is there.
+    let topic = told.out.split_whitespace().skip_while(|word| *word != "--topic").nth(1).unwrap();
+    let seen = census(broker.address(), topic, Isolation::Committed).unwrap();
+    assert_whole(&seen);
+    assert_eq!(seen.len(), 5_000);
 }
