@@ -2,14 +2,14 @@
 
 use std::process::Command;
 
-use crate::Task;
 use crate::shell::{self, Failure};
+use crate::{Task, kafka};
 
 pub(crate) const TASK: Task = Task {
     name: "bench",
     about: "[catchup [--bulk] [--trickle]] [jetstream] [append] [api] [views] [wire] [urgent] \
-            [memory] [opening] [size] [--json FILE] [--dir D] [--divide N]: measure, all if \
-            nothing is named",
+            [memory] [opening] [size] [kafka] [--json FILE] [--dir D] [--divide N]: measure, all \
+            but kafka if nothing is named",
     run,
 };
 
@@ -18,8 +18,14 @@ const OF_DEVICES: [&str; 2] = ["memory", "size"];
 const OPTIONS: [&str; 3] = ["--json", "--dir", "--divide"];
 
 fn run(arguments: &[String]) -> Result<(), Failure> {
-    let packages = ["--package", "landfall", "--package", "landfall-tests", "--bins"];
-    shell::run(shell::cargo(&["build", "--release"]).args(packages))?;
+    let mut build = shell::cargo(&["build", "--release", "--bins"]);
+    build.args(["--package", "landfall", "--package", "landfall-tests"]);
+    if arguments.iter().any(|word| word == "kafka") {
+        kafka::fetch()?;
+        // It starts the broker.
+        build.args(["--package", "xtask"]);
+    }
+    shell::run(&mut build)?;
     let mut driver = Command::new(shell::target().join("release/landfall-bench"));
     driver.args(arguments);
     if wants_device(arguments) {

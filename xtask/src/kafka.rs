@@ -9,9 +9,15 @@ mod reader;
 
 use std::path::PathBuf;
 
+use crate::counts::Counts;
 use crate::shell::{self, Failure};
+use crate::test::{build_programs, pass, suite};
 use crate::{Task, debian};
 use broker::Broker;
+
+/// Tests with real brokers that go on at a time: they wait for time-outs more than they work. Each
+/// takes a broker's memory, which is 512 MiB.
+const AT_A_TIME: &str = "4";
 
 pub(crate) const TASK: Task = Task {
     name: "kafka",
@@ -83,6 +89,14 @@ pub(crate) fn fetch() -> Result<(), Failure> {
     debian::install(&jars::missing())?;
     jars::fetched()?;
     reader::prepare()
+}
+
+/// Runs and counts the tests with real brokers, of which several go on at a time.
+pub(crate) fn check(counts: &mut Counts) -> Result<(), Failure> {
+    fetch()?;
+    build_programs()?;
+    let mut test = suite("processes", "kafka");
+    pass(test.env("TEST_KAFKA", "1").env("RUST_TEST_THREADS", AT_A_TIME), counts)
 }
 
 fn up(broker: &Broker, port: Option<u16>, proxy: Option<u16>) -> Result<(), Failure> {
