@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -20,6 +20,10 @@ use crate::fleet::{Fleet, append_numbered, synced, values};
 const SETTINGS: &str = "[storage]\nsegment_bytes = \"512KiB\"\n";
 const TOPICS: [&str; 2] = ["first", "second"];
 const CUTS: usize = 20;
+/// Records of a topic that may come while a node starts, and with each look at whether the power
+/// has gone. All that is there is read at each cut: where that takes long, no more shall come.
+const WHILE_STARTING: usize = 20;
+const WHILE_WAITING: usize = 2;
 
 fn seed() -> u64 {
     let given = std::env::var("LANDFALL_SEED").ok().and_then(|seed| seed.parse().ok());
@@ -33,6 +37,20 @@ fn disk(test: &str, at: &Path) -> Option<VolatileDisk> {
     VolatileDisk::mount(test, at)
 }
 
+/// How much the producers append.
+#[derive(Default)]
+struct Pace {
+    /// Records of each topic, so far.
+    allowed: AtomicUsize,
+    done: AtomicBool,
+}
+
+impl Pace {
+    fn allow(&self, more: usize) {
+        self.allowed.fetch_add(more, Ordering::Relaxed);
+    }
+}
+
 /// Appends line after line to a topic; one that was not acknowledged is sent again.
 struct Producer {
     topic: &'static str,
@@ -41,9 +59,9 @@ struct Producer {
 }
 
 impl Producer {
-    fn new(topic: &'static str, client: Client, done: Arc<AtomicBool>) -> Self {
+    fn new(topic: &'static str, client: Client, pace: &Arc<Pace>) -> Self {
         let acknowledged = Arc::new(Mutex::new(Vec::new()));
-        let task = tokio::spawn(produce(topic, client, acknowledged.clone(), done));
+        let task = tokio::spawn(produce(topic, client, acknowledged.clone(), pace.clone()));
         Self { topic, acknowledged, task }
     }
 
@@ -56,14 +74,16 @@ async fn produce(
     topic: &'static str,
     client: Client,
     acknowledged: Arc<Mutex<Vec<String>>>,
-    done: Arc<AtomicBool>,
+    pace: Arc<Pace>,
 ) {
-    while !done.load(Ordering::Relaxed) {
+    while !pace.done.load(Ordering::Relaxed) {
         let number = acknowledged.lock().unwrap().len() + 1;
-        let length = number * 7_919 % 6_000;
-        let line = format!(r#"{{"n":{number},"of":"{topic}","x":"{}"}}"#, "x".repeat(length));
-        if append_numbered(&client, topic, number, &line).await {
-            acknowledged.lock().unwrap().push(line);
+        if number <= pace.allowed.load(Ordering::Relaxed) {
+            let length = number * 7_919 % 6_000;
+            let line = format!(r#"{{"n":{number},"of":"{topic}","x":"{}"}}"#, "x".repeat(length));
+            if append_numbered(&client, topic, number, &line).await {
+                acknowledged.lock().unwrap().push(line);
+            }
         }
         pause(Duration::from_millis(3)).await;
     }
@@ -75,6 +95,7 @@ struct Scene {
     disks: [VolatileDisk; 2],
     nodes: [NodeDir; 2],
     producers: Vec<Producer>,
+    pace: Arc<Pace>,
     /// How much of the ship's is at the hub for good, as the ship was told.
     promised: u64,
     rng: Rng,
@@ -98,14 +119,18 @@ impl Scene {
         let runs = [Some(ship.run_up().await.unwrap()), Some(hub)];
         let nodes = [ship, fleet.hub.clone()];
         let rng = Rng::new(seed);
-        let producers = Vec::new();
-        Some(Self { runs, disks, nodes, producers, promised: 0, rng, cuts: 0, _fleet: fleet })
+        let (producers, pace) = (Vec::new(), Arc::default());
+        let (promised, cuts) = (0, 0);
+        Some(Self { runs, disks, nodes, producers, pace, promised, rng, cuts, _fleet: fleet })
     }
 
     /// Waits until the power of one of these has gone, and ends all of them with it.
     async fn cut(&mut self, which: &[usize]) {
-        let disks = &self.disks;
-        let gone = async || which.iter().any(|which| !disks[*which].is_on()).then_some(());
+        let (disks, pace) = (&self.disks, &self.pace);
+        let gone = async || {
+            pace.allow(WHILE_WAITING);
+            which.iter().any(|which| !disks[*which].is_on()).then_some(())
+        };
         until("the power goes", gone).await.unwrap();
         which.iter().for_each(|which| disks[*which].cut());
         if let (Some(ship), false) = (&self.runs[0], which.contains(&0)) {
@@ -127,6 +152,7 @@ impl Scene {
 
     /// Gives the power back, looks at what is there, and starts the node, as often as it takes.
     async fn restart(&mut self, which: usize) {
+        self.pace.allow(WHILE_STARTING);
         loop {
             self.disks[which].restore(&mut self.rng).unwrap();
             self.check(which).await;
@@ -207,10 +233,9 @@ async fn a_node_is_made_or_can_be_made_again_whenever_the_power_goes() {
 async fn whenever_the_power_goes_what_was_acknowledged_is_there_and_at_the_hub_once() {
     let test = "whenever_the_power_goes_what_was_acknowledged_is_there_and_at_the_hub_once";
     let Some(mut scene) = Scene::new(test, seed()).await else { return };
-    let done = Arc::new(AtomicBool::new(false));
     let client = || scene.nodes[0].client();
-    scene.producers =
-        TOPICS.map(|topic| Producer::new(topic, client(), done.clone())).into_iter().collect();
+    let producer = |topic| Producer::new(topic, client(), &scene.pace);
+    scene.producers = TOPICS.into_iter().map(producer).collect();
     for _ in 0..CUTS {
         let which = [&[0][..], &[0], &[1], &[0, 1]][scene.rng.below(4) as usize];
         for which in which {
@@ -221,7 +246,7 @@ async fn whenever_the_power_goes_what_was_acknowledged_is_there_and_at_the_hub_o
             scene.restart(*which).await;
         }
     }
-    done.store(true, Ordering::Relaxed);
+    scene.pace.done.store(true, Ordering::Relaxed);
     for producer in &mut scene.producers {
         (&mut producer.task).await.unwrap();
     }
