@@ -1,6 +1,7 @@
 //! `landfall kafka`: what a hub needs in Kafka, and how it is repaired.
 
 use std::io::Write;
+use std::path::Path;
 
 use super::arguments::{Arguments, Stop, Word};
 use super::status::print_text;
@@ -8,22 +9,29 @@ use super::terminal::Table;
 use super::{Command, DataOptions, Exit, Failure};
 use crate::config::Config;
 use crate::daemon::kafka_behind;
-use crate::kafka::{Rebuild, rebuild};
+use crate::kafka::{Mapping, Rebuild, Settings, mapping, rebuild, set_mapping};
 use crate::quantity::count_text;
 
 pub(super) const HELP: &str = "\
-Rebuild how far all sites are from the records in Kafka
+Look after what the hubs of a group have in Kafka
 
-Usage: landfall kafka --data HUB rebuild [TOPIC…] [--json]
+Usage: landfall kafka --data HUB mapping [--set] [--json]
+       landfall kafka --data HUB rebuild [TOPIC…] [--json]
 
-For when the frontier topic was lost, without which a hub refuses to go on. Reads these topics of
-Kafka and the dead letters, or all topics if none is given; takes from the headers how far each site
-is; writes the frontier topic anew; and says what can't be known. Stop all hubs of the group before.
-Where the frontier topic is there, nothing is done.
+mapping  Prints which Kafka topics the group's hubs write, and what this hub's file says. The first
+hub that starts decides by its file; others do the same, or refuse if their file says otherwise.
+--set makes the file of this hub the group's, and hubs that run go on by it. What was written stays
+where it is.
+
+rebuild  For when the frontier topic was lost, without which a hub refuses to go on. Reads these
+topics of Kafka and the dead letters, or all topics if none is given; takes from the headers how far
+each site is; writes the frontier topic anew; and says what can't be known. Stop all hubs of the
+group before. Where the frontier topic is there, nothing is done.
 
 Options:
   --data HUB       The hub's directory; the hub must not run
   --config FILE    Its configuration; landfall.toml in the directory if left out
+  --set            mapping: let the group map topics as this hub's file says
   --json           Print one JSON object for machines
   --help           Show this
 ";
@@ -33,34 +41,51 @@ Options:
 pub struct KafkaOptions {
     /// Which hub.
     pub node: DataOptions,
-    /// Topics to rebuild from; none for all.
-    pub topics: Vec<String>,
-    /// Whether machines read what was rebuilt.
+    /// What is to be done.
+    pub act: KafkaAct,
+    /// Whether machines read what came of it.
     pub json: bool,
+}
+
+/// What `landfall kafka` does.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum KafkaAct {
+    /// Rebuild the frontier topic from these topics; none for all.
+    Rebuild(Vec<String>),
+    /// Tell how the group maps topics.
+    Mapping {
+        /// Change it first.
+        set: bool,
+    },
 }
 
 impl KafkaOptions {
     pub(super) fn parse(arguments: &mut Arguments<'_>) -> Result<Command, Stop> {
-        let (mut words, mut json) = (Vec::new(), false);
+        let (mut words, mut json, mut set) = (Vec::new(), false, false);
         while let Some(word) = arguments.next()? {
             match word {
                 Word::Option(name) if name == "--json" => json = true,
+                Word::Option(name) if name == "--set" => set = true,
                 Word::Plain(text) => words.push(text),
                 Word::Option(_) => return Err(arguments.unknown(&word).into()),
             }
         }
-        let topics = match words.split_first() {
-            Some((verb, topics)) if verb == "rebuild" => topics.to_vec(),
-            _ => return Err(arguments.wrong("say `rebuild`").into()),
+        let act = match words.split_first() {
+            Some((verb, topics)) if verb == "rebuild" && !set => KafkaAct::Rebuild(topics.to_vec()),
+            Some((verb, [])) if verb == "mapping" => KafkaAct::Mapping { set },
+            _ => {
+                let text = "say `mapping`, `mapping --set`, or `rebuild` and its topics";
+                return Err(arguments.wrong(text).into());
+            }
         };
-        Ok(Command::Kafka(Self { node: arguments.data()?, topics, json }))
+        Ok(Command::Kafka(Self { node: arguments.data()?, act, json }))
     }
 }
 
-/// Rebuilds, and writes to `out` what was rebuilt.
+/// Does what is asked for, and writes to `out` what came of it.
 ///
 /// # Errors
-/// Nothing was rebuilt: the hub runs, or has no Kafka, or that can't be read, or nothing was lost.
+/// Nothing was done: the hub runs, or has no Kafka, or that can't be read, or nothing was lost.
 pub async fn run(options: KafkaOptions, out: &mut impl Write) -> Result<Exit, Failure> {
     let refused = |why: String| Failure::refused(format!("landfall kafka: {why}"));
     let data = options.node.data.clone();
@@ -69,16 +94,42 @@ pub async fn run(options: KafkaOptions, out: &mut impl Write) -> Result<Exit, Fa
     let (lock, settings) = behind.ok_or_else(|| {
         Failure::usage("landfall kafka: no brokers are configured; see [kafka] in docs/kafka.md")
     })?;
-    let topics = options.topics;
-    let work = tokio::task::spawn_blocking(move || rebuild(settings, &data, &topics));
-    let rebuilt = work.await.map_err(|error| refused(error.to_string()))?;
+    let KafkaOptions { act, json, .. } = options;
+    let work = tokio::task::spawn_blocking(move || act.run(settings, &data, json));
+    let done = work.await.map_err(|error| refused(error.to_string()))?;
     drop(lock);
-    let rebuilt = rebuilt.map_err(|error| refused(error.to_string()))?;
-    let text = match options.json {
-        true => serde_json::to_string(&rebuilt).unwrap_or_default() + "\n",
-        false => rebuilt_text(&rebuilt),
-    };
-    print_text(out, &text)
+    print_text(out, &done.map_err(refused)?)
+}
+
+impl KafkaAct {
+    /// Does it, and returns the text that tells of it, or why it was not done.
+    fn run(self, settings: Settings, data: &Path, json: bool) -> Result<String, String> {
+        match self {
+            Self::Rebuild(topics) => {
+                let rebuilt =
+                    rebuild(settings, data, &topics).map_err(|error| error.to_string())?;
+                Ok(if json { json_line(&rebuilt) } else { rebuilt_text(&rebuilt) })
+            }
+            Self::Mapping { set } => {
+                let told = if set { set_mapping(settings) } else { mapping(&settings) };
+                let told = told.map_err(|error| error.to_string())?;
+                Ok(if json { json_line(&told) } else { mapping_text(&told) })
+            }
+        }
+    }
+}
+
+fn json_line(told: &impl serde::Serialize) -> String {
+    serde_json::to_string(told).unwrap_or_default() + "\n"
+}
+
+fn mapping_text(mapping: &Mapping) -> String {
+    let Mapping { group, file } = mapping;
+    let same = group.as_ref() == Some(file);
+    let group = group.as_deref().unwrap_or("nothing yet; the first hub that starts decides");
+    let hint =
+        if same { "" } else { "\n`landfall kafka mapping --set` makes the file the group's.\n" };
+    format!("group  {group}\nfile   {file}\n{hint}")
 }
 
 fn rebuilt_text(rebuilt: &Rebuild) -> String {

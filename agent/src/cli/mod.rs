@@ -117,7 +117,7 @@ Usage: landfall COMMAND [OPTION…]
   verify    Check every checksum, hash and invariant
   token     Make a token that lets a site enrol at this hub
   sites     List, revoke or split the sites of this hub
-  kafka     Rebuild how far all sites are from the records in Kafka
+  kafka     Look after what the hubs of a group have in Kafka
   doctor    Find out what stands between this machine and its hub
   torture   Pull the plug yourself, and learn what was lost and who broke a promise
 

@@ -51,14 +51,16 @@ section! {
     high "a new name begins with the sites that this hub knows.";
 
     /// The Kafka topic of an edge topic: `{topic}` and `{site}` stand for the names of the topic
-    /// and of the record's origin.
+    /// and of the record's origin. All records of a topic go to one partition if `:` and its number
+    /// follow, counted from 0; otherwise each goes by its key.
     topic: String = "{topic}", Allowed::Text("a name that contains `{topic}`");
     low "with `{topic}` alone all sites share a topic.";
     high "with `{site}` each site has topics of its own, of which Kafka does not bear many.";
 
-    /// Topics with another mapping, each as `topic=kafka-topic`, where the same words stand for
-    /// the same.
-    rename: Vec<String> = "", Allowed::Text("a list of `topic=kafka-topic`");
+    /// Topics with another mapping, each as `topic=kafka-topic` or `topic=kafka-topic:partition`,
+    /// where the same words stand for the same.
+    rename: Vec<String> = "",
+        Allowed::Text("a list of `topic=kafka-topic` or `topic=kafka-topic:partition`");
     low "edge names need not be those of the centre.";
     high "topics that are mapped to one name are mixed.";
 
@@ -177,10 +179,10 @@ fn check_route(kafka: &Kafka) -> Result<(), ConfigError> {
     use crate::kafka::route::{BadRoute, Route};
 
     Route::new(&kafka.topic, &kafka.rename).map(|_| ()).map_err(|bad| {
-        let renames = kafka
-            .rename
-            .iter()
-            .any(|rename| matches!(&bad, BadRoute::Name(name) if rename.ends_with(name.as_str())));
+        let renames = kafka.rename.iter().any(|rename| {
+            matches!(&bad, BadRoute::Name(bad) | BadRoute::Partition(bad)
+                if rename.contains(bad.as_str()))
+        });
         let renames = renames || matches!(bad, BadRoute::Renaming(_));
         let key = if renames { "kafka.rename" } else { "kafka.topic" };
         ConfigError::conflict(key, bad.to_string())
@@ -241,6 +243,8 @@ mod tests {
         assert!(pattern.contains("kafka.topic"), "{pattern}");
         let rename = config("[kafka]\nrename = [\"ais=a b\"]\n").unwrap_err();
         assert!(rename.contains("kafka.rename"), "{rename}");
+        let partition = config("[kafka]\nrename = [\"ais=positions:last\"]\n").unwrap_err();
+        assert!(partition.contains("kafka.rename"), "{partition}");
     }
 
     #[cfg(feature = "kafka")]

@@ -1,6 +1,6 @@
 //! The bridge's thread: takes over the shards, serves, and begins anew after any fault.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,7 +16,8 @@ use super::known::Known;
 use super::line::Line;
 use super::owner::{self, Work};
 use super::refusals::Refusals;
-use super::restored::Restored;
+use super::restored::{OfGroup, Restored};
+use super::route::Route;
 use super::serving::{Drawn, Serving};
 use super::settings::Settings;
 use super::shard::Shard;
@@ -53,7 +54,8 @@ pub fn start(
     let known = Known::read(&file).ok().flatten();
     let last = known.as_ref().and_then(|known| Some((known.shards.clone(), promised(known.log)?)));
     let last = Cell::new(last.unwrap_or_default());
-    let bridge = Bridge { settings, file, line, refusals, last, _ends: ends };
+    let mapping = RefCell::new(settings.route.clone());
+    let bridge = Bridge { settings, file, line, refusals, mapping, last, _ends: ends };
     std::thread::Builder::new().name("kafka".into()).spawn(move || bridge.run())?;
     Ok(ended)
 }
@@ -63,6 +65,8 @@ struct Bridge {
     file: PathBuf,
     line: Arc<Line>,
     refusals: Arc<Refusals>,
+    /// How the group maps topics, as far as it is known: what the hub's file says, to begin with.
+    mapping: RefCell<Route>,
     /// The shards that were owned last, and the last commit that was promised then.
     last: Cell<(BTreeSet<u32>, CommitNo)>,
     _ends: SyncSender<()>,
@@ -111,7 +115,7 @@ impl Bridge {
     fn tell(&self, fault: &Fault) {
         let why = fault.to_string();
         match fault {
-            Fault::Moved => tracing::info!("{why}"),
+            Fault::Moved | Fault::Mapped => tracing::info!("{why}"),
             _ if fault.is_lasting() => tracing::error!("{why}"),
             _ => tracing::warn!("{why}; the hub begins anew with what is in Kafka"),
         }
@@ -121,7 +125,7 @@ impl Bridge {
     fn rest_after(&self, fault: &Fault, pause: Duration) -> Duration {
         match fault {
             // What is refused is looked for at once: nobody else has to change anything.
-            Fault::Record(_) | Fault::Moved => Duration::ZERO,
+            Fault::Record(_) | Fault::Moved | Fault::Mapped => Duration::ZERO,
             _ if fault.is_lasting() => self.settings.transaction_timeout * PAUSE_LASTING,
             _ => pause,
         }
@@ -140,9 +144,10 @@ impl Bridge {
             None => kept.group.insert(Group::join(&self.settings)?),
         };
         let Some(owned) = self.assigned(group)? else { return Ok(()) };
+        let settings = self.settings_of_group();
         let shared = (&topics, &self.refusals);
         let take_over = |number: &u32| {
-            Ok((*number, Shard::take_over(&self.settings, shared, *number, drawn.epoch)?))
+            Ok((*number, Shard::take_over(&settings, shared, *number, drawn.epoch)?))
         };
         let shards = owned.iter().map(take_over).collect::<Result<BTreeMap<_, _>, Fault>>()?;
         let mut restored = Restored::default();
@@ -156,7 +161,7 @@ impl Bridge {
         self.keep(log, &owned)?;
         self.go_on_from(&mut restored, owned);
         let streams = !restored.is_empty();
-        let told = (self.settings.clone(), topics, self.refusals.clone());
+        let told = (settings, topics, self.refusals.clone());
         let mut serving = Serving::new(told, shards, self.line.clone(), (log, restored), drawn)?;
         tracing::info!(shards = ?openings.keys(), streams, "Kafka is reached");
         *pause = PAUSE_FIRST;
@@ -198,11 +203,12 @@ impl Bridge {
             self.another_log(&format!("{} can't be read ({error})", self.file.display()))
         })?;
         let first = shards.get(&0);
-        let group = match first {
-            Some(_) => restored.group,
-            None => owner::read_group(&self.settings)?,
+        let read = match first {
+            Some(_) => None,
+            None => Some(owner::read_group(&self.settings)?),
         };
-        if let Some((log, shards)) = group {
+        let OfGroup { log, mapping } = read.as_ref().unwrap_or(&restored.group);
+        if let Some((log, shards)) = *log {
             if known.is_some_and(|known| known.log != log) {
                 let told = format!("{:016x}", log.get());
                 return Err(self.another_log(&format!("it is of another log, {told}")));
@@ -214,6 +220,7 @@ impl Bridge {
                     self.settings.shards
                 )));
             }
+            self.agree(mapping.as_deref(), first)?;
             return Ok(log);
         }
         if known.is_some() || !restored.is_empty() || restored.commit > CommitNo::ZERO {
@@ -227,7 +234,40 @@ impl Bridge {
         first.begin(Work { entries: Vec::new(), frontier: vec![group] })?;
         first.committed()?;
         tracing::info!(log = format!("{:016x}", log.get()), "a new log in Kafka");
+        self.agree(None, Some(first))?;
         Ok(log)
+    }
+
+    /// Maps topics as the group does, or says how it does so if nobody has yet. A hub whose file
+    /// says nothing of topics does what the others do.
+    fn agree(&self, told: Option<&str>, first: Option<&Shard>) -> Result<(), Fault> {
+        let own = &self.settings.route;
+        let Some(told) = told else {
+            let Some(first) = first else {
+                let text = "the hub that owns shard 0 has not said yet how topics are mapped";
+                return Err(Fault::Kafka(text.into()));
+            };
+            self.mapping.replace(own.clone());
+            return say_mapping(first, own);
+        };
+        let group = Route::from_text(told);
+        let group = group.map_err(|bad| {
+            Fault::Frontier(format!("how the group maps topics can't be understood: {bad}"))
+        })?;
+        if group == *self.mapping.borrow() {
+            return Ok(());
+        }
+        if !own.is_usual() && group != *own {
+            return Err(Fault::Mapping { own: own.text(), group: told.to_owned() });
+        }
+        self.mapping.replace(group);
+        Err(Fault::Mapped)
+    }
+
+    /// What the hub was told, but with the mapping of its group.
+    fn settings_of_group(&self) -> Arc<Settings> {
+        let route = self.mapping.borrow().clone();
+        Arc::new(self.settings.with(route))
     }
 
     /// Notes which log the group is, to notice if it is another one day, and what is owned of it.
@@ -247,6 +287,13 @@ impl Bridge {
             self.file.display()
         ))
     }
+}
+
+/// Says how the hubs of the group map topics, as the owner of the first shard.
+pub(super) fn say_mapping(first: &Shard, route: &Route) -> Result<(), Fault> {
+    let record = FrontierRecord::Mapping(&route.text()).encode();
+    first.begin(Work { entries: Vec::new(), frontier: vec![record] })?;
+    first.committed().map(|_| ())
 }
 
 fn draw() -> Result<Drawn, Fault> {

@@ -25,6 +25,15 @@ pub(super) enum Fault {
     Group(String),
     /// The group assigns other shards to this hub now.
     Moved,
+    /// The hubs of the group map topics in another way than this one assumed.
+    Mapped,
+    /// This hub is told to map topics in another way than its group does.
+    Mapping {
+        /// What its file says.
+        own: String,
+        /// What the group does.
+        group: String,
+    },
     /// The frontier topic can't be gone on from; a person must decide.
     Frontier(String),
     /// Kafka can't be reached, or does not answer, or something went wrong there.
@@ -46,7 +55,7 @@ impl Fault {
 
     /// Whether only a person can change it, so that trying again soon is of no use.
     pub(super) fn is_lasting(&self) -> bool {
-        matches!(self, Self::Frontier(_) | Self::Group(_))
+        matches!(self, Self::Frontier(_) | Self::Group(_) | Self::Mapping { .. })
     }
 }
 
@@ -76,6 +85,13 @@ impl fmt::Display for Fault {
             }
             Self::Record(why) => write!(f, "Kafka does not take a record: {why}"),
             Self::Group(why) => write!(f, "this hub can't own shards: {why}"),
+            Self::Mapped => f.write_str("the group of hubs maps topics as it says, from now on"),
+            Self::Mapping { own, group } => write!(
+                f,
+                "this hub's file maps topics as `{own}`, and its group as `{group}`; remove \
+                 `kafka.topic` and `kafka.rename` from the file, or change the group's by \
+                 `landfall kafka mapping --set`"
+            ),
             Self::Moved => f.write_str("the group of hubs assigns other shards to this one now"),
             Self::Frontier(why) => write!(f, "the frontier topic can't be used: {why}"),
             Self::Kafka(why) => f.write_str(why),

@@ -6,7 +6,7 @@
 //! ```text
 //! key    version u8 (1), kind u8
 //!        0 group · 1 opening · 2 commit · 3 branch: stream, branch u16
-//!        4 epoch: stream, epoch u64 · 5 gap: stream, epoch u64, from u64
+//!        4 epoch: stream, epoch u64 · 5 gap: stream, epoch u64, from u64 · 6 mapping
 //! value  group    log u64, shards u32                   which log the group is, in partition 0
 //!        opening  epoch u64, site                       who owns the shard since when
 //!        commit   number u64                            the last commit of the shard
@@ -14,6 +14,7 @@
 //!                 [hash 16], rungs u8, each: epoch u64, next u64, hash 16
 //!        epoch    next u64                              all that it wrote below is in Kafka
 //!        gap      to u64, why                           Kafka refused what was here
+//!        mapping  text                                  which topic is which, in partition 0
 //! ```
 //!
 //! A branch has no room for all epochs that wrote it, so those that ended have records of their
@@ -30,6 +31,8 @@ use landfall_core::num::{CommitNo, Epoch, LogId, Offset, SegmentNo};
 
 /// The version that is written, and the only one that is read.
 const VERSION: u8 = 1;
+/// The kind of a mapping.
+const MAPPING: u8 = 6;
 const GAPS: u8 = 1;
 const HASH: u8 = 2;
 /// Bytes of the reason of a gap, as many as are told to the sites.
@@ -90,12 +93,19 @@ pub enum FrontierRecord<'a> {
         /// Why, for people; up to 120 bytes, the rest is cut.
         why: &'a str,
     },
+    /// How the hubs of the group map topics, as [`Route::text`] says it.
+    ///
+    /// [`Route::text`]: super::route::Route::text
+    Mapping(&'a str),
 }
 
 impl<'a> FrontierRecord<'a> {
     /// The record's key and value.
     #[must_use]
     pub fn encode(&self) -> (Vec<u8>, Vec<u8>) {
+        if let Self::Mapping(text) = self {
+            return (vec![VERSION, MAPPING], text.as_bytes().to_vec());
+        }
         let (mut key, mut value) = ([0; BYTES_MAX], [0; BYTES_MAX]);
         let (mut key, mut value) = (Writer::new(&mut key), Writer::new(&mut value));
         let written = self.put(&mut key, &mut value);
@@ -140,6 +150,8 @@ impl<'a> FrontierRecord<'a> {
                 value.u64(to.get())?;
                 value.string(cut(why).as_bytes())
             }
+            // It may be longer than all others, and is written as it is.
+            Self::Mapping(_) => Err(NoRoom),
         }
     }
 
@@ -148,6 +160,9 @@ impl<'a> FrontierRecord<'a> {
     /// # Errors
     /// A later version wrote it, or something else than a hub.
     pub fn decode(key: &'a [u8], value: &'a [u8]) -> Result<Self, Malformed> {
+        if key == [VERSION, MAPPING] {
+            return std::str::from_utf8(value).map(Self::Mapping).map_err(|_| Malformed::Text);
+        }
         let (mut key, mut value) = (Reader::new(key), Reader::new(value));
         if key.u8()? != VERSION {
             return Err(Malformed::Unknown);

@@ -26,6 +26,17 @@ impl KafkaGate {
         self.shards.contains(&route::shard(origin, self.settings.shards))
     }
 
+    /// Whether the records of an edge topic can be written.
+    ///
+    /// # Errors
+    /// They can't, for this reason.
+    fn takes(&self, origin: &str, topic: &str) -> Result<(), String> {
+        let name = self.name(origin, topic);
+        let partitions = self.topics.partitions_for(&name);
+        let among = partitions.and_then(|count| self.settings.route.among(topic, count));
+        among.map(|_| ()).map_err(|why| format!("topic {name}: {why}"))
+    }
+
     /// The topic in Kafka: all partitions of an edge topic go to one there.
     fn name(&self, origin: &str, topic: &str) -> String {
         let stream = StreamId { origin, topic, partition: Partition::new(0) };
@@ -47,18 +58,14 @@ impl Gate for KafkaGate {
     }
 
     fn may_write(&self, _: &str, origin: &str, topic: &str) -> bool {
-        !topic_is_internal(topic)
-            && self.owns(origin)
-            && self.topics.partitions_for(&self.name(origin, topic)).is_ok()
+        !topic_is_internal(topic) && self.owns(origin) && self.takes(origin, topic).is_ok()
     }
 
     fn why_not(&self, origin: &str, topic: &str) -> Option<String> {
         if !self.owns(origin) {
             return Some("another hub of the group owns the shard of its site".into());
         }
-        let name = self.name(origin, topic);
-        let why = self.topics.partitions_for(&name).err()?;
-        Some(format!("topic {name}: {why}"))
+        self.takes(origin, topic).err()
     }
 
     fn apply(&mut self, _: &str, _: &[u8], _: Option<&[u8]>) {}

@@ -8,7 +8,8 @@ use landfall_core::name::StreamId;
 use landfall_core::record::Record;
 use rdkafka::message::{Header, OwnedHeaders};
 
-use super::{birth, route};
+use super::birth;
+use super::route::Among;
 
 /// A record as Kafka is given it.
 #[derive(Debug)]
@@ -21,12 +22,12 @@ pub(super) struct Outgoing<'a> {
     pub(super) headers: OwnedHeaders,
 }
 
-/// The records of a batch, in order, for a topic of `partitions` partitions. `path` is the text of
-/// the path they took.
+/// The records of a batch, in order, each for a partition `among` those. `path` is the text of the
+/// path they took.
 pub(super) fn outgoing<'a>(
     batch: &Batch<'a>,
     path: &'a str,
-    partitions: u32,
+    among: Among,
 ) -> impl Iterator<Item = Result<Outgoing<'a>, Malformed>> + use<'a> {
     let head = batch.head;
     let mut hash = head.before;
@@ -35,7 +36,7 @@ pub(super) fn outgoing<'a>(
         hash = hash.then(head.epoch, placed.offset, placed.encoded);
         let (epoch, offset) = (head.epoch.get(), placed.offset.get());
         let at = format!("{}@{offset}~{epoch:x}", head.stream);
-        Ok(message(head.stream, &placed.record, &at, hash, path, partitions))
+        Ok(message(head.stream, &placed.record, &at, hash, path, among))
     })
 }
 
@@ -45,7 +46,7 @@ fn message<'a>(
     at: &str,
     hash: StreamHash,
     path: &str,
-    partitions: u32,
+    among: Among,
 ) -> Outgoing<'a> {
     let own = record.headers.iter().count();
     let mut headers = OwnedHeaders::new_with_capacity(own + 5);
@@ -65,7 +66,7 @@ fn message<'a>(
         let value = Some(&time.to_string());
         headers = headers.insert(Header { key: birth::TIME, value });
     }
-    let partition = route::partition(stream, record.key, partitions);
+    let partition = among.partition(stream, record.key);
     Outgoing { partition, key: record.key, value: record.value, timestamp: time.max(1), headers }
 }
 
@@ -106,7 +107,7 @@ mod tests {
         let head =
             BatchHead { stream, epoch, base, span, records, len, before, after, partial, clock };
         let batch = Batch { head, records: writer.written() };
-        for (at, outgoing) in outgoing(&batch, "ship-17@5", 6).enumerate() {
+        for (at, outgoing) in outgoing(&batch, "ship-17@5", Among::All(6)).enumerate() {
             look(at, &outgoing.unwrap());
         }
         after

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use landfall_core::batch::{Batch, batches};
 use landfall_core::name::StreamId;
-use landfall_core::num::{Epoch, LogId};
+use landfall_core::num::Epoch;
 use rdkafka::config::FromClientConfigAndContext as _;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -34,7 +34,7 @@ use super::letter::letters;
 use super::murmur;
 use super::outgoing::outgoing;
 use super::refusals::{Aside, Finder, Refusals, Sending};
-use super::restored::Restored;
+use super::restored::{OfGroup, Restored};
 use super::route;
 use super::settings::Settings;
 use super::topics::Topics;
@@ -167,13 +167,14 @@ impl Owner {
         let StreamId { origin, topic, .. } = batch.head.stream;
         let name = self.settings.route.topic(batch.head.stream);
         let partitions = self.topics.partitions(&name);
+        let among = partitions.and_then(|count| self.settings.route.among(topic, count));
         // It was there when the batch was accepted.
-        let partitions = partitions.map_err(|why| {
+        let among = among.map_err(|why| {
             let refused = Fault::Refused { topic: name.clone(), why };
             self.topics.take_fault().unwrap_or(refused)
         })?;
         let aside = self.refusals.of(batch);
-        for (at, record) in (0..).zip(outgoing(batch, path, partitions)) {
+        for (at, record) in (0..).zip(outgoing(batch, path, among)) {
             let Ok(record) = record else {
                 tracing::error!(origin, topic, "a record that was verified can't be read");
                 return Err(Fault::Broken("a record can't be read"));
@@ -326,10 +327,10 @@ impl Owner {
     }
 }
 
-/// Which log the group is, and for how many shards, as the first partition of the frontier topic
-/// says to who does not own it; none if it does not say.
-pub(super) fn read_group(settings: &Settings) -> Result<Option<(LogId, u32)>, Fault> {
+/// What the first partition of the frontier topic says of the group to who does not own it.
+pub(super) fn read_group(settings: &Settings) -> Result<OfGroup, Fault> {
     let fault = |error: KafkaError| Fault::of(0, "reading which log the group is", &error);
+    let mut told = OfGroup::default();
     let mut config = settings.consumer();
     config.set("enable.partition.eof", "true");
     let consumer: BaseConsumer<Context> =
@@ -339,15 +340,13 @@ pub(super) fn read_group(settings: &Settings) -> Result<Option<(LogId, u32)>, Fa
     consumer.assign(&place).map_err(fault)?;
     loop {
         match consumer.poll(READ_MAX) {
-            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(None),
+            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(told),
             Some(Err(error)) => return Err(fault(error)),
             Some(Ok(message)) => {
                 let key = message.key().unwrap_or_default();
                 let Some(value) = message.payload() else { continue };
-                if let Ok(FrontierRecord::Group { log, shards }) =
-                    FrontierRecord::decode(key, value)
-                {
-                    return Ok(Some((log, shards)));
+                if let Ok(record) = FrontierRecord::decode(key, value) {
+                    told.apply(&record);
                 }
             }
             None => {

@@ -97,7 +97,7 @@ pub fn rebuild(settings: Settings, data: &Path, wanted: &[String]) -> Result<Reb
     for shard in &shards {
         restored.add(shard.opened()?);
     }
-    if let Some((log, _)) = restored.group {
+    if let Some((log, _)) = restored.group.log {
         return Err(NotRebuilt(format!(
             "{} is there and says that it is of log {:016x}, so it is not lost; nothing was done",
             settings.frontier_topic,
@@ -120,7 +120,7 @@ pub fn rebuild(settings: Settings, data: &Path, wanted: &[String]) -> Result<Reb
     Ok(Rebuild { log, topics, records, copies, foreign, streams: births.told() })
 }
 
-fn random() -> Result<u64, Fault> {
+pub(super) fn random() -> Result<u64, Fault> {
     entropy::number().map_err(|error| Fault::Kafka(error.to_string()))
 }
 

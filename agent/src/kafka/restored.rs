@@ -13,8 +13,8 @@ use super::frontier_record::FrontierRecord;
 /// How far all sites are in Kafka, as far as it was read.
 #[derive(Debug, Default)]
 pub(super) struct Restored {
-    /// The log that the group is, and its number of shards.
-    pub(super) group: Option<(LogId, u32)>,
+    /// What was said of the group.
+    pub(super) group: OfGroup,
     /// The last commit of any shard.
     pub(super) commit: CommitNo,
     /// Where the opening of a shard is in its partition.
@@ -22,6 +22,26 @@ pub(super) struct Restored {
     branches: BTreeMap<BranchKey, (Branch, Vec<Rung>)>,
     epochs: BTreeMap<(StreamKey, Epoch), Offset>,
     gaps: BTreeMap<(StreamKey, Epoch, Offset), (Offset, String)>,
+}
+
+/// What the first partition of the frontier topic says of the group.
+#[derive(Debug, Default)]
+pub(super) struct OfGroup {
+    /// The log that the group is, and its number of shards.
+    pub(super) log: Option<(LogId, u32)>,
+    /// How its hubs map topics.
+    pub(super) mapping: Option<String>,
+}
+
+impl OfGroup {
+    /// Takes in a record, if it is of the group.
+    pub(super) fn apply(&mut self, record: &FrontierRecord<'_>) {
+        match record {
+            FrontierRecord::Group { log, shards } => self.log = Some((*log, *shards)),
+            FrontierRecord::Mapping(text) => self.mapping = Some((*text).to_owned()),
+            _ => {}
+        }
+    }
 }
 
 /// Gaps that are gone on from; they are told to people, and more help nobody.
@@ -52,7 +72,9 @@ impl Restored {
     /// [`Unusable::Record`].
     pub(super) fn apply(&mut self, key: &[u8], value: &[u8]) -> Result<Option<Epoch>, Unusable> {
         match FrontierRecord::decode(key, value).map_err(Unusable::Record)? {
-            FrontierRecord::Group { log, shards } => self.group = Some((log, shards)),
+            of_group @ (FrontierRecord::Group { .. } | FrontierRecord::Mapping(_)) => {
+                self.group.apply(&of_group);
+            }
             FrontierRecord::Opening { epoch, .. } => return Ok(Some(epoch)),
             FrontierRecord::Commit(commit) => self.commit = self.commit.max(commit),
             FrontierRecord::Branch { stream, ix, branch, ladder } => {
@@ -71,7 +93,9 @@ impl Restored {
 
     /// Adds what was read of another shard.
     pub(super) fn add(&mut self, other: Self) {
-        self.group = self.group.or(other.group);
+        if other.group.log.is_some() {
+            self.group = other.group;
+        }
         self.commit = self.commit.max(other.commit);
         self.branches.extend(other.branches);
         self.epochs.extend(other.epochs);

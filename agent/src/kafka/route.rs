@@ -10,6 +10,10 @@ use super::murmur;
 
 /// The longest name that Kafka takes for a topic, in bytes.
 const TOPIC_BYTES_MAX: usize = 249;
+/// The highest number that Kafka gives a partition.
+const PARTITION_MAX: u32 = i32::MAX as u32 - 1;
+/// Topics that may be renamed; so many are told in one record.
+const RENAMED_MAX: usize = 1_000;
 /// What stands for the record's topic and its origin in a pattern.
 const TOPIC: &str = "{topic}";
 const SITE: &str = "{site}";
@@ -17,8 +21,24 @@ const SITE: &str = "{site}";
 /// How edge topics map to Kafka topics.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Route {
+    usual: Place,
+    renamed: BTreeMap<String, Place>,
+}
+
+/// Where the records of a topic go, as it was written: `kafka-topic` or `kafka-topic:partition`.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Place {
     pattern: String,
-    renamed: BTreeMap<String, String>,
+    partition: Option<u32>,
+}
+
+/// Among which partitions of its Kafka topic a record's is chosen.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Among {
+    /// These many.
+    All(u32),
+    /// All records of the topic go to this one.
+    One(u32),
 }
 
 /// Why a mapping can't be used.
@@ -29,13 +49,18 @@ pub enum BadRoute {
     Name(String),
     /// A renaming that is not `topic=kafka-topic`.
     Renaming(String),
+    /// More topics are renamed than hubs tell each other.
+    Many,
+    /// What stands behind a colon is no number of a partition.
+    Partition(String),
     /// A pattern that maps different topics to one.
     Pattern(String),
 }
 
 impl Route {
     /// A mapping by a pattern, such as `{topic}` or `{site}.{topic}`, but for topics that are
-    /// renamed, each as `topic=pattern`.
+    /// renamed, each as `topic=pattern`. A pattern may end in `:` and the number of the partition
+    /// that all records of its topics go to.
     ///
     /// # Errors
     /// It could give names that Kafka does not take, or mixes topics that nobody renamed.
@@ -43,33 +68,110 @@ impl Route {
         if !pattern.contains(TOPIC) {
             return Err(BadRoute::Pattern(pattern.into()));
         }
-        check(pattern)?;
+        let usual = Place::parse(pattern)?;
         let mut renamed = BTreeMap::new();
         for renaming in renamings {
             let bad = || BadRoute::Renaming(renaming.clone());
             let (topic, to) = renaming.split_once('=').ok_or_else(bad)?;
-            let (topic, to) = (topic.trim(), to.trim());
-            check(to)?;
-            if topic.is_empty() || renamed.insert(topic.to_owned(), to.to_owned()).is_some() {
+            let (topic, to) = (topic.trim(), Place::parse(to.trim())?);
+            if renamed.len() >= RENAMED_MAX {
+                return Err(BadRoute::Many);
+            }
+            if topic.is_empty()
+                || topic.contains(' ')
+                || renamed.insert(topic.to_owned(), to).is_some()
+            {
                 return Err(bad());
             }
         }
-        Ok(Self { pattern: pattern.into(), renamed })
+        Ok(Self { usual, renamed })
+    }
+
+    /// The mapping as a line of text: first the pattern, and then the renamings by name.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = self.usual.to_string();
+        for (topic, place) in &self.renamed {
+            text.push_str(&format!(" {topic}={place}"));
+        }
+        text
+    }
+
+    /// The mapping that a line of text says.
+    ///
+    /// # Errors
+    /// See [`Route::new`].
+    pub fn from_text(text: &str) -> Result<Self, BadRoute> {
+        let mut words = text.split(' ');
+        let pattern = words.next().unwrap_or_default();
+        let renamings: Vec<_> = words.map(str::to_owned).collect();
+        Self::new(pattern, &renamings)
+    }
+
+    /// Whether each topic keeps its name, which is what is not said otherwise.
+    #[must_use]
+    pub fn is_usual(&self) -> bool {
+        self.usual.pattern == TOPIC && self.usual.partition.is_none() && self.renamed.is_empty()
     }
 
     /// The Kafka topic of a stream's records.
     #[must_use]
     pub fn topic(&self, stream: StreamId<'_>) -> String {
-        let pattern = self.renamed.get(stream.topic).unwrap_or(&self.pattern);
+        let pattern = &self.place(stream.topic).pattern;
         pattern.replace(SITE, stream.origin).replace(TOPIC, stream.topic)
+    }
+
+    /// The partitions that the records of an edge topic may go to, if its Kafka topic has so many.
+    ///
+    /// # Errors
+    /// All go to one that is not there, for this reason.
+    pub fn among(&self, topic: &str, partitions: u32) -> Result<Among, String> {
+        match self.place(topic).partition {
+            None => Ok(Among::All(partitions)),
+            Some(one) if one < partitions => Ok(Among::One(one)),
+            Some(one) => Err(format!(
+                "it has {partitions} partitions, counted from 0, and the mapping of {topic} says \
+                 partition {one}; give it more and start the hub again, or mend the mapping"
+            )),
+        }
+    }
+
+    fn place(&self, topic: &str) -> &Place {
+        self.renamed.get(topic).unwrap_or(&self.usual)
     }
 }
 
-/// The partition of a record among those of its Kafka topic: by its key, as any of Kafka's own
-/// producers would choose; by its origin if it has none, so that the order of a site holds.
-#[must_use]
-pub fn partition(stream: StreamId<'_>, key: Option<&[u8]>, partitions: u32) -> u32 {
-    murmur::partition(key.unwrap_or(stream.origin.as_bytes()), partitions)
+impl Place {
+    fn parse(text: &str) -> Result<Self, BadRoute> {
+        let (pattern, partition) = match text.rsplit_once(':') {
+            None => (text, None),
+            Some((pattern, number)) => {
+                let parsed = number.parse().ok().filter(|number| *number <= PARTITION_MAX);
+                (pattern, Some(parsed.ok_or_else(|| BadRoute::Partition(text.into()))?))
+            }
+        };
+        check(pattern)?;
+        Ok(Self { pattern: pattern.into(), partition })
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.pattern)?;
+        self.partition.map_or(Ok(()), |partition| write!(f, ":{partition}"))
+    }
+}
+
+impl Among {
+    /// The partition of a record: by its key, as any of Kafka's own producers would choose; by its
+    /// origin if it has none, so that the order of a site holds.
+    #[must_use]
+    pub fn partition(self, stream: StreamId<'_>, key: Option<&[u8]>) -> u32 {
+        match self {
+            Self::One(partition) => partition,
+            Self::All(count) => murmur::partition(key.unwrap_or(stream.origin.as_bytes()), count),
+        }
+    }
 }
 
 /// The shard that a site's records belong to, for ever.
@@ -103,6 +205,12 @@ impl fmt::Display for BadRoute {
             Self::Renaming(text) => {
                 write!(f, "`{text}` renames nothing; write `topic=kafka-topic`, once for a topic")
             }
+            Self::Many => write!(f, "more than {RENAMED_MAX} topics are renamed; use a pattern"),
+            Self::Partition(text) => write!(
+                f,
+                "`{text}` ends in no partition; write `kafka-topic:0`, or `kafka-topic` alone for \
+                 one by the key"
+            ),
             Self::Pattern(pattern) => {
                 write!(f, "`{pattern}` has no `{TOPIC}`, so that all topics would become one")
             }
@@ -146,15 +254,46 @@ mod tests {
         assert!(matches!(refused("{topic}", "ais"), BadRoute::Renaming(_)));
         assert!(matches!(refused("{topic}", "ais="), BadRoute::Name(_)));
         assert!(matches!(refused("{topic}", "ais=.."), BadRoute::Name(_)));
+        for partition in ["", "-1", "first", "2147483647", "1:2"] {
+            let refused = refused("{topic}", &format!("ais=positions:{partition}"));
+            assert!(matches!(refused, BadRoute::Partition(_) | BadRoute::Name(_)), "{partition}");
+        }
+        assert!(matches!(refused("{topic}", "ais=:3"), BadRoute::Name(_)));
+    }
+
+    #[test]
+    fn a_mapping_is_told_as_text_and_understood() {
+        let renamings = ["log={site}-log:4".to_owned(), "ais=positions".to_owned()];
+        let route = Route::new("fleet.{topic}", &renamings).unwrap();
+        assert_eq!(route.text(), "fleet.{topic} ais=positions log={site}-log:4");
+        assert_eq!(Route::from_text(&route.text()), Ok(route.clone()));
+        assert!(!route.is_usual() && Route::from_text("{topic}").unwrap().is_usual());
+        for text in ["", "all", "{topic} ais", "{topic}  ais=a", "{topic} ais=a ais=b"] {
+            assert!(Route::from_text(text).is_err(), "{text}");
+        }
+        let many: Vec<_> = (0..=RENAMED_MAX).map(|number| format!("t{number}=t")).collect();
+        assert_eq!(Route::new("{topic}", &many), Err(BadRoute::Many));
+    }
+
+    #[test]
+    fn a_topic_may_go_to_one_partition_that_is_there() {
+        let route = Route::new("{topic}", &["ais=positions:2".to_owned()]).unwrap();
+        assert_eq!(route.topic(stream("ship-17", "ais")), "positions");
+        assert_eq!(route.among("ais", 3), Ok(Among::One(2)));
+        assert_eq!(route.among("log", 3), Ok(Among::All(3)));
+        let why = route.among("ais", 2).unwrap_err();
+        assert!(why.contains("2 partitions") && why.contains("partition 2"), "{why}");
+        assert_eq!(Among::One(2).partition(stream("ship-17", "ais"), Some(b"foobar")), 2);
     }
 
     #[test]
     fn a_record_without_a_key_goes_by_its_origin_and_an_empty_key_is_a_key() {
         let stream = stream("ship-17", "ais");
-        assert_eq!(partition(stream, Some(b"foobar"), 6), 0);
-        assert_eq!(partition(stream, None, 6), 2);
-        assert_eq!(partition(stream, Some(b""), 6), 3);
-        assert_eq!(partition(stream, None, 1), 0);
+        let among = Among::All(6);
+        assert_eq!(among.partition(stream, Some(b"foobar")), 0);
+        assert_eq!(among.partition(stream, None), 2);
+        assert_eq!(among.partition(stream, Some(b"")), 3);
+        assert_eq!(Among::All(1).partition(stream, None), 0);
     }
 
     #[test]

@@ -109,6 +109,11 @@ impl Settings {
         }))
     }
 
+    /// The same with another mapping of topics.
+    pub(super) fn with(&self, route: Route) -> Self {
+        Self { route, ..self.clone() }
+    }
+
     /// What any client of the cluster is told.
     pub(super) fn client(&self) -> ClientConfig {
         let mut config = ClientConfig::new();

@@ -14,6 +14,7 @@ mod kafka;
 mod kafka_faults;
 mod kafka_hubs;
 mod kafka_lacks;
+mod kafka_mapping;
 mod kafka_reader;
 mod kafka_rebuild;
 mod kafka_refuses;
