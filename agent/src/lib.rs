@@ -21,6 +21,7 @@ pub mod time_text;
 #[cfg(feature = "torture")]
 pub mod torture;
 pub mod transport;
+pub mod usage;
 #[cfg(feature = "views")]
 pub mod views;
 mod whole_file;

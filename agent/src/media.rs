@@ -21,18 +21,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use landfall_core::media::{Geometry, Media, MediaError, Place, SlotIx};
+use landfall_core::segment::SEGMENT_HEADER_BYTES;
 use rustix::io::Errno;
 
 use handles::Handles;
 pub use lock::DirLock;
 pub use overlay::Overlay;
 use syncer::Syncer;
+pub use written::Written;
 
 mod handles;
 mod lock;
 mod overlay;
 mod space;
 mod syncer;
+mod written;
 
 const UNIT_BYTES: u32 = 4096;
 const UNIT_BYTES_POWERSAFE: u32 = 512;
@@ -86,6 +89,7 @@ pub struct FileMedia {
     syncing: Option<(SlotIx, Arc<File>)>,
     directory: File,
     directory_unsynced: bool,
+    written: Written,
     _lock: DirLock,
 }
 
@@ -116,6 +120,7 @@ impl FileMedia {
             syncing: None,
             directory,
             directory_unsynced: false,
+            written: Written::default(),
             _lock: lock,
         })
     }
@@ -123,6 +128,11 @@ impl FileMedia {
     /// A reader for other threads. It may outlive the writer.
     pub fn reader(&self) -> FileReader {
         self.reader.clone()
+    }
+
+    /// What the files were given to write since they were opened.
+    pub fn written(&self) -> &Written {
+        &self.written
     }
 
     /// Lets another thread sync a file. False if it can't.
@@ -133,14 +143,28 @@ impl FileMedia {
         self.syncer.as_ref().is_some_and(|syncer| syncer.begin(Arc::clone(file)).is_ok())
     }
 
+    fn count(&mut self, place: Place, bytes: &[u8]) {
+        if place.at == 0 {
+            self.written.read_header(place.slot, bytes, self.shape);
+        } else if !self.written.knows(place.slot) {
+            // A segment of an earlier opening goes on.
+            let mut header = [0; SEGMENT_HEADER_BYTES];
+            if self.reader.read(Place { slot: place.slot, at: 0 }, &mut header).is_ok() {
+                self.written.read_header(place.slot, &header, self.shape);
+            }
+        }
+        self.written.add(place.slot, bytes.len());
+    }
+
     fn reserve_new(&mut self, slot: SlotIx) -> Result<(), MediaError> {
         self.directory_unsynced = true;
         let file = self.reader.0.create(slot).map_err(|fault| while_writing(&fault))?;
-        space::reserve(&file, self.shape.slot_bytes).map_err(|fault| {
+        let reserved = space::reserve(&file, self.shape.slot_bytes).map_err(|fault| {
             // If it can't be removed either, it stays as a short file, which reads like none.
             let _ = self.reader.0.remove(slot);
             while_writing(&fault)
-        })
+        });
+        reserved.map(|zeros| self.written.add_zeros(zeros))
     }
 
     fn sync_directory(&mut self) -> Result<(), MediaError> {
@@ -166,6 +190,9 @@ impl Media for FileMedia {
         assert!(place.slot.0 < self.shape.slots, "the journal writes to slots that there are");
         let end = u64::from(place.at) + bytes.len() as u64;
         assert!(end <= u64::from(self.shape.slot_bytes), "the journal writes within a slot");
+        let unit = self.shape.unit_bytes;
+        let whole = place.at.is_multiple_of(unit) && bytes.len().is_multiple_of(unit as usize);
+        assert!(whole, "the journal writes whole units, so that nothing is read to be written");
         let file = match self.unsynced.get(&place.slot) {
             Some(file) => Arc::clone(file),
             None => self
@@ -176,6 +203,7 @@ impl Media for FileMedia {
                 .ok_or(MediaError::Failed)?,
         };
         self.unsynced.insert(place.slot, Arc::clone(&file));
+        self.count(place, bytes);
         file.write_all_at(bytes, u64::from(place.at)).map_err(|fault| while_writing(&fault))
     }
 
@@ -217,8 +245,10 @@ impl Media for FileMedia {
         assert!(slot.0 < self.shape.slots, "the journal erases slots that there are");
         match self.reader.0.writable(slot).map_err(|fault| while_writing(&fault))? {
             // A copied or half-made file may lack some of its space.
-            Some(file) => space::reserve(&file, self.shape.slot_bytes)
-                .map_err(|fault| while_writing(&fault))?,
+            Some(file) => {
+                let reserved = space::reserve(&file, self.shape.slot_bytes);
+                self.written.add_zeros(reserved.map_err(|fault| while_writing(&fault))?);
+            }
             None => self.reserve_new(slot)?,
         }
         self.sync_directory()
@@ -226,6 +256,7 @@ impl Media for FileMedia {
 
     fn free(&mut self, slot: SlotIx) -> Result<(), MediaError> {
         self.unsynced.remove(&slot);
+        self.written.forget(slot);
         self.directory_unsynced = true;
         self.reader.0.remove(slot).map_err(|fault| while_writing(&fault))?;
         self.sync_directory()

@@ -7,13 +7,14 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub struct ByteSize(pub u64);
 
-const SIZE_UNITS: [(&str, u64); 9] = [
+const SIZE_UNITS: [(&str, u64); 10] = [
     ("", 1),
     ("B", 1),
     ("kB", 1_000),
     ("KB", 1_000),
     ("MB", 1_000_000),
     ("GB", 1_000_000_000),
+    ("TB", 1_000_000_000_000),
     ("KiB", 1 << 10),
     ("MiB", 1 << 20),
     ("GiB", 1 << 30),

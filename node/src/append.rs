@@ -4,8 +4,6 @@
 //! A refusal refuses everything of the same client that is in flight behind it: clients number
 //! their attempts, and only a client that has seen the refusal begins a new attempt.
 
-use std::collections::{BTreeMap, VecDeque};
-
 use landfall_core::batch::ClockQuality;
 use landfall_core::codec::Reader;
 use landfall_core::frontier::{Frontier, StreamIx};
@@ -18,6 +16,7 @@ use landfall_core::record::Record;
 use super::consumer::ConsumerFault;
 use super::cursors::{self, Changed};
 use super::group::{Part, Request, Written};
+use super::queue::Queues;
 use super::refused::RefusedClients;
 use super::{AlarmKind, Core, Event, Gate, Node, Now, OnFull};
 
@@ -125,14 +124,10 @@ pub enum Refusal {
     },
 }
 
-/// Bytes of appends that may wait.
-const QUEUE_BYTES_MAX: usize = 32 * 1024 * 1024;
-
 /// Appends that wait, and those that are staged.
 #[derive(Debug, Default)]
 pub(crate) struct Appends {
-    queues: BTreeMap<Lane, VecDeque<Request>>,
-    bytes: usize,
+    pub(crate) queues: Queues,
     staged: Vec<StagedAppend>,
     /// The one that is being staged; it may take several commits.
     current: Option<StagedAppend>,
@@ -157,18 +152,12 @@ struct StagedAppend {
 
 impl Appends {
     pub(crate) fn is_empty(&self) -> bool {
-        self.staged.is_empty() && self.queues.values().all(VecDeque::is_empty)
+        self.staged.is_empty() && self.queues.is_empty()
     }
 
     /// Whether records of a stream are staged.
     pub(crate) fn has_staged(&self, ix: StreamIx) -> bool {
         self.staged.iter().any(|append| append.parts.iter().any(|(part, _)| *part == ix))
-    }
-
-    fn take(&mut self, lane: Lane) -> Option<Request> {
-        let append = self.queues.get_mut(&lane)?.pop_front()?;
-        self.bytes -= append.bytes();
-        Some(append)
     }
 }
 
@@ -180,8 +169,7 @@ impl<M: Media, G: Gate> Node<M, G> {
             Ok(lane) => lane,
             Err(why) => return core.refuse(&append, why),
         };
-        core.appends.bytes += append.bytes();
-        core.appends.queues.entry(lane).or_default().push_back(append);
+        core.appends.queues.push(lane, append);
     }
 
     /// Makes durable what was appended and what came in, and answers for it.
@@ -204,7 +192,10 @@ impl<M: Media, G: Gate> Node<M, G> {
         self.core.arrived_at = now;
         self.core.commit_staged();
         for lane in self.core.lanes_to_write() {
-            while let Some(append) = self.core.appends.take(lane) {
+            if !self.core.is_due(lane, now.instant) {
+                continue;
+            }
+            while let Some(append) = self.core.appends.queues.take(lane) {
                 self.core.stage_append(lane, &append);
             }
             self.core.commit_staged();
@@ -249,7 +240,7 @@ impl<M: Media, G: Gate> Core<M, G> {
                 return Err(Refusal::SeveralLanes);
             }
         }
-        if self.appends.bytes + append.bytes() > QUEUE_BYTES_MAX {
+        if self.appends.queues.bytes() + append.bytes() > self.settings.append_bytes_max {
             return Err(Refusal::Busy);
         }
         Ok(lane)
@@ -389,6 +380,7 @@ impl<M: Media, G: Gate> Core<M, G> {
             }
             match staged? {
                 Some(placed) => {
+                    self.payload.add(lane, record.encoded_len());
                     entry.seq = entry.seq.or(Some(placed.seq));
                     entry.written += 1;
                     if let Some((_, written)) = entry.parts.get_mut(at) {

@@ -314,6 +314,7 @@ impl<M: Media, G: Gate> Core<M, G> {
             })? {
                 return Ok(());
             }
+            self.payload.add_body(lane, body);
         }
         for item in judged {
             self.note_progress(state, item);

@@ -47,8 +47,10 @@ mod offence;
 mod own;
 mod pace;
 mod packing;
+mod payload;
 mod progress;
 mod promise;
+mod queue;
 mod refused;
 mod repair;
 mod retain;
@@ -157,6 +159,7 @@ pub(crate) struct Core<M: Media, G> {
     pub(crate) topics: Topics,
     pub(crate) gate: G,
     pub(crate) appends: Appends,
+    pub(crate) payload: payload::Payload,
     /// Whether commits may be synced while the next one is staged.
     pub(crate) ahead: bool,
     /// The nodes above; none at a root.
@@ -237,6 +240,7 @@ impl<M: Media, G: Gate> Node<M, G> {
             topics,
             gate,
             appends: Appends::default(),
+            payload: payload::Payload::default(),
             ahead: false,
             uplinks,
             events: VecDeque::new(),
@@ -389,6 +393,7 @@ impl<M: Media, G: Gate> Node<M, G> {
     /// # Errors
     /// The medium failed; the next opening will find out how far it came.
     pub fn close(mut self, now: Now) -> Result<M, landfall_core::journal::CheckpointFault> {
+        self.hasten();
         self.commit(now);
         // What is not gathered is looked for at the next start.
         self.core.gather_cursors();

@@ -270,7 +270,8 @@ impl<M: Media, G: Gate> Node<M, G> {
             .chain(rooms)
             .chain(reads_on)
             .chain(pace)
-            .chain(self.visit_timeout());
+            .chain(self.visit_timeout())
+            .chain(self.collected_at());
         all.min_by_key(|(at, _)| *at)
     }
 

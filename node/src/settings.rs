@@ -50,6 +50,8 @@ pub struct Settings {
     pub visit_every: Option<Duration>,
     /// Bytes a second that are sent to the upstream node at most.
     pub rate_bytes_max: Option<u64>,
+    /// Bytes of appends that may wait to be written; more are refused as busy.
+    pub append_bytes_max: usize,
     /// Bytes that a peer may have under way to this node.
     pub credit_bytes: u64,
     /// Bytes of a lane that the transport may hold unsent; a message that is longer waits alone.
@@ -72,6 +74,8 @@ pub struct LaneSettings {
     pub priority: u8,
     /// What happens when it is full.
     pub on_full: OnFull,
+    /// How long its appends may wait for others to be synced with; zero for not at all.
+    pub commit_every: Duration,
 }
 
 /// What happens to an append when its lane is full.
@@ -134,6 +138,7 @@ impl Settings {
             name: name.into(),
             priority,
             on_full: OnFull::Reject,
+            commit_every: Duration::ZERO,
         };
         Self {
             site: site.into(),
@@ -152,6 +157,7 @@ impl Settings {
             backoff: BackoffConfig::STANDARD,
             visit_every: None,
             rate_bytes_max: None,
+            append_bytes_max: 32 * 1024 * 1024,
             credit_bytes: 2 * 1024 * 1024,
             lane_bytes: 512 * 1024,
             greetings_max: 256,

@@ -17,6 +17,7 @@ pub(super) fn metrics(status: &Status) -> String {
     let (site, version) = (status.site.as_str(), status.version.as_str());
     text.sample("landfall_info", &[("site", site), ("version", version)], 1);
     lanes(&mut text, status);
+    medium(&mut text, status);
     link(&mut text, status);
     subscriptions(&mut text, status);
     let streams = [
@@ -52,11 +53,32 @@ fn lanes(text: &mut Text, status: &Status) {
         ("landfall_lane_budget_bytes", "Disk that it may take.", |lane| lane.budget_bytes),
         ("landfall_lane_used_bytes", "Disk that it takes.", |lane| lane.used_bytes),
     ];
-    for (name, help, value) in families {
-        text.family(name, "gauge", help);
+    let counted: [Family<super::LaneStatus>; 2] = [
+        ("landfall_lane_written_bytes_total", "Written to the medium.", |lane| lane.written_bytes),
+        ("landfall_lane_payload_bytes_total", "Of that, records.", |lane| lane.payload_bytes),
+    ];
+    let families = families.map(|family| (family, "gauge")).into_iter();
+    for ((name, help, value), kind) in families.chain(counted.map(|family| (family, "counter"))) {
+        text.family(name, kind, help);
         for lane in &status.lanes {
             text.sample(name, &[("lane", &lane.name)], value(lane));
         }
+    }
+}
+
+fn medium(text: &mut Text, status: &Status) {
+    let medium = &status.medium;
+    for (name, help, value) in [
+        ("landfall_log_written_bytes_total", "Written to the log.", medium.written_bytes),
+        ("landfall_written_bytes_total", "Written by the process.", medium.process_bytes),
+        ("landfall_life_written_bytes_total", "The same in the node's life.", medium.life_bytes),
+    ] {
+        text.family(name, "counter", help);
+        text.sample(name, &[], value);
+    }
+    if let Some(days) = medium.days_left {
+        text.family("landfall_medium_days_left", "gauge", "Until the medium has borne its writes.");
+        text.sample("landfall_medium_days_left", &[], days);
     }
 }
 

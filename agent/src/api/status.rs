@@ -44,6 +44,29 @@ pub struct Status {
     /// Its consumers, by name.
     #[serde(default)]
     pub consumers: Vec<ConsumerStatus>,
+    /// What it does to its medium.
+    #[serde(default)]
+    pub medium: MediumStatus,
+}
+
+/// What a node does to its medium. Nothing here knows what a file system writes for itself, nor how
+/// often a card copies what it was given.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct MediumStatus {
+    /// Bytes that the log was written with since the start: all lanes, the node's own records and
+    /// checkpoints.
+    pub written_bytes: u64,
+    /// Bytes of the records that were appended, or came from other nodes.
+    pub payload_bytes: u64,
+    /// Bytes that the process wrote to any file since it started, as the system counts them: with
+    /// views. The same as those of the log where the system does not count.
+    pub process_bytes: u64,
+    /// The same over the node's life, as far as it was noted.
+    pub life_bytes: u64,
+    /// What the medium bears, as it is configured.
+    pub bears_bytes: Option<u64>,
+    /// Days until it has borne that, at the rate since the start; none in the first ten minutes.
+    pub days_left: Option<u64>,
 }
 
 /// A view.
@@ -128,6 +151,12 @@ pub struct LaneStatus {
     pub budget_bytes: u64,
     /// Bytes it takes on disk.
     pub used_bytes: u64,
+    /// Bytes that were written for it since the start, with all that is around records.
+    #[serde(default)]
+    pub written_bytes: u64,
+    /// Bytes of the records among them: keys, values and headers, with timestamps and lengths.
+    #[serde(default)]
+    pub payload_bytes: u64,
     /// What it does when it is full: `reject` or `drop_oldest`.
     pub on_full: String,
 }

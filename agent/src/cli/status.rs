@@ -8,7 +8,9 @@ use super::node::flag;
 use super::sites::sites_table;
 use super::terminal::{Table, ago};
 use super::{Command, DataOptions, Exit, Failure};
-use crate::api::{Client, LinkState, LinkStatus, Status, SubscriptionState, SubscriptionStatus};
+use crate::api::{
+    Client, LinkState, LinkStatus, MediumStatus, Status, SubscriptionState, SubscriptionStatus,
+};
 use crate::quantity::{ByteSize, count_text, counted, duration_text};
 
 pub(super) const HELP: &str = "\
@@ -88,6 +90,7 @@ pub fn status_text(status: &Status) -> String {
         count_text(streams.others)
     ));
     text.push_str(&lanes_table(status));
+    text.push_str(&medium_text(&status.medium));
     for fork in &status.forks {
         text.push_str(&format!(
             "\nfork: {} at offset {}, branches {}\n  {}\n",
@@ -170,8 +173,17 @@ fn subscription_text(of: &SubscriptionStatus) -> String {
 }
 
 fn lanes_table(status: &Status) -> String {
-    let heads =
-        ["lane", ">next seq", ">next node", ">root", ">behind", ">bytes", ">used", "when full"];
+    let heads = [
+        "lane",
+        ">next seq",
+        ">next node",
+        ">root",
+        ">behind",
+        ">bytes",
+        ">used",
+        ">written",
+        "when full",
+    ];
     let mut table = Table::new(&heads);
     for lane in &status.lanes {
         table.row([
@@ -182,8 +194,35 @@ fn lanes_table(status: &Status) -> String {
             count_text(lane.behind_records),
             ByteSize(lane.behind_bytes).to_string(),
             format!("{} of {}", ByteSize(lane.used_bytes), ByteSize(lane.budget_bytes)),
+            written_text(lane.written_bytes, lane.payload_bytes),
             lane.on_full.clone(),
         ]);
     }
     table.text()
+}
+
+/// What was written, and how many bytes that are for each byte of records.
+fn written_text(written: u64, payload: u64) -> String {
+    let bytes = ByteSize(written);
+    match written.saturating_mul(100).checked_div(payload) {
+        Some(of) => format!("{bytes}, {}.{:02} a byte", of / 100, of % 100),
+        None => bytes.to_string(),
+    }
+}
+
+fn medium_text(medium: &MediumStatus) -> String {
+    let log = written_text(medium.written_bytes, medium.payload_bytes);
+    let (process, life) = (ByteSize(medium.process_bytes), ByteSize(medium.life_bytes));
+    let mut text = format!(
+        "\nwritten since the start: {log} of records in the log, {process} in all; {life} in the \
+         node's life\n"
+    );
+    if let Some(bears) = medium.bears_bytes {
+        let left = match medium.days_left {
+            Some(days) => format!("{} left at this rate", counted(days, "day")),
+            None => "it is too soon to say how long that lasts".into(),
+        };
+        text.push_str(&format!("  the medium bears {}: {left}\n", ByteSize(bears)));
+    }
+    text
 }

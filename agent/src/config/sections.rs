@@ -107,6 +107,13 @@ section! {
     low "`false` where it is true: a lone small commit costs 4 KiB of flash.";
     high "`true` where it is not: a power cut can damage records acknowledged before.";
 
+    /// Bytes that may be written to the medium in its life, as its maker states them (often as
+    /// TBW). `landfall status` then estimates how long it lasts; nothing else follows. `none`: it
+    /// is not known.
+    medium_writes_max: Option<ByteSize> = "none", Allowed::Size("1GiB", "1048576GiB");
+    low "the medium is replaced before it has to be.";
+    high "it wears out before anybody expects it.";
+
     /// Most bytes of records synced together.
     commit_bytes_max: ByteSize = "4MiB", Allowed::Size("256KiB", "4MiB");
     low "more syncs, so a lower rate.";
@@ -159,6 +166,12 @@ section! {
     on_full: OnFull = "reject", Allowed::Word(OnFull::WORDS);
     low "`reject`: producers get errors and must keep their records.";
     high "`drop_oldest`: the oldest records are lost, as a gap.";
+
+    /// How long an append may wait for others that are synced with it, up to 256 KiB of them. It is
+    /// acknowledged when it is synced, as always; what comes from other nodes does not wait.
+    commit_every: Duration = "0s", Allowed::Duration("0s", "1m");
+    low "each lone append costs a sync and 4 KiB of the medium (512 bytes if it is `powersafe`).";
+    high "each append is acknowledged, sent on and seen by readers that much later.";
 }
 
 section! {
@@ -409,6 +422,7 @@ pub(super) fn lanes(file: &ConfigFile) -> Result<Vec<Lane>, ConfigError> {
         priority,
         budget_bytes: ByteSize(mebibytes << 20),
         on_full: OnFull::Reject,
+        commit_every: Duration::ZERO,
     };
     let mut lanes = match file.lanes() {
         Some(scopes) => scopes.iter().map(Lane::read).collect::<Result<_, _>>()?,

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use landfall_core::num::Timestamp;
 use landfall_protocol::message::{Enrol, GoodbyeCode};
 
+use super::wear;
 use crate::identity::registry::{
     self, Admission as Admitted, Enrolment, Registry, SiteRecord, SiteState,
 };
@@ -24,6 +25,8 @@ pub struct SiteGate {
     tokens: TokenBook,
     hubs: Hubs,
     owners: Owners,
+    /// What the node had written in its life, when that was noted last.
+    written: u64,
     /// Where each shard goes, and how the shard of an origin is found; empty if all goes one way.
     ways: Vec<Uplink>,
     shard: Option<fn(&str, u32) -> u32>,
@@ -99,6 +102,11 @@ impl SiteGate {
     /// The hubs that own the shards.
     pub fn owners(&self) -> &Owners {
         &self.owners
+    }
+
+    /// Bytes that the node had written in its life when that was noted last.
+    pub(super) fn written(&self) -> u64 {
+        self.written
     }
 
     /// Sets the uplink of each shard.
@@ -295,6 +303,10 @@ impl Gate for SiteGate {
             token_record::TOPIC => self.tokens.apply(key, value).map_err(|fault| fault.to_string()),
             hubs::TOPIC => self.hubs.apply(key, value).map_err(|fault| fault.to_string()),
             owners::TOPIC => self.owners.apply(key, value).map_err(|fault| fault.to_string()),
+            wear::TOPIC => {
+                self.written = wear::told(key, value).unwrap_or(self.written);
+                Ok(())
+            }
             _ => Ok(()),
         };
         if let Err(fault) = taken {

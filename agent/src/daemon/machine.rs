@@ -20,6 +20,7 @@ use super::input::Input;
 use super::open::Opened;
 use super::producer::Taken;
 use super::reader::{Readers, reached};
+use super::wear::Wear;
 use crate::clock;
 use crate::media::FileMedia;
 use crate::node::{Coming, Direction, Event, LinkId, Node, Now, Parting, PeerKey, Phase, Ticket};
@@ -62,6 +63,7 @@ pub(super) struct Machine {
     pub(super) key: crate::identity::PublicKey,
     pub(super) data: PathBuf,
     pub(super) seen: BTreeMap<String, i64>,
+    pub(super) wear: Wear,
     pub(super) synced: watch::Sender<bool>,
     /// Stands where the upstream node would.
     #[cfg(feature = "kafka")]
@@ -106,6 +108,9 @@ impl Machine {
         commits: watch::Sender<u64>,
         synced: watch::Sender<bool>,
     ) -> Self {
+        let written = opened.node.journal().media().written().sum();
+        let bears = opened.config.storage.medium_writes_max.map(|most| most.0);
+        let wear = Wear::new((written, opened.node.gate().written()), bears, now());
         Self {
             node: opened.node,
             transport,
@@ -118,6 +123,7 @@ impl Machine {
             key: opened.key.public(),
             data: opened.data,
             seen: BTreeMap::new(),
+            wear,
             synced,
             #[cfg(feature = "kafka")]
             kafka: None,
@@ -291,6 +297,7 @@ impl Machine {
         #[cfg(feature = "kafka")]
         self.propose_enrolling();
         self.note_enrolled();
+        self.note_wear();
         self.publish();
     }
 
@@ -448,6 +455,8 @@ impl Machine {
     }
 
     async fn stop(mut self, mut inputs: mpsc::Receiver<Input>) -> Stopped {
+        self.note_wear_at_end();
+        self.node.hasten();
         self.node.commit(now());
         self.node.part("the node is stopping");
         self.follow();

@@ -40,6 +40,7 @@ mod split;
 #[cfg(test)]
 mod tests;
 mod trace;
+mod wear;
 
 pub use gate::SiteGate;
 pub use handle::{Handle, encode_event};

@@ -244,6 +244,8 @@ pub(super) fn lanes_made(data: &Path, config: &Config) -> Result<Option<Vec<Stri
 }
 
 fn settings(site: &str, config: &Config, lanes: &[String]) -> Settings {
+    let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let span = |time| Duration::from_millis(millis(time));
     let lane = |name: &String| {
         let told = config.lane(name);
         let on_full = told.map(|lane| lane.on_full);
@@ -254,6 +256,7 @@ fn settings(site: &str, config: &Config, lanes: &[String]) -> Settings {
                 Some(config::OnFull::DropOldest) => OnFull::DropOldest,
                 _ => OnFull::Reject,
             },
+            commit_every: told.map(|lane| span(lane.commit_every)).unwrap_or_default(),
         }
     };
     let number = |name: &str| {
@@ -269,7 +272,6 @@ fn settings(site: &str, config: &Config, lanes: &[String]) -> Settings {
         let lane = number(&topic.lane);
         (topic.name.clone(), TopicSettings { lane, replicate })
     };
-    let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let most = millis(config.upstream.backoff_max);
     let standard = Settings::standard(site);
     let hub = config.node.profile == Profile::Hub;
@@ -291,7 +293,7 @@ fn settings(site: &str, config: &Config, lanes: &[String]) -> Settings {
         credit_bytes: if hub { HUB_CREDIT_BYTES } else { standard.credit_bytes },
         lane_bytes: if hub { standard.lane_bytes } else { DEVICE_LANE_BYTES },
         rate_bytes_max: config.upstream.rate_bytes_max.map(|rate| rate.0),
-        visit_every: config.upstream.visit_every.map(millis).map(Duration::from_millis),
+        visit_every: config.upstream.visit_every.map(span),
         backoff: BackoffConfig { most: Duration::from_millis(most), ..BackoffConfig::STANDARD },
         ..standard
     }

@@ -38,6 +38,7 @@ impl Machine {
             offences: self.offences(),
             views: Vec::new(),
             consumers,
+            medium: self.medium(),
         }
     }
 
@@ -64,6 +65,8 @@ impl Machine {
                     behind_bytes: self.node.behind_bytes(lane),
                     budget_bytes,
                     used_bytes,
+                    written_bytes: journal.media().written().of(lane),
+                    payload_bytes: self.node.payload_bytes(lane),
                     on_full: match told.on_full {
                         OnFull::Reject => "reject".into(),
                         OnFull::DropOldest => "drop_oldest".into(),

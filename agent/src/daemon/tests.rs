@@ -5,6 +5,7 @@ mod groups;
 #[cfg(feature = "views")]
 mod live;
 mod members;
+mod wear;
 
 use std::time::Duration;
 

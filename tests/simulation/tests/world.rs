@@ -2,6 +2,8 @@
 
 #![expect(clippy::single_range_in_vec_init, reason = "offsets that are here are a list of ranges")]
 
+use landfall_core::num::Lane;
+use landfall_protocol::time::Duration;
 use landfall_simulation::world::World;
 
 /// A device that appended offline comes online, and the hub has everything.
@@ -64,4 +66,45 @@ fn a_backlog_is_not_read_again_and_again_to_be_sent() {
     world.sync();
     assert!(read < 4 * 2_000 * 1_000, "{read} bytes were read");
     world.check_delivered("H");
+}
+
+/// Where a lane collects appends, those of a while share a commit, and none is answered before.
+#[test]
+fn appends_that_are_collected_share_a_commit_and_survive_what_was_answered() {
+    let mut world = World::device_and_hub(5);
+    world.configure("D", |settings| {
+        settings.lanes[0].commit_every = Duration::from_millis(500);
+    });
+    let epoch = world.epoch("D");
+    let before = world.disk("D").counters().syncs;
+    let mut bytes = 0;
+    for _ in 0..20 {
+        let record = world.new_record();
+        bytes += record.len() as u64;
+        world.start_append("D", "s", vec![record], false);
+        world.run(20);
+    }
+    world.expect("D", "D/s/0", epoch, &[]);
+    world.run(500);
+    world.expect("D", "D/s/0", epoch, &[0..20]);
+    assert!(world.disk("D").counters().syncs - before <= 4, "they are synced together");
+    world.sync();
+    for host in ["D", "H"] {
+        assert_eq!(world.node(host).payload_bytes(Lane::new(0)), bytes, "{host} counts records");
+    }
+    let record = world.new_record();
+    world.start_append("D", "s", vec![record], false);
+    world.cut_power("D");
+    world.boot("D");
+    world.sync();
+    world.expect("H", "D/s/0", epoch, &[0..20]);
+    let record = world.new_record();
+    world.start_append("D", "s", vec![record], false);
+    world.restart("D");
+    world.sync();
+    world.check_delivered("H");
+    let held = world.held("H");
+    let held = held.records.iter().filter(|record| record.stream == "D/s/0").count();
+    assert_eq!(held, 21, "what waits at a stop is written");
+    world.expect_calm();
 }

@@ -158,6 +158,8 @@ impl Memory {
             behind_bytes: 0,
             budget_bytes: 1 << 30,
             used_bytes: 0,
+            written_bytes: 0,
+            payload_bytes: 0,
             on_full: "reject".to_owned(),
         }
     }
@@ -259,6 +261,7 @@ impl Backend for Memory {
             }],
             views: Vec::new(),
             consumers: Vec::new(),
+            medium: crate::api::MediumStatus::default(),
         })
     }
 

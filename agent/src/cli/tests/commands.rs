@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use super::super::*;
 use crate::api::tests::memory::Memory;
 use crate::api::{
-    Alarm, Client, GapStatus, LaneStatus, LinkState, LinkStatus, SiteStatus, Target,
+    Alarm, Client, GapStatus, LaneStatus, LinkState, LinkStatus, MediumStatus, SiteStatus, Target,
     serve_connection,
 };
 
@@ -139,6 +139,8 @@ async fn people_see_lanes_link_gaps_and_alarms() {
         behind_bytes: 1 << 20,
         budget_bytes: 1 << 30,
         used_bytes: 32 << 20,
+        written_bytes: 3 << 20,
+        payload_bytes: 2 << 20,
         on_full: "reject".to_owned(),
     });
     status.link = Some(LinkStatus {
@@ -157,6 +159,14 @@ async fn people_see_lanes_link_gaps_and_alarms() {
         hint: "free space".to_owned(),
         since_ms: 999_000,
     });
+    status.medium = MediumStatus {
+        written_bytes: 300 << 10,
+        payload_bytes: 200 << 10,
+        process_bytes: 5 << 20,
+        life_bytes: 9 << 20,
+        bears_bytes: Some(1 << 40),
+        days_left: Some(812),
+    };
     status.sites.push(SiteStatus {
         site: "ship-1".to_owned(),
         state: "away".to_owned(),
@@ -172,9 +182,12 @@ async fn people_see_lanes_link_gaps_and_alarms() {
     for line in [
         "link: down, for 3m, hub.example.org:4520, 7 attempts\n  \
          hub.example.org does not answer",
-        "normal     5,000      5,000  1,200   3,800  1 MiB  32 MiB of 1 GiB  reject",
+        "normal     5,000      5,000  1,200   3,800  1 MiB  32 MiB of 1 GiB  3 MiB, \
+         1.50 a byte  reject",
         "gap: ship-17/ais/0@7 to @8: damaged",
         "ALARM: the disk is full (/data, 1s ago)\n  free space",
+        "written since the start: 300 KiB, 1.50 a byte of records in the log, 5 MiB in all; 9 MiB",
+        "  the medium bears 1024 GiB: 812 days left at this rate",
         "ship-1  away   10m ago       -            12  2 KiB  -              in 1h  copy",
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");

@@ -337,7 +337,8 @@ impl World {
         node.part("restarting");
         host.node = Some(node);
         self.transmit(name);
-        if let Some(node) = self.host_mut(name).node.take() {
+        if let Some(mut node) = self.host_mut(name).node.take() {
+            node.hasten();
             // A disk that fails now is found out about by the next opening.
             let _ = node.close(now);
         }
