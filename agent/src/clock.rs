@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use landfall_core::batch::ClockQuality;
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
 /// Milliseconds on a clock that never goes back and counts suspend; its zero is arbitrary.
@@ -49,20 +50,34 @@ impl WallMs {
         self.0
     }
 
-    /// What the reading is worth by itself.
+    /// What the reading is worth by itself: a time before this program existed is of a clock that
+    /// nobody has set since power-on. Whether a possible time is right, the machine alone cannot
+    /// know.
     #[must_use]
     pub const fn quality(self) -> ClockQuality {
-        if self.0 < PLAUSIBLE_MS_MIN { ClockQuality::Unknown } else { ClockQuality::Set }
+        if self.0 < PLAUSIBLE_MS_MIN { ClockQuality::Unset } else { ClockQuality::Local }
     }
 }
 
-/// How far a wall clock can be believed.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum ClockQuality {
-    /// The clock shows a time before this program existed: nobody has set it since power-on.
-    Unknown,
-    /// The clock shows a possible time; whether it is right, the machine alone cannot know.
-    Set,
+/// The quality of the clock that gave the times of several records: `one` and `other` are those of
+/// a part each. Where some were set and some not, each reading tells which it was. Times that did
+/// not come from this clock are unknown, and so is what they are mixed with.
+#[must_use]
+pub fn quality_of_both(one: ClockQuality, other: ClockQuality) -> ClockQuality {
+    match (one, other) {
+        _ if one == other => one,
+        (ClockQuality::Unset, ClockQuality::Local) | (ClockQuality::Local, ClockQuality::Unset) => {
+            ClockQuality::Unset
+        }
+        _ => ClockQuality::Unknown,
+    }
+}
+
+/// The quality of the times of records, given this machine's quality, and for each record whether
+/// its time was given with it.
+pub fn quality_of(own: ClockQuality, given: impl IntoIterator<Item = bool>) -> ClockQuality {
+    let each = given.into_iter().map(|given| if given { ClockQuality::Unknown } else { own });
+    each.reduce(quality_of_both).unwrap_or(own)
 }
 
 /// 2025-01-01T00:00:00Z; no node ran before.
@@ -103,8 +118,22 @@ mod tests {
 
     #[test]
     fn a_clock_nobody_set_is_recognised() {
-        assert_eq!(WallMs::from_ms(86_400_000).quality(), ClockQuality::Unknown);
-        assert_eq!(WallMs::from_ms(PLAUSIBLE_MS_MIN).quality(), ClockQuality::Set);
+        assert_eq!(WallMs::from_ms(86_400_000).quality(), ClockQuality::Unset);
+        assert_eq!(WallMs::from_ms(PLAUSIBLE_MS_MIN - 1).quality(), ClockQuality::Unset);
+        assert_eq!(WallMs::from_ms(PLAUSIBLE_MS_MIN).quality(), ClockQuality::Local);
+    }
+
+    #[test]
+    fn times_that_were_given_say_nothing_of_this_clock() {
+        let (unset, local, unknown) =
+            (ClockQuality::Unset, ClockQuality::Local, ClockQuality::Unknown);
+        for own in [unset, local] {
+            assert_eq!(quality_of(own, [false, false]), own);
+            assert_eq!(quality_of(own, [true, true]), unknown);
+            assert_eq!(quality_of(own, [false, true, false]), unknown);
+        }
+        assert_eq!(quality_of_both(local, unset), unset, "the clock was set in between");
+        assert_eq!(quality_of_both(unset, unknown), unknown);
     }
 
     #[test]

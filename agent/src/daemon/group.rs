@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use landfall_core::batch::ClockQuality;
 use landfall_core::codec::Writer;
 use landfall_core::limits::RECORD_BYTES_MAX;
 use landfall_core::num::{Offset, Partition, ProducerId, Timestamp};
@@ -14,9 +15,12 @@ use crate::event_json::Header;
 use crate::node::{Condition, Part};
 
 /// What the node is to stage, and when.
+#[derive(Default)]
 pub(super) struct Encoded {
     pub(super) parts: Vec<Part>,
     pub(super) conditions: Vec<Condition>,
+    /// The quality of the clock that gave the times.
+    pub(super) clock: ClockQuality,
 }
 
 /// A topic, a partition, and its records with their numbers in the request.
@@ -36,7 +40,9 @@ pub(super) fn encoded(
             None => grouped.push((topic, partition, vec![(number, record)])),
         }
     }
-    let wall = clock::wall().ms();
+    let now = clock::wall();
+    let given = request.records.iter().map(|record| record.timestamp_ms.is_some());
+    let (wall, clock) = (now.ms(), clock::quality_of(now.quality(), given));
     // A key stands for a producer that sends this group and nothing else. It numbers the records as
     // they are staged.
     let id = request.idempotency_key.as_ref().map(|key| ProducerId::of(&format!("\0{key}")));
@@ -60,7 +66,7 @@ pub(super) fn encoded(
         let topic = condition.topic.clone();
         Condition { topic, partition, key, from: Offset::new(from) }
     });
-    Ok(Encoded { conditions: conditions.collect(), parts })
+    Ok(Encoded { conditions: conditions.collect(), parts, clock })
 }
 
 /// A header as the journal keeps it.

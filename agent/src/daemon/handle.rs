@@ -46,7 +46,6 @@ pub struct Handle {
     next: Arc<AtomicU64>,
     partitions: Arc<BTreeMap<String, u32>>,
     log_id: u64,
-    clock: ClockQuality,
     #[cfg(feature = "views")]
     pub(super) views: Option<crate::views::Views>,
 }
@@ -69,10 +68,6 @@ impl Handle {
         partitions: BTreeMap<String, u32>,
         log_id: u64,
     ) -> Self {
-        let clock = match clock::wall().quality() {
-            clock::ClockQuality::Set => ClockQuality::Local,
-            _ => ClockQuality::Unknown,
-        };
         Self {
             inputs,
             commits,
@@ -80,7 +75,6 @@ impl Handle {
             next: Arc::new(AtomicU64::new(1)),
             partitions: Arc::new(partitions),
             log_id,
-            clock,
             #[cfg(feature = "views")]
             views: None,
         }
@@ -90,7 +84,7 @@ impl Handle {
     #[must_use]
     pub fn producer(&self, topic: &str, partition: u32) -> Producer {
         let (inputs, tickets, room) = (self.inputs.clone(), self.next.clone(), self.room.clone());
-        Producer::new(inputs, tickets, room, topic, partition, self.clock)
+        Producer::new(inputs, tickets, room, topic, partition)
     }
 
     /// Tells where the views are; whether somebody hears it.
@@ -110,14 +104,19 @@ impl Handle {
         request.partition.unwrap_or_else(|| self.partition_of(&request.topic, key))
     }
 
-    /// The records of a request, encoded, by partition.
-    fn encode(&self, request: &AppendRequest) -> Result<BTreeMap<u32, Vec<u8>>, ApiError> {
-        let mut parts: BTreeMap<u32, Vec<u8>> = BTreeMap::new();
-        let wall = clock::wall().ms();
+    /// The records of a request, encoded, by partition, and what their times are worth.
+    fn encode(
+        &self,
+        request: &AppendRequest,
+    ) -> Result<BTreeMap<u32, (Vec<u8>, ClockQuality)>, ApiError> {
+        let mut parts = BTreeMap::new();
+        let wall = clock::wall();
         for event in &request.events {
             let partition = self.partition(request, event);
-            let bytes = parts.entry(partition).or_default();
-            encode_event(request, event, (partition, wall), bytes)?;
+            let worth = clock::quality_of(wall.quality(), [event.timestamp_ms.is_some()]);
+            let (bytes, clock) = parts.entry(partition).or_insert((Vec::new(), worth));
+            *clock = clock::quality_of_both(*clock, worth);
+            encode_event(request, event, (partition, wall.ms()), bytes)?;
         }
         Ok(parts)
     }
@@ -206,7 +205,7 @@ impl Handle {
             group: true,
             conditions: group.conditions,
             changes,
-            clock: self.clock,
+            clock: group.clock,
         };
         let waiting = Waiting { answer, streams, consumers, _room: room };
         self.inputs
@@ -227,7 +226,7 @@ impl Backend for Handle {
     async fn append(&self, request: AppendRequest) -> Result<Ticket, ApiError> {
         let parts = self.encode(&request)?;
         let mut answers = Vec::new();
-        for (partition, records) in parts {
+        for (partition, (records, clock)) in parts {
             let bytes = records.len().clamp(1, APPEND_BYTES_MAX) as u32;
             let room = self.room.clone().acquire_many_owned(bytes).await;
             let room = room.map_err(|_| stopping())?;
@@ -240,7 +239,7 @@ impl Backend for Handle {
                 partition: Partition::new(partition),
                 records,
                 group: false,
-                clock: self.clock,
+                clock,
             };
             let streams = vec![(request.topic.clone(), partition)];
             let waiting = Waiting { answer, streams, consumers: Vec::new(), _room: room };
@@ -286,7 +285,7 @@ impl Backend for Handle {
             }
             ConsumerAction::Drop => Action::Drop,
         };
-        let nothing = Encoded { parts: Vec::new(), conditions: Vec::new() };
+        let nothing = Encoded::default();
         self.write_group(nothing, vec![Change { consumer, action }]).await.map(drop)
     }
 

@@ -75,7 +75,6 @@ pub(super) struct Queue {
     topic: String,
     partition: Partition,
     client: ClientId,
-    clock: ClockQuality,
     tickets: Arc<AtomicU64>,
     waiting: Mutex<Waiting>,
     progress: watch::Sender<Progress>,
@@ -87,6 +86,8 @@ pub(super) struct Queue {
 #[derive(Debug, Default)]
 struct Waiting {
     encoded: Vec<u8>,
+    /// The quality of the clock that gave their times.
+    clock: ClockQuality,
     count: u64,
     /// Whether the node's thread knows that something waits.
     told: bool,
@@ -111,7 +112,6 @@ impl Producer {
         room: Arc<Semaphore>,
         topic: &str,
         partition: u32,
-        clock: ClockQuality,
     ) -> Self {
         let (report, progress) = watch::channel(Progress::default());
         let client = ClientId(tickets.fetch_add(1, Ordering::Relaxed) | LIBRARY_CLIENTS);
@@ -119,7 +119,6 @@ impl Producer {
             topic: topic.to_owned(),
             partition: Partition::new(partition),
             client,
-            clock,
             tickets,
             waiting: Mutex::default(),
             progress: report,
@@ -141,7 +140,9 @@ impl Producer {
         key: Option<&[u8]>,
         value: Option<&[u8]>,
     ) -> Result<RecordTicket, ApiError> {
-        let timestamp = Timestamp::new(timestamp_ms.unwrap_or_else(|| clock::wall().ms()));
+        let wall = clock::wall();
+        let clock = clock::quality_of(wall.quality(), [timestamp_ms.is_some()]);
+        let timestamp = Timestamp::new(timestamp_ms.unwrap_or(wall.ms()));
         let record = Record::new(timestamp, key, value);
         let len = record.encoded_len();
         if record.check().is_err() || len > RECORD_BYTES_MAX {
@@ -150,7 +151,7 @@ impl Producer {
         }
         let place = permits(&self.queue.records, 1).await?;
         let bytes = permits(&self.queue.room, len as u32).await?;
-        let Some(untold) = self.queue.push(&record, len) else {
+        let Some(untold) = self.queue.push(&record, len, clock) else {
             return Err(self.progress.borrow().refused.clone().unwrap_or_else(stopping));
         };
         place.forget();
@@ -220,7 +221,7 @@ const LIBRARY_CLIENTS: u64 = 1 << 63;
 
 impl Queue {
     /// Adds a record. Whether the node's thread must be told of it; none if nothing more is taken.
-    fn push(&self, record: &Record<'_>, len: usize) -> Option<bool> {
+    fn push(&self, record: &Record<'_>, len: usize, clock: ClockQuality) -> Option<bool> {
         let mut waiting = self.lock();
         if waiting.refused {
             return None;
@@ -230,6 +231,10 @@ impl Queue {
         let room = waiting.encoded.get_mut(at..).unwrap_or_default();
         let written = record.encode(&mut Writer::new(room));
         assert!(written.is_ok(), "a record takes the length that it says");
+        waiting.clock = match waiting.count {
+            0 => clock,
+            _ => clock::quality_of_both(waiting.clock, clock),
+        };
         waiting.count += 1;
         Some(waiting.is_untold())
     }
@@ -240,6 +245,7 @@ impl Queue {
         let like_this = Vec::with_capacity(waiting.encoded.len());
         let records = std::mem::replace(&mut waiting.encoded, like_this);
         let count = std::mem::take(&mut waiting.count);
+        let clock = waiting.clock;
         waiting.told = false;
         drop(waiting);
         let append = Append {
@@ -250,7 +256,7 @@ impl Queue {
             partition: self.partition,
             records,
             group: false,
-            clock: self.clock,
+            clock,
         };
         let bytes = append.records.len();
         (append, Taken { queue: self, count, bytes })
@@ -323,8 +329,7 @@ mod tests {
     fn producer() -> (Producer, mpsc::Receiver<Input>, Arc<Semaphore>) {
         let (inputs, taken) = mpsc::channel(1);
         let (tickets, room) = (Arc::new(AtomicU64::new(1)), Arc::new(Semaphore::new(ROOM)));
-        let clock = ClockQuality::Local;
-        (Producer::new(inputs, tickets, room.clone(), "log", 0, clock), taken, room)
+        (Producer::new(inputs, tickets, room.clone(), "log", 0), taken, room)
     }
 
     /// Polls an append once and gives it up if it waits. Whether it did not.
@@ -334,9 +339,32 @@ mod tests {
     }
 
     fn take(inputs: &mut mpsc::Receiver<Input>) -> Taken {
+        take_append(inputs).1
+    }
+
+    fn take_append(inputs: &mut mpsc::Receiver<Input>) -> (Append, Taken) {
         match inputs.try_recv() {
-            Ok(Input::Produced(queue)) => queue.take().1,
+            Ok(Input::Produced(queue)) => queue.take(),
             other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn each_append_says_what_its_times_are_worth() {
+        let (mut producer, mut inputs, _room) = producer();
+        let own = clock::wall().quality();
+        for (times, worth) in [
+            (&[None, None][..], own),
+            (&[Some(7), Some(8)], ClockQuality::Unknown),
+            (&[None, Some(7)], ClockQuality::Unknown),
+            (&[None], own),
+        ] {
+            for time in times {
+                producer.append(*time, None, Some(b"x")).await.unwrap();
+            }
+            let (append, taken) = take_append(&mut inputs);
+            assert_eq!(append.clock, worth, "{times:?}");
+            taken.answer(Some(0), times.len() as u64, None);
         }
     }
 
