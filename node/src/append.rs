@@ -200,7 +200,7 @@ impl<M: Media, G: Gate> Node<M, G> {
             }
             self.core.commit_staged();
         }
-        self.core.tend_cursors();
+        self.core.tend_own_topics(now);
         self.settle_promises();
         self.core.trim_lanes(now);
         self.say_standing(now);

@@ -21,7 +21,7 @@ use landfall_protocol::message::Promise;
 use super::consumer::{
     Action, CONSUMERS_MAX, Change, Consumer, ConsumerFault, Place, Slots, TOPIC, name_is_valid,
 };
-use super::{AlarmKind, Core, Gate, InternalRecord, Node, Refusal, Request};
+use super::{AlarmKind, Core, Gate, InternalRecord, Node, Now, Refusal, Request};
 
 /// Bytes that consumers take at most as records of a batch.
 pub(crate) fn bytes(changed: &[Changed]) -> usize {
@@ -296,9 +296,10 @@ impl<M: Media, G: Gate> Core<M, G> {
         self.cursors.stage(name, after);
     }
 
-    /// After a turn: cursors are gathered before a start would look for them for long, and what
-    /// they were before is forgotten.
-    pub(crate) fn tend_cursors(&mut self) {
+    /// After a turn: the clock is looked at, cursors are gathered before a start would look for
+    /// them for long, and what they were before is forgotten.
+    pub(crate) fn tend_own_topics(&mut self, now: Now) {
+        self.tend_clocks(now);
         if self.journal.has_failed() {
             return;
         }

@@ -75,6 +75,11 @@ pub trait Gate {
         Uplink::FIRST
     }
 
+    /// Whether notes of the clocks of nodes below are kept here. Who keeps nothing itself says no.
+    fn keeps_clocks(&self) -> bool {
+        true
+    }
+
     /// Why a topic of that origin can't be written, and what to do, if the gate knows more than
     /// that it is not allowed.
     fn why_not(&self, _origin: &str, _topic: &str) -> Option<String> {

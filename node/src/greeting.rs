@@ -44,14 +44,14 @@ impl<M: Media, G: Gate> Node<M, G> {
     /// is to the first of those above.
     pub fn handle_connected(&mut self, id: LinkId, direction: Direction, key: PeerKey, now: Now) {
         let uplink = (direction == Direction::Up).then_some(Uplink::FIRST);
-        self.connected(LinkState::new(id, uplink, key), now);
+        self.connected(LinkState::new(id, uplink, key, now.instant), now);
     }
 
     /// A connection that this node made at an uplink is there, and the peer has proved that it owns
     /// `key`. If the uplink is not open any more, the connection is to be closed.
     pub fn handle_uplink_connected(&mut self, id: LinkId, uplink: Uplink, key: PeerKey, now: Now) {
         if self.core.uplinks.get(uplink).is_some() {
-            return self.connected(LinkState::new(id, Some(uplink), key), now);
+            return self.connected(LinkState::new(id, Some(uplink), key, now.instant), now);
         }
         let why = "nothing is sent there any more".into();
         self.core.events.push_back(Event::Close(id, why, Parting::Here));
@@ -76,6 +76,11 @@ impl<M: Media, G: Gate> Node<M, G> {
             let asked = core.waits_before(&self.links);
             core.ask_before(&mut state, &asked);
             if let Some(above) = core.uplinks.get_mut(uplink) {
+                let dialing = above.dialer.state();
+                // Its time may be said before this end hears that the connection is there.
+                if dialing.phase == Phase::Dialing {
+                    state.called_at = dialing.since;
+                }
                 above.dialer.turn(Phase::Greeting, "waiting to be accepted", now.instant);
             }
         }
@@ -150,7 +155,7 @@ impl<M: Media, G: Gate> Core<M, G> {
             epoch: self.journal.epoch(),
             boot: self.boot,
             software: &self.settings.software,
-            clock: now.wall,
+            clock: self.clocks.told(now),
             root: self.root(),
             promise: uplink.and_then(|uplink| self.uplinks.promise(uplink)),
             lanes: Lanes::new(&offers)?,
@@ -188,6 +193,7 @@ impl<M: Media, G: Gate> Core<M, G> {
             if uplink == Uplink::FIRST || self.root_log.is_none() {
                 self.root_log = said.root;
             }
+            self.clocks.hear(said.clock, state.called_at, self.arrived_at);
             self.check_upstream(state, uplink, said.log);
         }
     }
@@ -275,6 +281,7 @@ impl<M: Media, G: Gate> Core<M, G> {
                 if let Some(above) = self.uplinks.get_mut(uplink) {
                     above.dialer.turn(Phase::Up, "accepted by the upstream node", now.instant);
                 }
+                self.tell_clocks(state, uplink);
             }
             None => {
                 self.note_living(state);

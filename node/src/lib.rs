@@ -21,6 +21,8 @@ mod before;
 mod behind;
 mod branch;
 mod checksum;
+pub mod clock;
+mod clocks;
 mod closer;
 pub mod codec;
 pub mod consumer;
@@ -176,6 +178,7 @@ pub(crate) struct Core<M: Media, G> {
     pub(crate) root_promise: Option<Promise>,
     pub(crate) gaps: late::Gaps,
     pub(crate) root_gaps: root_gap::RootGaps,
+    pub(crate) clocks: clocks::Clocks,
     /// How far epochs are here of which the journal may not tell.
     pub(crate) remembered: BTreeMap<(StreamIx, Epoch), Offset>,
     /// How many streams each origin has, once a peer began one.
@@ -235,6 +238,7 @@ impl<M: Media, G: Gate> Node<M, G> {
         let first = || uplinks::Uplinks::one(settings.backoff, heard, now.instant);
         let uplinks = settings.upstream.then(first).unwrap_or_default();
         let topics = Topics::new(&settings);
+        let clocks = clocks::Clocks::new(boot, journal.epoch(), now);
         let mut core = Core {
             journal,
             topics,
@@ -252,6 +256,7 @@ impl<M: Media, G: Gate> Node<M, G> {
             root_promise: None,
             gaps: late::Gaps::default(),
             root_gaps: root_gap::RootGaps::default(),
+            clocks,
             remembered: BTreeMap::new(),
             streams_of: None,
             topic_streams: subscription::TopicStreams::default(),

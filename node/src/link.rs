@@ -69,6 +69,10 @@ pub(crate) struct LinkState {
     /// At which uplink it is; none if the peer dialed.
     pub(crate) uplink: Option<Uplink>,
     pub(crate) key: PeerKey,
+    /// When it was called, or seen to be there.
+    pub(crate) called_at: Instant,
+    /// Notes of clocks that it told, and that were new.
+    pub(crate) clocks: usize,
     pub(crate) hello: Option<PeerHello>,
     /// The site under which the peer was accepted.
     pub(crate) site: Option<String>,
@@ -427,12 +431,14 @@ impl Link {
 }
 
 impl LinkState {
-    pub(crate) fn new(id: LinkId, uplink: Option<Uplink>, key: PeerKey) -> Self {
+    pub(crate) fn new(id: LinkId, uplink: Option<Uplink>, key: PeerKey, now: Instant) -> Self {
         Self {
             id,
             direction: if uplink.is_some() { Direction::Up } else { Direction::Down },
             uplink,
             key,
+            called_at: now,
+            clocks: 0,
             hello: None,
             site: None,
             feeds: BTreeMap::new(),

@@ -3,6 +3,7 @@
 use landfall_core::frontier::{Point, StreamIx};
 use landfall_core::media::Media;
 
+use super::clock::ClockNote;
 use super::repair::Missing;
 use super::root_gap::RootGap;
 use super::{Gate, LinkId, Node};
@@ -24,6 +25,8 @@ pub(crate) enum Note {
     Missing(StreamIx, Missing),
     /// Records are missing at the root.
     RootGap(RootGap),
+    /// More is known of the clock of a site.
+    Clock(String, Box<ClockNote>),
     /// A link was accepted under a site.
     Arrived(LinkId),
 }
@@ -40,6 +43,7 @@ impl<M: Media, G: Gate> Node<M, G> {
                 Note::WantedNext(ix, want) => self.send_next(ix, want),
                 Note::Missing(ix, missing) => self.pass_missing(ix, missing),
                 Note::RootGap(gap) => self.pass_root_gap(&gap),
+                Note::Clock(site, note) => self.pass_clock(&site, &note),
                 Note::Arrived(id) => self.on_arrival(id),
             }
         }

@@ -12,7 +12,7 @@ use landfall_core::media::{Media, MediaError};
 use landfall_core::name::topic_is_internal;
 use landfall_core::num::Lane;
 
-use super::{AlarmKind, Core, Gate, Now, TrimAt, consumer};
+use super::{AlarmKind, Core, Gate, Now, TrimAt, clocks, consumer};
 use crate::checksum;
 
 /// Milliseconds between two looks at what is old.
@@ -126,6 +126,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         let read = self.read_internal(&mut buffer);
         self.scratch = buffer;
         let read = read.and_then(|()| self.load_cursors());
+        self.clocks.resume(&self.settings.site);
         self.knows_internal = read.is_ok();
         if let Err(error) = read {
             self.read_failed(error);
@@ -133,7 +134,9 @@ impl<M: Media, G: Gate> Core<M, G> {
     }
 
     fn apply_internal(&mut self, topic: &str, key: &[u8], value: Option<&[u8]>) {
-        if topic != consumer::TOPIC {
+        if topic == clocks::TOPIC {
+            self.clocks.apply(key, value);
+        } else if topic != consumer::TOPIC {
             self.gate.apply(topic, key, value);
         } else if !self.cursors.apply(key, value) {
             let text = "a cursor can't be read; the consumer is as it was before.";

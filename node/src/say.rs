@@ -5,11 +5,12 @@ use landfall_core::name::StreamId;
 use landfall_core::num::{Epoch, Offset};
 use landfall_protocol::buffer::Growable;
 use landfall_protocol::message::{
-    Control, Diverged, DivergedKind, Durable, List, Promise, Refused, RefusedCode, Scope, Standing,
-    StreamPoint, Subscribe, Tip, Tips,
+    Clock, Control, Diverged, DivergedKind, Durable, List, Promise, Refused, RefusedCode, Scope,
+    Standing, StreamPoint, Subscribe, Tip, Tips,
 };
 use landfall_protocol::session::{SendError, Session};
 
+use super::clock::ClockNote;
 use super::root_gap::RootGap;
 
 /// A control message that waits, with streams by their index.
@@ -27,6 +28,7 @@ pub(crate) enum Say {
     Standing(Standing),
     RootGap(RootGap),
     Subscribe { topic: String, last: bool, held: Vec<(StreamIx, Point)> },
+    Clock { site: String, note: Box<ClockNote> },
 }
 
 /// A stream by its name, for one that this node does not know.
@@ -101,6 +103,10 @@ impl Say {
                 session.send_control(&Control::Subscribe(Subscribe { topic, last: *last, held }))
             }
             Self::RootGap(gap) => session.send_control(&Control::RootGap(gap.told())),
+            Self::Clock { site, note } => {
+                let clock = Clock { site, boot: note.boot, note: &note.encoded() };
+                session.send_control(&Control::Clock(clock))
+            }
         }
     }
 }

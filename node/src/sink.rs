@@ -45,6 +45,8 @@ impl<M: Media, G: Gate> Receiver for Sink<'_, M, G> {
             Control::Promised(promise) if from_below => core.check_promise(state, promise),
             Control::Standing(standing) => core.on_standing(state, standing, self.now),
             Control::RootGap(gap) => core.on_root_gap(&gap),
+            Control::Clock(_) if !from_below => return Err(Offence::WrongDirection.fault()),
+            Control::Clock(clock) => return core.on_clock(state, &clock),
             Control::Subscribe(subscribe) => return core.on_subscribe(state, &subscribe),
             _ => {}
         }

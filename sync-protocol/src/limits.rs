@@ -39,6 +39,8 @@ pub const SECRET_BYTES_MAX: usize = 32;
 pub const TEXT_BYTES_MAX: usize = 120;
 /// The most streams in one message; a longer list is sent as several.
 pub const STREAMS_MAX: usize = 256;
+/// The longest note of a machine's clock. It fits the shortest frame beside a site's name.
+pub const CLOCK_NOTE_BYTES_MAX: usize = 640;
 /// The longest wait that a goodbye may ask for, in milliseconds: an hour.
 pub const RETRY_AFTER_MS_MAX: u32 = 3_600_000;
 

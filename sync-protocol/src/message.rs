@@ -9,6 +9,7 @@
 //! know them ([`IGNORABLE_MIN`]); any other unknown number is a fault of the sender, which must not
 //! use it unless version and features say that it is known.
 
+mod clock;
 mod ending;
 mod entry;
 mod hello;
@@ -18,6 +19,7 @@ mod standing;
 mod stream;
 mod subscribe;
 
+pub use clock::Clock;
 pub use ending::{Goodbye, GoodbyeCode, Refused, RefusedCode};
 pub use entry::{Begin, Entry, Gap, Purpose};
 pub use hello::{Enrol, Features, Hello, Introduction, LaneOffer, Lanes, Opened, Terms};
@@ -38,6 +40,7 @@ pub const IGNORABLE_MIN: u8 = 128;
 const ROOT_GAP: u8 = IGNORABLE_MIN + 1;
 const PROMISED: u8 = IGNORABLE_MIN + 2;
 const SUBSCRIBE: u8 = IGNORABLE_MIN + 3;
+const CLOCK: u8 = IGNORABLE_MIN + 4;
 
 /// A message on the control channel.
 #[allow(clippy::large_enum_variant, reason = "only lent; boxing needs an allocator")]
@@ -84,6 +87,8 @@ pub enum Control<'a> {
     Promised(Promise),
     /// The sender wants a copy of a topic, and has this of it.
     Subscribe(Subscribe<'a>),
+    /// What is known of a machine's clock.
+    Clock(Clock<'a>),
 }
 
 /// A message on a lane.
@@ -172,6 +177,7 @@ impl<'a> Control<'a> {
             Self::RootGap(_) => ROOT_GAP,
             Self::Promised(_) => PROMISED,
             Self::Subscribe(_) => SUBSCRIBE,
+            Self::Clock(_) => CLOCK,
         }
     }
 
@@ -197,6 +203,7 @@ impl<'a> Control<'a> {
             Self::Standing(standing) => standing.put(out),
             Self::RootGap(gap) => gap.put(out),
             Self::Subscribe(subscribe) => subscribe.put(out),
+            Self::Clock(clock) => clock.put(out),
         }
     }
 
@@ -222,6 +229,7 @@ impl<'a> Control<'a> {
             ROOT_GAP => Self::RootGap(RootGap::take(input)?),
             PROMISED => Self::Promised(Promise::take(input)?),
             SUBSCRIBE => Self::Subscribe(Subscribe::take(input)?),
+            CLOCK => Self::Clock(Clock::take(input)?),
             _ => return Ok(None),
         }))
     }

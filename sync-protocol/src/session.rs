@@ -452,6 +452,7 @@ fn for_the_node(message: &Control<'_>) -> bool {
         | Control::Standing(_)
         | Control::RootGap(_)
         | Control::Promised(_)
-        | Control::Subscribe(_) => true,
+        | Control::Subscribe(_)
+        | Control::Clock(_) => true,
     }
 }

@@ -61,6 +61,10 @@ impl Gate for KafkaGate {
         !topic_is_internal(topic) && self.owns(origin) && self.takes(origin, topic).is_ok()
     }
 
+    fn keeps_clocks(&self) -> bool {
+        false
+    }
+
     fn why_not(&self, origin: &str, topic: &str) -> Option<String> {
         if !self.owns(origin) {
             return Some("another hub of the group owns the shard of its site".into());

@@ -2,15 +2,15 @@
 
 use landfall_core::gap::GapReason;
 use landfall_core::hash::StreamHash;
-use landfall_core::limits::COUNTER_MAX;
+use landfall_core::limits::{COUNTER_MAX, SITE_BYTES_MAX};
 use landfall_core::name::StreamId;
 use landfall_core::num::{BootId, CommitNo, Epoch, LogId, Offset, Partition, Seq, Timestamp};
 use landfall_protocol::limits::{FRAME_BYTES_MIN, STREAMS_MAX};
 use landfall_protocol::message::{
-    Begin, Control, Decoded, Diverged, DivergedKind, Durable, Enrol, Entry, Features, Gap, Goodbye,
-    GoodbyeCode, Hello, Introduction, LaneMessage, LaneOffer, Lanes, List, Opened, Promise,
-    Purpose, Refused, RefusedCode, RootGap, Scope, Standing, StreamPoint, Subscribe, Terms, Tip,
-    Tips,
+    Begin, Clock, Control, Decoded, Diverged, DivergedKind, Durable, Enrol, Entry, Features, Gap,
+    Goodbye, GoodbyeCode, Hello, Introduction, LaneMessage, LaneOffer, Lanes, List, Opened,
+    Promise, Purpose, Refused, RefusedCode, RootGap, Scope, Standing, StreamPoint, Subscribe,
+    Terms, Tip, Tips,
 };
 use landfall_protocol::time::Duration;
 use proptest::prelude::*;
@@ -124,6 +124,7 @@ fn every_control_message_comes_back() {
         Control::Probe(3),
         Control::ProbeAnswer(4),
         Control::RootGap(root_gap),
+        Control::Clock(Clock { site: "ship-17", boot: BootId::new(9), note: &[7; 640] }),
         Control::Standing(Standing::default()),
         Control::Standing(Standing {
             behind_records: COUNTER_MAX,
@@ -299,6 +300,16 @@ fn a_gap_at_the_root_has_offsets() {
 }
 
 #[test]
+fn a_note_of_a_clock_is_short_and_of_a_site() {
+    let clock = |site, note| Control::Clock(Clock { site, boot: BootId::new(9), note });
+    assert!(Control::decode(&encoded(&clock("ship-17", &[7; 641]))).is_err());
+    assert!(Control::decode(&encoded(&clock("no site", &[7]))).is_err());
+    let long = "s".repeat(SITE_BYTES_MAX);
+    let whole = clock(&long, &[7; 640]).encoded_len().unwrap();
+    assert!(whole <= FRAME_BYTES_MIN, "it fits any frame: {whole}");
+}
+
+#[test]
 fn unknown_numbers_from_128_are_skipped_and_others_are_not() {
     assert_eq!(Control::decode(&[255, 1, 2]), Ok(Decoded::Ignored));
     assert_eq!(LaneMessage::decode(&[255]), Ok(Decoded::Ignored));
@@ -311,7 +322,7 @@ fn unknown_numbers_from_128_are_skipped_and_others_are_not() {
 proptest! {
     #[test]
     fn random_bytes_never_panic_and_what_they_mean_can_be_read(
-        number in prop_oneof![0_u8..40, 126_u8..133],
+        number in prop_oneof![0_u8..40, 126_u8..134],
         bytes in proptest::collection::vec(any::<u8>(), 0..400),
     ) {
         let frame = [&[number], &bytes[..]].concat();

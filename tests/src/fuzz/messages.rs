@@ -1,12 +1,13 @@
 //! One of each message, as it stands in a frame.
 
+use landfall::node::clock::{ClockNote, ClockOffset, Stretch};
 use landfall_core::gap::GapReason;
 use landfall_core::hash::StreamHash;
 use landfall_core::limits::COUNTER_MAX;
 use landfall_core::name::StreamId;
-use landfall_core::num::{CommitNo, Epoch, LogId, Offset, Partition, Seq};
+use landfall_core::num::{BootId, CommitNo, Epoch, LogId, Offset, Partition, Seq, Timestamp};
 use landfall_protocol::message::{
-    Begin, Control, Diverged, DivergedKind, Durable, Enrol, Entry, Features, Gap, Goodbye,
+    Begin, Clock, Control, Diverged, DivergedKind, Durable, Enrol, Entry, Features, Gap, Goodbye,
     GoodbyeCode, Hello, Introduction, LaneMessage, List, Opened, Promise, Purpose, Refused,
     RefusedCode, RootGap, Scope, Standing, StreamPoint, Subscribe, Terms, Tip, Tips,
 };
@@ -53,6 +54,7 @@ pub(super) fn control() -> Vec<Vec<u8>> {
         Control::Probe(3),
         Control::ProbeAnswer(4),
         Control::RootGap(root_gap),
+        Control::Clock(Clock { site: "ship-17", boot: BootId::new(9), note: &clock_note() }),
         Control::Promised(promise),
         Control::Subscribe(Subscribe { topic: "ais", last: true, held: List::new(&points) }),
         Control::Standing(Standing { behind_bytes: 7, full_in_ms: Some(9), ..Standing::default() }),
@@ -63,6 +65,15 @@ pub(super) fn control() -> Vec<Vec<u8>> {
         frame
     });
     encoded.collect()
+}
+
+/// A clock that nobody had set, and whose offset was heard.
+fn clock_note() -> Vec<u8> {
+    let offset = Some(ClockOffset { delta_ms: 1_800_000_000_000, error_ms: 40 });
+    let (from, to) = (Timestamp::new(5_000), Timestamp::new(9_000));
+    let stretch = Stretch { from, to, zero_ms: 0, spread_ms: 3, offset };
+    let (boot, epochs) = (BootId::new(9), vec![Epoch::new(9)]);
+    ClockNote { boot, epochs, stretches: vec![stretch] }.encoded()
 }
 
 fn hello<'a>(promise: Promise, openings: List<'a, Opened>) -> Hello<'a> {

@@ -32,6 +32,8 @@ pub(super) struct Host {
     pub(super) online: bool,
     /// How often it was started.
     pub(super) boots: u64,
+    /// The start of its machine.
+    pub(super) boot_id: BootId,
     pub(super) commit_due: bool,
     pub(super) commit_after_ms: u64,
     pub(super) timer: Option<(u64, u64)>,
@@ -114,6 +116,7 @@ impl Host {
             node: None,
             online: true,
             boots: 0,
+            boot_id: BootId::new(0),
             commit_due: false,
             commit_after_ms: 1,
             timer: None,
@@ -180,8 +183,13 @@ impl World {
         self.boot(name);
     }
 
-    /// Starts the node of a host on what its disk holds.
+    /// Starts the machine of a host, with its node on what its disk holds.
     pub fn boot(&mut self, name: &str) {
+        self.boot_node(name, None);
+    }
+
+    /// The same, unless its machine runs: then only its node is started.
+    pub(super) fn boot_node(&mut self, name: &str, running: Option<BootId>) {
         let now = self.clock_of(name);
         let fresh = Fresh {
             log: LogId::new(self.rng.u64()),
@@ -189,6 +197,7 @@ impl World {
             boot: BootId::new(self.rng.u64()),
             first_commit: CommitNo::new(1),
         };
+        let fresh = Fresh { boot: running.unwrap_or(fresh.boot), ..fresh };
         let seed = self.rng.u64();
         let Some(host) = self.hosts.get_mut(name).filter(|host| host.node.is_none()) else {
             return;
@@ -198,6 +207,7 @@ impl World {
             host.disk.arm_cut(units);
         }
         host.boots += 1;
+        host.boot_id = fresh.boot;
         host.commit_due = false;
         host.timer = None;
         host.attempt += 1;

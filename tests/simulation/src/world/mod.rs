@@ -8,6 +8,7 @@
 //!   seed if an invariant is broken.
 
 mod check;
+mod clocks;
 mod consuming;
 mod copied;
 mod gate;
@@ -19,6 +20,7 @@ mod tally;
 mod trace;
 mod uplinks;
 
+pub use clocks::Told;
 pub use gate::Rule;
 pub use host::{Backup, DiskShape};
 pub use reading::{Held, HeldGap, HeldRecord};

@@ -294,7 +294,7 @@ fn encoded(at: Timestamp, value: &[u8]) -> Vec<u8> {
     encode(&Record::new(at, None, Some(value)))
 }
 
-fn encode(record: &Record<'_>) -> Vec<u8> {
+pub(super) fn encode(record: &Record<'_>) -> Vec<u8> {
     let mut bytes = vec![0; record.encoded_len()];
     record.encode(&mut Writer::new(&mut bytes)).expect("there is room for what was measured");
     bytes
