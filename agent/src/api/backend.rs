@@ -268,6 +268,8 @@ pub struct ReadQuery {
     pub not_before: Option<Position>,
     /// How far the reader has come, if it wants to know what went before it came.
     pub seen: Option<Seen>,
+    /// Whether times of clocks that were wrong are to be corrected, as far as that is known.
+    pub corrected: bool,
     /// Only records first written at this site.
     pub origin: Option<String>,
     /// Only records of this partition.

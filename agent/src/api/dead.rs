@@ -55,6 +55,12 @@ struct DeadRecord<'b> {
     _lane: Option<serde::de::IgnoredAny>,
     #[serde(rename = "seq")]
     _seq: Option<serde::de::IgnoredAny>,
+    #[serde(rename = "clock")]
+    _clock: Option<serde::de::IgnoredAny>,
+    #[serde(rename = "corrected")]
+    _corrected: Option<serde::de::IgnoredAny>,
+    #[serde(rename = "error_ms")]
+    _error_ms: Option<serde::de::IgnoredAny>,
     timestamp: Time,
     #[serde(default)]
     key: Plain,

@@ -23,6 +23,7 @@ pub(crate) async fn locate<B: Backend>(
         from: ReadFrom::Position(Position::Earliest),
         not_before: Some(Position::Record(wanted.clone())),
         seen: None,
+        corrected: false,
         origin: Some(stream.origin.clone()),
         partition: Some(stream.partition),
         records_max: PAGE_RECORDS_MAX,

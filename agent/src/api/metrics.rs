@@ -16,6 +16,7 @@ pub(super) fn metrics(status: &Status) -> String {
     text.family("landfall_info", "gauge", "The node; always 1.");
     let (site, version) = (status.site.as_str(), status.version.as_str());
     text.sample("landfall_info", &[("site", site), ("version", version)], 1);
+    clock(&mut text, status);
     lanes(&mut text, status);
     medium(&mut text, status);
     link(&mut text, status);
@@ -41,6 +42,17 @@ pub(super) fn metrics(status: &Status) -> String {
     views(&mut text, status);
     consumers(&mut text, status);
     text.0
+}
+
+fn clock(text: &mut Text, status: &Status) {
+    let clock = &status.clock;
+    text.family("landfall_clock_set", "gauge", "Whether somebody has set this machine's clock.");
+    text.sample("landfall_clock_set", &[], u8::from(clock.set));
+    if let Some(behind) = clock.behind_ms {
+        let name = "landfall_clock_behind_ms";
+        text.family(name, "gauge", "How far it is behind the clock of the node above.");
+        text.sample(name, &[], behind);
+    }
 }
 
 fn lanes(text: &mut Text, status: &Status) {

@@ -57,9 +57,9 @@ pub(crate) use locate::locate;
 pub use read::ReadEnd;
 pub use server::{Access, ListenError, Listener, serve, serve_connection};
 pub use status::{
-    Alarm, ForkStatus, GapStatus, LaneStatus, LinkState, LinkStatus, MediumStatus, NextGeneration,
-    SiteStatus, Status, StreamsSummary, SubscriptionState, SubscriptionStatus, TokenGrant,
-    ViewState, ViewStatus,
+    Alarm, ClockStatus, ForkStatus, GapStatus, LaneStatus, LinkState, LinkStatus, MediumStatus,
+    NextGeneration, SiteStatus, Status, StreamsSummary, SubscriptionState, SubscriptionStatus,
+    TokenGrant, ViewState, ViewStatus,
 };
 
 pub use token_file::TokenFileError;

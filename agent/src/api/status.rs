@@ -19,6 +19,9 @@ pub struct Status {
     pub epoch: String,
     /// The clock when this was said, milliseconds since 1970.
     pub now_ms: i64,
+    /// How far that clock can be trusted.
+    #[serde(default)]
+    pub clock: ClockStatus,
     /// Its lanes, highest priority first.
     pub lanes: Vec<LaneStatus>,
     /// The way upstream; none at a root.
@@ -67,6 +70,18 @@ pub struct MediumStatus {
     pub bears_bytes: Option<u64>,
     /// Days until it has borne that, at the rate since the start; none in the first ten minutes.
     pub days_left: Option<u64>,
+}
+
+/// The clock of a node's machine.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct ClockStatus {
+    /// Whether somebody has set it since the machine started.
+    pub set: bool,
+    /// How many milliseconds it is behind the clock of the node above; less than 0 if it is ahead,
+    /// and none if that has not said its time since the machine started.
+    pub behind_ms: Option<i64>,
+    /// By how many milliseconds that may be wrong to either side.
+    pub error_ms: Option<u32>,
 }
 
 /// A view.

@@ -125,6 +125,7 @@ pub async fn trace<B: Backend>(backend: &B, wanted: &Coordinates) -> Result<Trac
         from: ReadFrom::After(behind),
         not_before: None,
         seen: None,
+        corrected: false,
         origin: None,
         partition: None,
         records_max: PAGE_RECORDS_MAX,

@@ -33,6 +33,7 @@ Options:
   --min-position P   Wait until what is at P has come: coordinates that an append printed, or a
                      cursor
   --wait TIME        How long, such as 30s; 5s if left out
+  --corrected        Add what a clock that was wrong should have shown, where that is known
   --follow           Wait for more at the end, and for the node if it does not run
   --raw              Print only values, as they are; tombstones are left out
   --help             Show this
@@ -76,6 +77,7 @@ impl ReadOptions {
                     "--min-position" => query.add("min_position", &arguments.value(name)?),
                     "--wait" => query.add("wait_max_ms", &arguments.ms(name)?.to_string()),
                     "--max" => max = Some(arguments.parsed::<u64>(name)?),
+                    "--corrected" => query.add("corrected", "true"),
                     "--follow" => follow = true,
                     "--raw" => raw = true,
                     _ => return Err(arguments.unknown(&word).into()),

@@ -9,8 +9,10 @@ use super::sites::sites_table;
 use super::terminal::{Table, ago};
 use super::{Command, DataOptions, Exit, Failure};
 use crate::api::{
-    Client, LinkState, LinkStatus, MediumStatus, Status, SubscriptionState, SubscriptionStatus,
+    Client, ClockStatus, LinkState, LinkStatus, MediumStatus, Status, SubscriptionState,
+    SubscriptionStatus,
 };
+use crate::node::clock::APART_MS_MAX;
 use crate::quantity::{ByteSize, count_text, counted, duration_text};
 
 pub(super) const HELP: &str = "\
@@ -80,6 +82,7 @@ pub fn status_text(status: &Status) -> String {
         Some(link) => text.push_str(&link_text(link, status.now_ms)),
         None => text.push_str("root: what is durable here is durable at the root\n"),
     }
+    text.push_str(&clock_text(&status.clock));
     status.subscriptions.iter().for_each(|of| text.push_str(&subscription_text(of)));
     let streams = &status.streams;
     text.push_str(&format!(
@@ -158,6 +161,29 @@ fn link_text(link: &LinkStatus, now_ms: i64) -> String {
         text.push_str(&format!("\n  {}", link.why));
     }
     text + "\n"
+}
+
+/// What is wrong with the clock, if anything is.
+fn clock_text(clock: &ClockStatus) -> String {
+    let ClockStatus { set, behind_ms, error_ms } = clock;
+    let behind = behind_ms.unwrap_or_default();
+    let error_ms = error_ms.map(u64::from).unwrap_or_default();
+    let apart = behind.unsigned_abs();
+    let far = apart > APART_MS_MAX + error_ms;
+    let text = |ms| duration_text(Duration::from_millis(ms));
+    match (set, behind_ms) {
+        (false, None) => {
+            "clock: nobody has set it; times are marked until the hub says its own\n".into()
+        }
+        (_, Some(_)) if far => {
+            let than = if behind > 0 { "behind" } else { "ahead of" };
+            let (apart, error) = (text(apart), text(error_ms));
+            format!(
+                "clock: {apart} {than} the hub's, give or take {error}; see `read --corrected`\n"
+            )
+        }
+        _ => String::new(),
+    }
 }
 
 fn subscription_text(of: &SubscriptionStatus) -> String {

@@ -69,6 +69,7 @@ impl Machine {
                 from: ReadFrom::After(cursor(log, portion.from)),
                 not_before: None,
                 seen: None,
+                corrected: false,
                 origin: None,
                 partition: None,
                 records_max: wanted.records_max,

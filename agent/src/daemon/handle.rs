@@ -154,6 +154,7 @@ impl Handle {
             from,
             not_before,
             seen: None,
+            corrected: false,
             origin: None,
             partition: None,
             records_max: 1,

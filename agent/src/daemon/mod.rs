@@ -14,6 +14,7 @@
 mod admin;
 mod answer;
 mod consumers;
+mod corrected;
 mod dial;
 #[cfg(feature = "kafka")]
 mod forwards;

@@ -14,11 +14,12 @@ use landfall_core::name::StreamId;
 use landfall_core::num::{CommitNo, Lane, Partition, Seq};
 use landfall_core::tables::OpeningNote;
 
+use super::corrected::{BatchClock, ClockOf};
 use crate::api::{
     ApiError, Cursor, ErrorCode, Gap, Place, ReadFrom, ReadItem, ReadPage, ReadQuery, Seen,
 };
 use crate::coordinates::{Coordinates, Position, StreamName};
-use crate::event_json::{Header, Record};
+use crate::event_json::{Header, Record, RecordClock};
 use crate::node::checksum;
 use crate::node::consumer::slot_of;
 use crate::node::members::Portion;
@@ -47,6 +48,8 @@ pub(super) const ENTRY_ROOM: usize = 260 * 1024;
 /// A page that fills.
 struct Filling<'q> {
     query: &'q ReadQuery,
+    /// Finds what is known of the clock of an origin in an epoch, if times are to be corrected.
+    clock_of: Option<ClockOf<'q>>,
     portion: Option<&'q Portion>,
     items: Vec<ReadItem>,
     records: usize,
@@ -75,8 +78,10 @@ impl Readers {
         portion: Option<&Portion>,
     ) -> Result<ReadPage, ApiError> {
         let (start, mut places) = self.start(node, query)?;
+        let clock_of = |origin: &str, epoch| node.clock_of(origin, epoch).cloned();
         let mut filling = Filling {
             query,
+            clock_of: query.corrected.then_some(&clock_of),
             portion,
             items: Vec::new(),
             records: 0,
@@ -374,6 +379,7 @@ impl Filling<'_> {
             if self.index >= skip {
                 self.take_loss(&batch.head);
             }
+            let clock = BatchClock::of(&batch.head, self.clock_of);
             for placed in batch.records().map_while(Result::ok) {
                 if self.is_full() || self.is_over() {
                     self.overran = true;
@@ -385,7 +391,8 @@ impl Filling<'_> {
                 if self.index > skip && self.wants(&batch, &placed, seq) {
                     let cursor =
                         Cursor { commit: self.commit.get(), index: self.index, ..self.cursor };
-                    let record = record(&batch, &placed, seq, lane);
+                    let mut record = record(&batch, &placed, seq, lane);
+                    record.clock = clock.told(placed.record.timestamp);
                     self.bytes += placed.encoded.len() + RECORD_OVERHEAD;
                     self.records += 1;
                     self.items.push(ReadItem::Record(Box::new(record), cursor));
@@ -445,6 +452,7 @@ fn record(batch: &Batch<'_>, placed: &PlacedRecord<'_>, seq: Seq, lane: &str) ->
         seq: seq.get(),
         lane: lane.to_owned(),
         timestamp_ms: told.timestamp.get(),
+        clock: RecordClock::default(),
         key: told.key.map(Bytes::copy_from_slice),
         value: told.value.map(Bytes::copy_from_slice),
         headers: headers.collect(),

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use landfall_core::batch::ClockQuality;
 use landfall_core::frontier::{Branch, BranchIx, Frontier, StreamIx};
 use landfall_core::num::Lane;
 
 use super::machine::{Machine, now};
 use crate::api::{
-    Alarm, ForkStatus, GapStatus, LaneStatus, LinkState, LinkStatus, SiteStatus, Status,
-    StreamsSummary, SubscriptionState, SubscriptionStatus,
+    Alarm, ClockStatus, ForkStatus, GapStatus, LaneStatus, LinkState, LinkStatus, SiteStatus,
+    Status, StreamsSummary, SubscriptionState, SubscriptionStatus,
 };
 use crate::clock;
 use crate::identity::registry::SiteState;
@@ -27,6 +28,7 @@ impl Machine {
             log_id: journal.log().to_string(),
             epoch: journal.epoch().to_string(),
             now_ms: clock::wall().ms(),
+            clock: self.clock(),
             lanes: self.lanes(),
             link: self.link(),
             subscriptions: self.subscriptions(),
@@ -39,6 +41,15 @@ impl Machine {
             views: Vec::new(),
             consumers,
             medium: self.medium(),
+        }
+    }
+
+    fn clock(&self) -> ClockStatus {
+        let offset = self.node.clock().stretches.last().and_then(|stretch| stretch.offset);
+        ClockStatus {
+            set: clock::wall().quality() != ClockQuality::Unset,
+            behind_ms: offset.map(|offset| offset.delta_ms),
+            error_ms: offset.map(|offset| offset.error_ms),
         }
     }
 

@@ -137,6 +137,7 @@ fn all_of(topic: &str) -> ReadQuery {
         from: ReadFrom::Position(Position::Earliest),
         not_before: None,
         seen: None,
+        corrected: false,
         origin: None,
         partition: None,
         records_max: 10_000,

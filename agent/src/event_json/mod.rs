@@ -9,4 +9,4 @@ mod output;
 pub(crate) mod whole;
 
 pub use input::{BadLine, Event, LineProblem, LineReader, LineShape};
-pub use output::{Header, Record, write_record};
+pub use output::{Correction, Header, Record, RecordClock, write_record};

@@ -21,12 +21,40 @@ pub struct Record {
     pub lane: String,
     /// Milliseconds since 1970, as its producer or its origin said.
     pub timestamp_ms: i64,
+    /// What is known of the clock that gave its timestamp.
+    pub clock: RecordClock,
     /// Its key.
     pub key: Option<Bytes>,
     /// Its value; none marks the key as deleted.
     pub value: Option<Bytes>,
     /// Its headers, in their order.
     pub headers: Vec<Header>,
+}
+
+/// What is known of the clock that gave a record its timestamp.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct RecordClock {
+    /// Whether nobody had set it.
+    pub unset: bool,
+    /// What it would have shown, if that was asked for.
+    pub correction: Correction,
+}
+
+/// What a timestamp would have been by the clock of the node above.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Correction {
+    /// Nothing says that it was wrong, or it was not asked for.
+    #[default]
+    None,
+    /// This.
+    At {
+        /// Milliseconds since 1970.
+        ms: i64,
+        /// By how many of them it may be wrong, to either side.
+        error_ms: u32,
+    },
+    /// It was wrong, and nobody knows how far.
+    Uncertain,
 }
 
 /// One header of a record.
@@ -50,7 +78,9 @@ pub struct Header {
 /// other text is a JSON string with `"form":"text"` behind it, other bytes are `{"base64":"…"}`
 /// with `"form":"bytes"`, a tombstone is `null` with `"form":"tombstone"`; so a JSON value that
 /// looks like one of them is not mistaken for it. Keys and header values are text or bytes, never
-/// JSON.
+/// JSON. Behind the timestamp stands `"clock":"unset"` if nobody had set the clock that gave it,
+/// and where a correction was asked for, `"corrected":"…","error_ms":…`, or `"corrected":null` if
+/// none is known.
 pub fn write_record(line: &mut String, record: &Record) {
     let Coordinates { stream, offset, epoch } = &record.coordinates;
     line.push_str("{\"topic\":");
@@ -64,6 +94,7 @@ pub fn write_record(line: &mut String, record: &Record) {
     write_text(line, &record.lane);
     let _ = write!(line, ",\"seq\":{}", record.seq);
     let _ = write!(line, ",\"timestamp\":\"{}\"", time_text::format(record.timestamp_ms));
+    write_clock(line, record.clock);
     line.push_str(",\"key\":");
     write_bytes(line, record.key.as_deref());
     line.push_str(",\"value\":");
@@ -80,6 +111,21 @@ pub fn write_record(line: &mut String, record: &Record) {
         line.push('}');
     }
     line.push_str("]}");
+}
+
+fn write_clock(line: &mut String, clock: RecordClock) {
+    if clock.unset {
+        line.push_str(",\"clock\":\"unset\"");
+    }
+    match clock.correction {
+        Correction::None => {}
+        Correction::At { ms, error_ms } => {
+            let time = time_text::format(ms);
+            // Writing to a string does not fail.
+            let _ = write!(line, ",\"corrected\":\"{time}\",\"error_ms\":{error_ms}");
+        }
+        Correction::Uncertain => line.push_str(",\"corrected\":null"),
+    }
 }
 
 /// JSON as it is, on one line; anything else as text or bytes.
@@ -142,6 +188,7 @@ mod tests {
             seq: 4720,
             lane: "normal".to_owned(),
             timestamp_ms: 1_641_168_000_000,
+            clock: RecordClock::default(),
             key: key.map(Bytes::from_static),
             value: value.map(Bytes::from_static),
             headers: vec![Header { name: "u".to_owned(), value: Some(Bytes::from_static(b"kn")) }],
@@ -160,6 +207,35 @@ mod tests {
              \"timestamp\":\"2022-01-03T00:00:00.000Z\",\"key\":\"7\",\"value\":{\"sog\": 1.50},\
              \"headers\":[{\"name\":\"u\",\"value\":\"kn\"}]}"
         );
+    }
+
+    #[test]
+    fn a_clock_that_was_wrong_is_told_behind_the_time_that_it_gave() {
+        let told = |unset, correction| {
+            let mut line = String::new();
+            write_clock(&mut line, RecordClock { unset, correction });
+            line
+        };
+        assert_eq!(told(false, Correction::None), "");
+        assert_eq!(told(true, Correction::None), ",\"clock\":\"unset\"");
+        assert_eq!(
+            told(true, Correction::At { ms: 0, error_ms: 40 }),
+            ",\"clock\":\"unset\",\"corrected\":\"1970-01-01T00:00:00.000Z\",\"error_ms\":40"
+        );
+        assert_eq!(told(false, Correction::Uncertain), ",\"corrected\":null");
+    }
+
+    #[test]
+    fn what_is_read_with_its_clock_can_be_appended_elsewhere() {
+        let plain = line(None, Some(b"1"));
+        let corrected = Correction::At { ms: 0, error_ms: 40 };
+        for correction in [Correction::None, corrected, Correction::Uncertain] {
+            let mut clock = String::from("Z\"");
+            write_clock(&mut clock, RecordClock { unset: true, correction });
+            let read = plain.replacen("Z\"", &clock, 1);
+            let event = super::super::whole::event(1, read.as_bytes());
+            assert!(event.is_ok(), "{read}: {event:?}");
+        }
     }
 
     #[test]

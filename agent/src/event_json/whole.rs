@@ -40,6 +40,12 @@ struct Line<'l> {
     _lane: Option<IgnoredAny>,
     #[serde(rename = "seq")]
     _seq: Option<IgnoredAny>,
+    #[serde(rename = "clock")]
+    _clock: Option<IgnoredAny>,
+    #[serde(rename = "corrected")]
+    _corrected: Option<IgnoredAny>,
+    #[serde(rename = "error_ms")]
+    _error_ms: Option<IgnoredAny>,
 }
 
 /// What a value is.

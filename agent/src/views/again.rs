@@ -32,6 +32,7 @@ pub(super) fn make_again<B: Backend>(
         from: ReadFrom::Position(Position::Earliest),
         not_before: None,
         seen: Some(Seen::default()),
+        corrected: false,
         origin: None,
         partition: None,
         records_max: PAGE_RECORDS_MAX,

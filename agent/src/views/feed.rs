@@ -107,6 +107,21 @@ impl Pace {
     }
 }
 
+/// What a view reads.
+fn query(topics: Vec<String>, from: ReadFrom, seen: Seen) -> ReadQuery {
+    ReadQuery {
+        topics,
+        from,
+        not_before: None,
+        seen: Some(seen),
+        corrected: false,
+        origin: None,
+        partition: None,
+        records_max: PAGE_RECORDS_MAX,
+        bytes_max: PAGE_BYTES_MAX,
+    }
+}
+
 /// Feeds a view until the node stops, or the log has no such position. What the log has of what it
 /// derives is told first.
 pub(super) async fn feed<B: Backend>(
@@ -128,12 +143,7 @@ pub(super) async fn feed<B: Backend>(
         return;
     }
     let from = from.map_or(ReadFrom::Position(Position::Earliest), ReadFrom::After);
-    let (origin, partition) = (None, None);
-    let (records_max, bytes_max) = (PAGE_RECORDS_MAX, PAGE_BYTES_MAX);
-    let seen = Some(seen);
-    let not_before = None;
-    let mut query =
-        ReadQuery { topics, from, not_before, seen, origin, partition, records_max, bytes_max };
+    let mut query = query(topics, from, seen);
     let (mut at_end, mut told, mut sent) = (false, 0, 0);
     let mut saved = clock::monotonic();
     loop {

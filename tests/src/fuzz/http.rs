@@ -12,7 +12,7 @@ use landfall::api::{
     serve_connection,
 };
 use landfall::coordinates::{Coordinates, StreamName};
-use landfall::event_json::{Event, Record};
+use landfall::event_json::{Event, Record, RecordClock};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::watch;
 
@@ -88,6 +88,7 @@ impl Backend for Shelf {
                 seq: 4,
                 lane: "normal".to_owned(),
                 timestamp_ms: 5,
+                clock: RecordClock::default(),
                 key: None,
                 value: Some(Bytes::from_static(b"{}")),
                 headers: Vec::new(),

@@ -1,6 +1,7 @@
 //! Whole processes: what a person or a service manager does to them, and what a machine does.
 
 mod appends;
+mod clocks;
 mod commands;
 mod consumers;
 mod copies;

@@ -134,7 +134,7 @@ async fn groups(asked: &mut Asked, way: &Way) {
 }
 
 async fn reads(asked: &mut Asked, way: &Way) {
-    let all = "from=seq:0&origin=hub&partition=0&max=3&follow=false";
+    let all = "from=seq:0&origin=hub&partition=0&max=3&follow=false&corrected=true";
     let answer = asked.ask(way, &format!("GET {AIS}?{all}"), "", 200).await;
     let last: Value = serde_json::from_str(answer.body.lines().last().unwrap()).unwrap();
     let cursor = last["end"]["cursor"].as_str().unwrap();

@@ -9,8 +9,9 @@ use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use landfall::api::{
-    AdminCommand, AdminReply, ApiError, AppendReceipt, AppendRequest, Backend, ErrorCode, Place,
-    QueryReply, QueryRequest, ReadPage, ReadQuery, Status, StreamsSummary, Ticket,
+    AdminCommand, AdminReply, ApiError, AppendReceipt, AppendRequest, Backend, ClockStatus,
+    ErrorCode, Place, QueryReply, QueryRequest, ReadPage, ReadQuery, Status, StreamsSummary,
+    Ticket,
 };
 use landfall::daemon::Readers;
 use landfall::views::definition::Definition;
@@ -20,7 +21,7 @@ use tokio::task::JoinHandle;
 
 /// What views ask their node.
 pub(crate) enum Asked {
-    Read(ReadQuery, oneshot::Sender<Result<ReadPage, ApiError>>),
+    Read(Box<ReadQuery>, oneshot::Sender<Result<ReadPage, ApiError>>),
     Append(AppendRequest, oneshot::Sender<Result<AppendReceipt, ApiError>>),
 }
 
@@ -130,7 +131,7 @@ impl Backend for Desk {
 
     async fn read(&self, query: ReadQuery) -> Result<ReadPage, ApiError> {
         let (answer, answered) = oneshot::channel();
-        self.ask(Asked::Read(query, answer));
+        self.ask(Asked::Read(Box::new(query), answer));
         answered.await.unwrap_or_else(|_| Err(stopping()))
     }
 
@@ -153,6 +154,7 @@ impl Backend for Desk {
             log_id: String::new(),
             epoch: String::new(),
             now_ms: 0,
+            clock: ClockStatus::default(),
             lanes: Vec::new(),
             link: None,
             subscriptions: Vec::new(),

@@ -17,8 +17,17 @@ use crate::api::sse::send_events;
 use crate::api::{Cursor, NotCursor};
 use crate::coordinates::{Position, check_topic};
 
-const PARAMETERS: [&str; 8] =
-    ["after", "follow", "from", "max", "min_position", "origin", "partition", "wait_max_ms"];
+const PARAMETERS: [&str; 9] = [
+    "after",
+    "corrected",
+    "follow",
+    "from",
+    "max",
+    "min_position",
+    "origin",
+    "partition",
+    "wait_max_ms",
+];
 
 impl<N: Backend> Router<N> {
     pub(super) async fn read(
@@ -48,6 +57,7 @@ impl<N: Backend> Router<N> {
             from,
             not_before,
             seen: None,
+            corrected: query.flag("corrected")?,
             origin: query.text("origin").map(|site| site_name(&site)).transpose()?,
             partition: query.partition()?,
             records_max: page_records(records_left),

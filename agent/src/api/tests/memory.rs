@@ -7,7 +7,7 @@ use tokio::sync::watch;
 
 use super::super::*;
 use crate::coordinates::{Coordinates, Position, StreamName};
-use crate::event_json::Record;
+use crate::event_json::{Record, RecordClock};
 
 /// The epoch of everything it writes.
 pub(crate) const EPOCH: u64 = 0x1f00_ba5e;
@@ -127,6 +127,7 @@ impl Memory {
                 seq: offset,
                 lane: "normal".to_owned(),
                 timestamp_ms: event.timestamp_ms.unwrap_or(0),
+                clock: RecordClock::default(),
                 key: event.key.clone(),
                 value: event.value.clone(),
                 headers: event.headers.clone(),
@@ -246,6 +247,7 @@ impl Backend for Memory {
             log_id: format!("{:016x}", 7),
             epoch: format!("{EPOCH:016x}"),
             now_ms: 0,
+            clock: ClockStatus::default(),
             lanes: vec![self.lane()],
             link: None,
             streams: StreamsSummary { own: 1, ..StreamsSummary::default() },

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
+use landfall_core::batch::ClockQuality;
 use landfall_core::num::{BootId, Epoch, LogId, Timestamp};
 use landfall_protocol::buffer::Growable;
 use landfall_protocol::channel::Channel as SessionChannel;
@@ -170,13 +171,18 @@ fn clock_offset(heard: Option<Timestamp>, round_trip: Duration) -> Check {
     let Some(hub) = heard else {
         return Check::warn("clock", "the hub did not say its time", "is it overloaded?");
     };
+    if clock::WallMs::from_ms(hub.get()).quality() == ClockQuality::Unset {
+        let advice = "nobody goes by its time; set it";
+        return Check::warn("clock", "nobody has set the hub's clock", advice);
+    }
     let half = i64::try_from(round_trip.as_millis() / 2).unwrap_or_default();
     let ahead = clock::wall().ms().saturating_sub(hub.get().saturating_add(half));
     let apart = duration_text(Duration::from_millis(ahead.unsigned_abs()));
     let than = if ahead < 0 { "behind" } else { "ahead of" };
     let seen = format!("this clock is {apart} {than} the hub's");
     if ahead.unsigned_abs() > CLOCK_OFFSET_MS {
-        let advice = "nothing is lost by it, but timestamps mislead; set the clock";
+        let advice = "nothing is lost by it, and `read --corrected` tells what times should have \
+                      been; set the clock";
         return Check::warn("clock", seen, advice);
     }
     Check::ok("clock", seen)

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::api::Seen;
 use crate::coordinates::{Coordinates, StreamName};
-use crate::event_json::Header;
+use crate::event_json::{Header, RecordClock};
 use crate::views::check::create;
 use crate::views::definition::tests::{definition, latest};
 use crate::views::notes::{put_objects, put_view};
@@ -25,6 +25,7 @@ pub(in crate::views) fn record(
         seq: offset,
         lane: "normal".into(),
         timestamp_ms,
+        clock: RecordClock::default(),
         key: Some(Bytes::from(key.to_owned())),
         value: value.map(|value| Bytes::from(value.to_owned())),
         headers: Vec::new(),

@@ -49,6 +49,7 @@ pub(in crate::views) async fn known<B: Backend>(
         from,
         not_before: None,
         seen: None,
+        corrected: false,
         origin: Some(site),
         partition: None,
         records_max: PAGE_RECORDS_MAX,
