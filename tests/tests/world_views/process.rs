@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use landfall::api::{
     AdminCommand, AdminReply, ApiError, AppendReceipt, AppendRequest, Backend, ClockStatus,
-    ErrorCode, Place, QueryReply, QueryRequest, ReadPage, ReadQuery, Status, StreamsSummary,
-    Ticket,
+    ErrorCode, MediumStatus, Place, QueryReply, QueryRequest, ReadPage, ReadQuery, Status,
+    StreamsSummary, Ticket,
 };
 use landfall::daemon::Readers;
 use landfall::views::definition::Definition;
@@ -166,6 +166,7 @@ impl Backend for Desk {
             offences: BTreeMap::new(),
             views: Vec::new(),
             consumers: Vec::new(),
+            medium: MediumStatus::default(),
         })
     }
 
