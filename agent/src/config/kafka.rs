@@ -159,6 +159,7 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
         }
     }
     check_route(kafka)?;
+    check_tls(kafka)?;
     if !kafka.is_there() {
         return Ok(());
     }
@@ -172,6 +173,28 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
         return Err(ConfigError::conflict("kafka.brokers", why));
     }
     Ok(())
+}
+
+/// What needs OpenSSL is refused in a program without it, which else would try for ever.
+fn check_tls(kafka: &Kafka) -> Result<(), ConfigError> {
+    let needs = |(name, value): (&str, &str)| {
+        let value = value.to_ascii_lowercase();
+        match name {
+            "security.protocol" => value.ends_with("ssl"),
+            "sasl.mechanism" | "sasl.mechanisms" => value.starts_with("scram-"),
+            _ => name.starts_with("ssl."),
+        }
+    };
+    match kafka.librdkafka().find(|property| needs(*property)) {
+        Some((name, _)) if !cfg!(feature = "kafka_tls") => {
+            let why = format!(
+                "this program was built without TLS and SCRAM to Kafka, so it does not know \
+                 `{name}`; build it with the feature `kafka_tls`"
+            );
+            Err(ConfigError::conflict("kafka.properties", why))
+        }
+        _ => Ok(()),
+    }
 }
 
 #[cfg(feature = "kafka")]
@@ -215,10 +238,24 @@ mod tests {
     #[test]
     fn properties_go_to_librdkafka_by_name_and_value() {
         let text = "[kafka]\nbrokers = [\"k:9092\"]\n\
-                    properties = [\"security.protocol = ssl\", \"ssl.ca.location=/a=b\"]\n";
+                    properties = [\"security.protocol = sasl_plaintext\", \"client.rack=/a=b\"]\n";
         let kafka = config(text).unwrap().kafka;
         let told: Vec<_> = kafka.librdkafka().collect();
-        assert_eq!(told, [("security.protocol", "ssl"), ("ssl.ca.location", "/a=b")]);
+        assert_eq!(told, [("security.protocol", "sasl_plaintext"), ("client.rack", "/a=b")]);
+    }
+
+    #[test]
+    fn a_program_without_tls_says_so_and_one_with_it_takes_what_is_for_it() {
+        let ssl = ["security.protocol=SASL_SSL", "sasl.mechanisms=SCRAM-SHA-256", "ssl.ca.pem=x"];
+        for property in ssl {
+            let told = config(&format!("[kafka]\nproperties = [\"{property}\"]\n"));
+            if cfg!(feature = "kafka_tls") {
+                told.unwrap();
+                continue;
+            }
+            let error = told.unwrap_err();
+            assert!(error.contains("kafka.properties") && error.contains("kafka_tls"), "{error}");
+        }
     }
 
     #[test]
