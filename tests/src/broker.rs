@@ -21,6 +21,8 @@ use crate::process::until;
 /// The variable that asks for real brokers. Its name is none of the program's, which refuses those
 /// that it does not know, and is started by tests with what they were started with.
 const ASKED_FOR: &str = "TEST_KAFKA";
+/// The variable that names a program with TLS to Kafka.
+const PROGRAM_WITH_TLS: &str = "TEST_KAFKA_TLS";
 /// How long a broker may take to start, on a machine that does much else.
 const START_MAX: Duration = Duration::from_secs(120);
 
@@ -30,7 +32,23 @@ pub struct Broker {
     folder: PathBuf,
     address: SocketAddr,
     proxied: Option<SocketAddr>,
+    guarded: Option<Guarded>,
     pid: Pid,
+}
+
+/// How somebody is let in by a broker that asks for rights, and what it is to trust.
+#[derive(Clone, Debug)]
+pub struct Guarded {
+    /// Where it listens without TLS, with SASL.
+    pub plain: SocketAddr,
+    /// Where it listens with TLS and SASL.
+    pub tls: SocketAddr,
+    /// The certificate of those that are trusted.
+    pub certificate: PathBuf,
+    /// The one user, who may do nothing until rules say so.
+    pub user: String,
+    /// Its password, by PLAIN and by SCRAM.
+    pub password: String,
 }
 
 /// Whether brokers are asked for, and there are Java and Maven. If not, says so loudly: the test is
@@ -51,6 +69,16 @@ pub fn is_possible(test: &str) -> bool {
     missing.is_none()
 }
 
+/// The program with TLS to Kafka, which is not the usual one. If there is none, says so loudly: the
+/// test is then skipped.
+pub fn program_with_tls(test: &str) -> Option<PathBuf> {
+    let program = std::env::var_os(PROGRAM_WITH_TLS).map(PathBuf::from);
+    if program.is_none() {
+        skipped(test, &format!("{PROGRAM_WITH_TLS} names no program with the feature `kafka_tls`"));
+    }
+    program
+}
+
 impl Broker {
     /// Starts a broker in the folder `kafka` of a folder.
     ///
@@ -68,10 +96,27 @@ impl Broker {
         Self::start_with(folder, &["--proxy", &proxy.port().to_string()]).await
     }
 
+    /// The same, which also asks who somebody is, and what they may, at listeners of their own.
+    /// Who comes to its first one may do all.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn start_guarded(folder: &Path) -> io::Result<Self> {
+        Self::start_with(folder, &["--rights"]).await
+    }
+
+    /// The same, which forgets after some seconds who does not write.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn start_forgetful(folder: &Path, seconds: u16) -> io::Result<Self> {
+        Self::start_with(folder, &["--forget", &seconds.to_string()]).await
+    }
+
     async fn start_with(folder: &Path, words: &[&str]) -> io::Result<Self> {
         let folder = folder.join("kafka");
-        let Up { address, proxied, pid } = up(&folder, words).await?;
-        Ok(Self { folder, address, proxied, pid })
+        let Up { address, proxied, guarded, pid } = up(&folder, words).await?;
+        Ok(Self { folder, address, proxied, guarded, pid })
     }
 
     /// Where clients find it.
@@ -82,6 +127,11 @@ impl Broker {
     /// Where the proxy that it was started behind is to lead.
     pub fn proxied(&self) -> Option<SocketAddr> {
         self.proxied
+    }
+
+    /// How somebody is let in, if it asks for rights.
+    pub fn guarded(&self) -> Option<&Guarded> {
+        self.guarded.as_ref()
     }
 
     /// What a hub is to be told that shall find it at an address: to commit often, and to give up
@@ -195,7 +245,21 @@ impl Drop for Broker {
 struct Up {
     address: SocketAddr,
     proxied: Option<SocketAddr>,
+    guarded: Option<Guarded>,
     pid: Pid,
+}
+
+/// What the task says of a broker that asks for rights.
+fn guarded(said: &str) -> Option<Guarded> {
+    let told = |words| said.lines().find_map(|line| line.strip_prefix(words));
+    let (user, password) = told("its user is ")?.split_once(" with the password ")?;
+    Some(Guarded {
+        plain: told("SASL_PLAINTEXT listens at ")?.parse().ok()?,
+        tls: told("SASL_SSL listens at ")?.parse().ok()?,
+        certificate: told("its certificate is ")?.into(),
+        user: user.into(),
+        password: password.into(),
+    })
 }
 
 /// Runs the task that starts a broker.
@@ -218,7 +282,7 @@ async fn up(folder: &Path, words: &[&str]) -> io::Result<Up> {
     let proxied = said.lines().find_map(|line| line.strip_prefix("the proxy leads to "));
     let proxied = proxied.and_then(|address| address.parse().ok());
     match told {
-        Some((address, pid)) => Ok(Up { address, proxied, pid }),
+        Some((address, pid)) => Ok(Up { address, proxied, guarded: guarded(&said), pid }),
         None => {
             let errors = String::from_utf8_lossy(&output.stderr);
             Err(io::Error::other(format!("no broker was started: {said}{errors}")))

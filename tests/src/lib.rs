@@ -7,6 +7,7 @@ pub mod fuzz;
 pub mod injection;
 pub mod internet;
 pub mod kafka_proxy;
+pub mod kafka_requests;
 #[cfg(target_os = "linux")]
 pub mod memory_group;
 pub mod openapi;

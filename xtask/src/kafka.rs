@@ -6,6 +6,7 @@
 mod broker;
 mod jars;
 mod reader;
+mod rights;
 
 use std::path::PathBuf;
 
@@ -13,11 +14,16 @@ use crate::counts::Counts;
 use crate::shell::{self, Failure};
 use crate::test::{build_programs, pass, suite};
 use crate::{Task, debian};
-use broker::Broker;
+use broker::{Broker, Wanted};
 
 /// Tests with real brokers that go on at a time: they wait for time-outs more than they work. Each
 /// takes a broker's memory, which is 512 MiB.
 const AT_A_TIME: &str = "4";
+
+/// What the program with TLS needs to be built, and where it is put.
+const OPENSSL: [debian::Needed; 2] =
+    [("/usr/include/openssl/ssl.h", "libssl-dev"), ("/usr/bin/pkg-config", "pkg-config")];
+const WITH_TLS: &str = "kafka/landfall-with-tls";
 
 pub(crate) const TASK: Task = Task {
     name: "kafka",
@@ -39,10 +45,7 @@ enum Verb {
 #[derive(Debug, Eq, PartialEq)]
 struct Wish {
     verb: Verb,
-    /// The port for clients, if the user chose; zero stands for any.
-    port: Option<u16>,
-    /// The port of a proxy that clients come through, if there is one.
-    proxy: Option<u16>,
+    broker: Wanted,
     folder: PathBuf,
 }
 
@@ -50,7 +53,7 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
     let wish = parse(arguments)?;
     let broker = Broker::new(wish.folder);
     match wish.verb {
-        Verb::Up => up(&broker, wish.port, wish.proxy),
+        Verb::Up => up(&broker, wish.broker),
         Verb::Down => down(&broker),
         Verb::Status => status(&broker),
     }
@@ -68,20 +71,24 @@ fn parse(arguments: &[String]) -> Result<Wish, Failure> {
         Some(other) => return Err(usage(format!("`cargo xtask kafka` knows no `{other}`"))),
         None => return Err(usage("what shall be done with Kafka?".into())),
     };
-    let (mut port, mut proxy) = (None, None);
+    let mut wanted = Wanted::default();
     let mut folder = shell::target().join("kafka/broker");
     while let Some(word) = words.next() {
+        if word == "--rights" && verb == Verb::Up {
+            wanted.rights = true;
+            continue;
+        }
         let value = words.next().ok_or_else(|| usage(format!("nothing follows `{word}`")))?;
+        let number = || value.parse().map_err(|_| usage(format!("`{value}` is no such number")));
         match word.as_str() {
-            "--port" | "--proxy" if verb == Verb::Up => {
-                let told = value.parse().map_err(|_| usage(format!("`{value}` is no port")))?;
-                *(if word == "--port" { &mut port } else { &mut proxy }) = Some(told);
-            }
+            "--port" if verb == Verb::Up => wanted.port = Some(number()?),
+            "--proxy" if verb == Verb::Up => wanted.proxy = Some(number()?),
+            "--forget" if verb == Verb::Up => wanted.forget = Some(number()?),
             "--dir" => folder = std::path::absolute(value).unwrap_or_else(|_| value.into()),
             _ => return Err(usage(format!("`{word}` is not known here"))),
         }
     }
-    Ok(Wish { verb, port, proxy, folder })
+    Ok(Wish { verb, broker: wanted, folder })
 }
 
 /// Fetches Apache Kafka, unless it is there, with what it needs, and what reads from it.
@@ -94,22 +101,45 @@ pub(crate) fn fetch() -> Result<(), Failure> {
 /// Runs and counts the tests with real brokers, of which several go on at a time.
 pub(crate) fn check(counts: &mut Counts) -> Result<(), Failure> {
     fetch()?;
+    let with_tls = program_with_tls()?;
     build_programs()?;
     let mut test = suite("processes", "kafka");
-    pass(test.env("TEST_KAFKA", "1").env("RUST_TEST_THREADS", AT_A_TIME), counts)
+    test.env("TEST_KAFKA", "1").env("TEST_KAFKA_TLS", with_tls);
+    pass(test.env("RUST_TEST_THREADS", AT_A_TIME), counts)
 }
 
-fn up(broker: &Broker, port: Option<u16>, proxy: Option<u16>) -> Result<(), Failure> {
+/// Builds the program with TLS to Kafka, and puts it where the usual one does not replace it.
+fn program_with_tls() -> Result<PathBuf, Failure> {
+    debian::install_missing(&OPENSSL)?;
+    // Chosen as the usual one is, so that all but what has the feature is built once.
+    let chosen = ["build", "--locked", "--workspace", "--bin", "landfall"];
+    shell::run(shell::cargo(&chosen).args(["--features", "landfall/kafka_tls"]))?;
+    let (built, kept) = (shell::target().join("debug/landfall"), shell::target().join(WITH_TLS));
+    let copied = std::fs::copy(&built, &kept);
+    let failed = |error| Failure::Machine(format!("cannot write {}: {error}", kept.display()));
+    copied.map_err(failed)?;
+    Ok(kept)
+}
+
+fn up(broker: &Broker, wanted: Wanted) -> Result<(), Failure> {
     if let Some(pid) = broker.pid() {
         println!("Kafka runs already at {}, process {pid}", broker.address()?);
         return Ok(());
     }
     let jars = jars::fetched()?;
-    broker.prepare(&jars, port, proxy)?;
+    broker.prepare(&jars, wanted)?;
     let pid = broker.start(&jars)?;
     println!("Kafka {} runs at {}, process {pid}", jars::version()?, broker.address()?);
     if let Some(listener) = broker.proxied()? {
         println!("the proxy leads to {listener}");
+    }
+    let guarded = broker.guarded()?;
+    for (name, address) in &guarded {
+        println!("{name} listens at {address}");
+    }
+    if !guarded.is_empty() {
+        println!("its user is {} with the password {}", rights::USER, rights::PASSWORD);
+        println!("its certificate is {}", broker.certificate().display());
     }
     println!("its files are in {}", broker.folder().display());
     println!("end it with: cargo xtask kafka down");
@@ -152,11 +182,20 @@ mod tests {
 
     #[test]
     fn a_verb_is_needed_and_options_are_those_of_the_verb() {
-        let wish = parsed("up --port 0 --dir /b --proxy 7").unwrap();
+        let wish = parsed("up --port 0 --rights --dir /b --proxy 7 --forget 3").unwrap();
         let (port, proxy) = (Some(0), Some(7));
-        assert_eq!(wish, Wish { verb: Verb::Up, port, proxy, folder: "/b".into() });
+        let broker = Wanted { port, proxy, rights: true, forget: Some(3) };
+        assert_eq!(wish, Wish { verb: Verb::Up, broker, folder: "/b".into() });
         assert_eq!(parsed("down --dir /b").unwrap().verb, Verb::Down);
-        for wrong in ["", "sideways", "up --port", "up --port x", "down --port 1", "up --speed 9"] {
+        for wrong in [
+            "",
+            "sideways",
+            "up --port",
+            "up --port x",
+            "down --port 1",
+            "up --speed 9",
+            "down --rights",
+        ] {
             assert!(matches!(parsed(wrong), Err(Failure::Usage(_))), "{wrong}");
         }
     }

@@ -87,6 +87,8 @@ impl Drop for Bridge {
 struct Kept {
     topics: Option<Arc<Topics>>,
     group: Option<Group>,
+    /// Whether the last client could not ask Kafka.
+    renew: bool,
 }
 
 impl Bridge {
@@ -101,9 +103,11 @@ impl Bridge {
             if let (Fault::Refused { topic, why }, Some(topics)) = (&fault, &kept.topics) {
                 topics.refuse(topic, why);
             }
-            if let Fault::Group(_) = fault {
+            // Somebody else than before must ask to be let in.
+            if let Fault::Group(_) | Fault::Denied(_) = fault {
                 kept.group = None;
             }
+            kept.renew = matches!(fault, Fault::Denied(_) | Fault::Kafka(_));
             self.tell(&fault);
             if self.line.rest(self.rest_after(&fault, pause)) {
                 return;
@@ -135,10 +139,17 @@ impl Bridge {
     fn serve(&self, kept: &mut Kept, pause: &mut Duration) -> Result<(), Fault> {
         let drawn = draw()?;
         let topics = match &kept.topics {
-            Some(topics) => topics.clone(),
+            Some(topics) => {
+                if kept.renew {
+                    topics.renew()?;
+                }
+                topics.clone()
+            }
             None => kept.topics.insert(Arc::new(Topics::new(self.settings.clone())?)).clone(),
         };
         topics.open_frontier()?;
+        // What could not be written may be by now.
+        topics.forget_refused();
         let group = match &kept.group {
             Some(group) => group,
             None => kept.group.insert(Group::join(&self.settings)?),

@@ -14,7 +14,15 @@ use rdkafka::producer::{DeliveryResult, ProducerContext};
 pub(super) struct Context {
     undelivered: Mutex<Option<Undelivered>>,
     refused: Mutex<Vec<(usize, RDKafkaErrorCode)>>,
-    trouble: Mutex<Option<String>>,
+    trouble: Mutex<Option<Trouble>>,
+}
+
+/// What went wrong with connections.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Trouble {
+    pub(super) code: Option<RDKafkaErrorCode>,
+    /// In librdkafka's words.
+    pub(super) reason: String,
 }
 
 /// The first record of a transaction that was not delivered.
@@ -67,21 +75,45 @@ impl Context {
     }
 
     /// What went wrong last with the connections.
-    pub(super) fn trouble(&self) -> Option<String> {
+    pub(super) fn trouble(&self) -> Option<Trouble> {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Kafka has answered: what went wrong with connections until now is over.
+    pub(super) fn forget_trouble(&self) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// A record was not delivered, or could not be.
+    fn note_undelivered(&self, told: Undelivered) {
+        let mut first = self.undelivered.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those behind it fail because it did; what is purged says nothing of itself.
+        if first.as_ref().is_none_or(|first| !first.is_refused() && told.is_refused()) {
+            *first = Some(told);
+        }
     }
 }
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, text: &str) {
-        // What matters comes back from calls, or as an error below.
+        // What else matters comes back from calls, or as an error below.
         tracing::debug!(?level, facility, text, "librdkafka");
+        if facility == "ADDPARTS"
+            && let Some(topic) = forbidden_topic(text)
+        {
+            let (topic, code) = (topic.to_owned(), RDKafkaErrorCode::TopicAuthorizationFailed);
+            self.note_undelivered(Undelivered { topic, code });
+        }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::info!(%error, reason, "Kafka");
+        let code = error.rdkafka_error_code();
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        *trouble = Some(reason.to_owned());
+        // That all are gone, the one that went last has told better.
+        if trouble.is_none() || code != Some(RDKafkaErrorCode::AllBrokersDown) {
+            *trouble = Some(Trouble { code, reason: reason.to_owned() });
+        }
     }
 }
 
@@ -97,11 +129,32 @@ impl ProducerContext for Context {
         if is_of_record(code) {
             self.note_refused(count, code);
         }
-        let mut first = self.undelivered.lock().unwrap_or_else(PoisonError::into_inner);
-        // Those behind it fail because it did; what is purged says nothing of itself.
-        let told = Undelivered { topic: message.topic().to_owned(), code };
-        if first.as_ref().is_none_or(|first| !first.is_refused() && told.is_refused()) {
-            *first = Some(told);
-        }
+        self.note_undelivered(Undelivered { topic: message.topic().to_owned(), code });
+    }
+}
+
+/// The topic that may not be written, of what librdkafka logs when Kafka does not let a
+/// transaction have it: no call and no record's report names it.
+fn forbidden_topic(text: &str) -> Option<&str> {
+    let (_, rest) = text.split_once("Failed to add partition \"")?;
+    let (topic, rest) = rest.split_once('"')?;
+    rest.ends_with("Topic authorization failed").then_some(topic)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_topic_that_may_not_be_written_is_the_one_that_is_not_authorized() {
+        let told = |why: &str| {
+            format!(
+                "[thrd:main]: k:9092/1: Failed to add partition \"ais\" [3] to transaction: {why}"
+            )
+        };
+        let forbidden = told("Broker: Topic authorization failed");
+        assert_eq!(forbidden_topic(&forbidden), Some("ais"));
+        // Kafka did not try those beside it.
+        assert_eq!(forbidden_topic(&told("Broker: Operation not attempted")), None);
     }
 }

@@ -4,7 +4,9 @@ use std::fmt;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use super::context::Trouble;
 use super::restored::Unusable;
+use super::settings::NoPassword;
 
 /// Why the bridge must begin anew. What was under way is in doubt until the frontier is read.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -36,6 +38,9 @@ pub(super) enum Fault {
     },
     /// The frontier topic can't be gone on from; a person must decide.
     Frontier(String),
+    /// Kafka does not let the hub in, or do something that it needs; or the hub does not trust who
+    /// answers. It goes on by itself once that is changed.
+    Denied(String),
     /// Kafka can't be reached, or does not answer, or something went wrong there.
     Kafka(String),
     /// The hub itself broke a rule of its own.
@@ -49,7 +54,24 @@ impl Fault {
             Some(RDKafkaErrorCode::Fenced | RDKafkaErrorCode::InvalidProducerEpoch) => {
                 Self::Fenced(shard)
             }
-            _ => Self::Kafka(format!("{doing} failed: {}", text(error))),
+            code => {
+                let told = format!("{doing} failed: {}", text(error));
+                match code.and_then(remedy) {
+                    Some(remedy) => Self::Denied(format!("{told}; {remedy}")),
+                    None => Self::Kafka(told),
+                }
+            }
+        }
+    }
+
+    /// The same, with what went wrong with the connections meanwhile.
+    pub(super) fn amid(self, trouble: Option<Trouble>) -> Self {
+        let (Self::Kafka(told), Some(Trouble { code, reason })) = (&self, trouble) else {
+            return self;
+        };
+        match code.and_then(remedy) {
+            Some(remedy) => Self::Denied(format!("{told}; {reason}; {remedy}")),
+            None => Self::Kafka(format!("{told}; {reason}")),
         }
     }
 
@@ -59,11 +81,50 @@ impl Fault {
     }
 }
 
+/// What a person can do about it, if Kafka denies something.
+fn remedy(code: RDKafkaErrorCode) -> Option<&'static str> {
+    Some(match code {
+        RDKafkaErrorCode::Authentication
+        | RDKafkaErrorCode::IllegalSASLState
+        | RDKafkaErrorCode::SaslAuthenticationFailed
+        | RDKafkaErrorCode::UnsupportedSASLMechanism => {
+            "Kafka does not let this hub in: look at `kafka.password_file`, which is read again \
+             for each try, and at what `kafka.properties` says of sasl"
+        }
+        RDKafkaErrorCode::SSL => {
+            "this hub does not trust who answers: look at `ssl.ca.location` in `kafka.properties`, \
+             and whether the brokers' certificates name the addresses of `kafka.brokers`"
+        }
+        RDKafkaErrorCode::ClusterAuthorizationFailed => {
+            "this hub needs the right IdempotentWrite on the cluster"
+        }
+        RDKafkaErrorCode::GroupAuthorizationFailed => {
+            "this hub needs the right Read on the groups whose names begin with `kafka.group` and \
+             a dot"
+        }
+        RDKafkaErrorCode::TopicAuthorizationFailed => {
+            "this hub needs the rights Read, Write and Describe on the topics of `kafka.\
+             frontier_topic` and `kafka.registry_topic`"
+        }
+        RDKafkaErrorCode::TransactionalIdAuthorizationFailed => {
+            "this hub needs the rights Write and Describe on the transactional ids that begin with \
+             `kafka.group` and a dot"
+        }
+        _ => return None,
+    })
+}
+
 /// An error of librdkafka in its own words, without the names of its wrapper.
 pub(super) fn text(error: &KafkaError) -> String {
     match error {
         KafkaError::Transaction(error) => error.string(),
         _ => error.rdkafka_error_code().map_or_else(|| error.to_string(), |code| code.to_string()),
+    }
+}
+
+impl From<NoPassword> for Fault {
+    fn from(missing: NoPassword) -> Self {
+        Self::Denied(missing.to_string())
     }
 }
 
@@ -94,7 +155,7 @@ impl fmt::Display for Fault {
             ),
             Self::Moved => f.write_str("the group of hubs assigns other shards to this one now"),
             Self::Frontier(why) => write!(f, "the frontier topic can't be used: {why}"),
-            Self::Kafka(why) => f.write_str(why),
+            Self::Denied(why) | Self::Kafka(why) => f.write_str(why),
             Self::Broken(what) => write!(f, "the hub broke a rule of its own: {what}"),
         }
     }

@@ -29,7 +29,7 @@ pub(super) struct Group {
 struct State {
     shards: BTreeSet<u32>,
     /// Why it is not in the group, and will not be.
-    fault: Option<String>,
+    fault: Option<Fault>,
     over: bool,
 }
 
@@ -37,7 +37,7 @@ impl Group {
     /// Joins the group on a thread of its own. The frontier topic must be there.
     pub(super) fn join(settings: &Settings) -> Result<Self, Fault> {
         let consumer: BaseConsumer<Context> =
-            BaseConsumer::from_config_and_context(&settings.member(), Context::default())
+            BaseConsumer::from_config_and_context(&settings.member()?, Context::default())
                 .map_err(|error| Fault::Kafka(format!("librdkafka does not start: {error}")))?;
         consumer
             .subscribe(&[&settings.frontier_topic])
@@ -58,10 +58,7 @@ impl Group {
     /// The hub can't be in the group.
     pub(super) fn shards(&self) -> Result<BTreeSet<u32>, Fault> {
         let state = lock(&self.state);
-        state
-            .fault
-            .as_ref()
-            .map_or_else(|| Ok(state.shards.clone()), |why| Err(Fault::Group(why.clone())))
+        state.fault.as_ref().map_or_else(|| Ok(state.shards.clone()), |fault| Err(fault.clone()))
     }
 }
 
@@ -82,9 +79,10 @@ fn follow(consumer: &BaseConsumer<Context>, state: &Mutex<State>) {
         // Nothing is read here: the owners of shards read for themselves.
         let polled = consumer.poll(LOOK_EVERY);
         if let Some(Err(error)) = polled
-            && let Some(why) = expelled(&error)
+            && let Some(fault) = expelled(&error)
         {
-            lock(state).fault = Some(why);
+            let trouble = consumer.context().trouble();
+            lock(state).fault = Some(fault.amid(trouble));
             return;
         }
         let Ok(list) = consumer.assignment() else { continue };
@@ -100,17 +98,17 @@ fn follow(consumer: &BaseConsumer<Context>, state: &Mutex<State>) {
     }
 }
 
-/// Why a member is out of the group for good.
-fn expelled(error: &KafkaError) -> Option<String> {
-    match error.rdkafka_error_code()? {
-        RDKafkaErrorCode::FencedInstanceId => Some(
+/// Why a member is out of the group for good: another one has to join.
+fn expelled(error: &KafkaError) -> Option<Fault> {
+    if error.rdkafka_error_code()? == RDKafkaErrorCode::FencedInstanceId {
+        return Some(Fault::Group(
             "another hub has joined the group with this one's key; each needs a data directory of \
              its own, made by `landfall init`"
                 .into(),
-        ),
-        RDKafkaErrorCode::GroupAuthorizationFailed => Some(
-            "Kafka does not let it into the group of hubs; it needs the right to Read it".into(),
-        ),
+        ));
+    }
+    match Fault::of(0, "being in the group of hubs", error) {
+        fault @ Fault::Denied(_) => Some(fault),
         _ => None,
     }
 }

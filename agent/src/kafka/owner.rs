@@ -44,6 +44,8 @@ use crate::node::checksum;
 const FENCE_MAX: Duration = Duration::from_secs(60);
 /// How long reading the frontier may bring nothing.
 const READ_MAX: Duration = Duration::from_secs(30);
+/// How long reports of what went wrong may be on their way within this process.
+const REPORT_MAX: Duration = Duration::from_millis(50);
 /// How long the queue to Kafka may stay full until the wait is looked at again.
 const QUEUE_WAIT: Duration = Duration::from_millis(100);
 
@@ -84,7 +86,7 @@ impl Owner {
         epoch: Epoch,
     ) -> Result<(Self, Restored), Fault> {
         let sending = refusals.sending();
-        let producer = settings.producer(shard, sending);
+        let producer = settings.producer(shard, sending)?;
         let producer = BaseProducer::from_config_and_context(&producer, Context::default());
         let producer = producer
             .map_err(|error| Fault::Kafka(format!("librdkafka does not start: {error}")))?;
@@ -279,7 +281,7 @@ impl Owner {
     fn read(&self, epoch: Epoch) -> Result<Restored, Fault> {
         let settings = &self.settings;
         let consumer: BaseConsumer<Context> =
-            BaseConsumer::from_config_and_context(&settings.consumer(), Context::default())
+            BaseConsumer::from_config_and_context(&settings.consumer()?, Context::default())
                 .map_err(|error| Fault::Kafka(format!("librdkafka does not start: {error}")))?;
         let mut place = TopicPartitionList::new();
         let placed = place.add_partition_offset(
@@ -310,20 +312,27 @@ impl Owner {
     /// What went wrong: the record that Kafka refused, if there is one, tells more than the call.
     fn fault(&self, doing: &str, error: &KafkaError) -> Fault {
         // Its report may still be on its way to us.
-        self.producer.poll(Duration::ZERO);
+        self.producer.poll(REPORT_MAX);
         if let Some(undelivered) = self.producer.context().take_undelivered()
             && undelivered.is_refused()
         {
             let Undelivered { topic, code } = undelivered;
             if topic == self.settings.frontier_topic {
-                return Fault::Frontier(format!("Kafka does not take its records: {code}"));
+                return frontier_refused(&topic, code);
             }
             return Fault::Refused { topic, why: code.to_string() };
         }
-        match (Fault::of(self.shard, doing, error), self.producer.context().trouble()) {
-            (Fault::Kafka(text), Some(trouble)) => Fault::Kafka(format!("{text}; {trouble}")),
-            (fault, _) => fault,
-        }
+        Fault::of(self.shard, doing, error).amid(self.producer.context().trouble())
+    }
+}
+
+fn frontier_refused(topic: &str, code: RDKafkaErrorCode) -> Fault {
+    match code {
+        RDKafkaErrorCode::TopicAuthorizationFailed => Fault::Denied(format!(
+            "Kafka does not let this hub write {topic}; it needs the rights Read, Write and \
+             Describe on it"
+        )),
+        _ => Fault::Frontier(format!("Kafka does not take its records: {code}")),
     }
 }
 
@@ -331,7 +340,7 @@ impl Owner {
 pub(super) fn read_group(settings: &Settings) -> Result<OfGroup, Fault> {
     let fault = |error: KafkaError| Fault::of(0, "reading which log the group is", &error);
     let mut told = OfGroup::default();
-    let mut config = settings.consumer();
+    let mut config = settings.consumer()?;
     config.set("enable.partition.eof", "true");
     let consumer: BaseConsumer<Context> =
         BaseConsumer::from_config_and_context(&config, Context::default()).map_err(fault)?;

@@ -163,7 +163,7 @@ struct Scan {
 impl Scan {
     fn new(settings: Arc<Settings>) -> Result<Self, Fault> {
         let client = |isolation: &str| {
-            let mut config = settings.consumer();
+            let mut config = settings.consumer()?;
             config.set("isolation.level", isolation).set("enable.partition.eof", "true");
             BaseConsumer::from_config_and_context(&config, Context::default())
                 .map_err(|error| Fault::Kafka(format!("librdkafka does not start: {error}")))

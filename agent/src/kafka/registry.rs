@@ -219,7 +219,7 @@ enum Item {
 impl Registry {
     fn new(settings: Arc<Settings>) -> Result<Self, Fault> {
         let consumer: BaseConsumer<Context> =
-            BaseConsumer::from_config_and_context(&settings.consumer(), Context::default())
+            BaseConsumer::from_config_and_context(&settings.consumer()?, Context::default())
                 .map_err(|error| Fault::Kafka(format!("librdkafka does not start: {error}")))?;
         let mut place = TopicPartitionList::new();
         place
@@ -247,7 +247,7 @@ impl Registry {
     /// tells.
     fn try_to_own(&mut self, tell: &Tell) -> Result<bool, End> {
         self.producer = None;
-        let config = self.settings.registry_producer();
+        let config = self.settings.registry_producer().map_err(Fault::from)?;
         let producer: BaseProducer<Context> =
             BaseProducer::from_config_and_context(&config, Context::default())
                 .map_err(|error| Fault::Kafka(format!("librdkafka does not start: {error}")))?;

@@ -53,8 +53,6 @@ const CREDIT_BYTES: u64 = 8 * 1024 * 1024;
 const COLLECT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How often topics that are not taken are tried again.
 const TRY_EVERY: Duration = Duration::from_secs(10);
-/// One of so many tries is one for topics that refused a record, too.
-const TRIES_PER_WRITE: u32 = 60;
 /// How long records are sent alone until no more is refused.
 const ALONE_FOR: Duration = Duration::from_secs(10);
 /// The longest rest between two looks at the shards.
@@ -94,7 +92,6 @@ pub(super) struct Serving {
     /// Since when something is collected.
     since: Option<Instant>,
     tried: Instant,
-    tries: u32,
     scratch: Vec<u8>,
 }
 
@@ -151,7 +148,6 @@ impl Serving {
             collected,
             since,
             tried,
-            tries: 0,
             scratch,
         })
     }
@@ -256,8 +252,7 @@ impl Serving {
         if refused.is_empty() {
             return;
         }
-        self.tries += 1;
-        self.topics.forget_refused(self.tries.is_multiple_of(TRIES_PER_WRITE));
+        self.topics.forget_refused();
         let taken = refused.iter().any(|(topic, _)| self.topics.partitions(topic).is_ok());
         if taken {
             self.node.part("topics that were refused are taken now");

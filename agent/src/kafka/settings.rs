@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rdkafka::config::ClientConfig;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 
 use super::refusals::Sending;
 use super::route::Route;
@@ -38,6 +38,8 @@ pub struct Settings {
     /// How long a transaction may take.
     pub transaction_timeout: Duration,
     properties: Vec<(String, String)>,
+    /// Who changes the password changes this file; so it is read for each client.
+    password_file: Option<PathBuf>,
 }
 
 /// How a missing topic is made.
@@ -86,13 +88,8 @@ impl Settings {
         properties.extend(kafka.librdkafka().map(own));
         properties.push(own(("bootstrap.servers", &kafka.brokers.join(","))));
         properties.push(own(("client.id", site)));
-        if let Some(path) = &kafka.password_file {
-            let password = std::fs::read_to_string(path);
-            let password = password.map_err(|error| NoPassword(path.clone(), error))?;
-            properties.push(own(("sasl.password", password.trim_end_matches(['\r', '\n']))));
-        }
         let (partitions, replication) = (kafka.partitions, kafka.replication);
-        Ok(Some(Self {
+        let settings = Self {
             site: site.to_owned(),
             member: member.to_string(),
             lanes: lanes.to_vec(),
@@ -106,7 +103,10 @@ impl Settings {
             commit_every: kafka.commit_every,
             transaction_timeout: kafka.transaction_timeout,
             properties,
-        }))
+            password_file: kafka.password_file.clone(),
+        };
+        // A file that is not there is told at once.
+        settings.client().map(|_| Some(settings))
     }
 
     /// The same with another mapping of topics.
@@ -115,59 +115,70 @@ impl Settings {
     }
 
     /// What any client of the cluster is told.
-    pub(super) fn client(&self) -> ClientConfig {
+    pub(super) fn client(&self) -> Result<ClientConfig, NoPassword> {
         let mut config = ClientConfig::new();
+        // What it logs as errors is all that tells which topic may not be written.
+        config.set_log_level(RDKafkaLogLevel::Error);
         for (name, value) in &self.properties {
             config.set(name, value);
         }
+        if let Some(path) = &self.password_file {
+            let password = std::fs::read_to_string(path);
+            let password = password.map_err(|error| NoPassword(path.clone(), error))?;
+            config.set("sasl.password", password.trim_end_matches(['\r', '\n']));
+        }
         config.set("allow.auto.create.topics", "false");
-        config
+        Ok(config)
     }
 
     /// The owner of a shard, for a producer: the same for ever, whoever owns it.
-    pub(super) fn producer(&self, shard: u32, sending: Sending) -> ClientConfig {
-        let mut config = self.transactional(&shard.to_string());
+    pub(super) fn producer(
+        &self,
+        shard: u32,
+        sending: Sending,
+    ) -> Result<ClientConfig, NoPassword> {
+        let mut config = self.transactional(&shard.to_string())?;
         config.set("batch.size", sending.batch_bytes.to_string());
         if sending.alone {
             config.set("batch.num.messages", "1");
         }
-        config
+        Ok(config)
     }
 
     /// A member of the group of hubs. It keeps its place for a while when it is started anew.
-    pub(super) fn member(&self) -> ClientConfig {
-        let mut config = self.client();
+    pub(super) fn member(&self) -> Result<ClientConfig, NoPassword> {
+        let mut config = self.client()?;
         config.set("group.id", format!("{}.shards", self.group));
         config.set("group.instance.id", &self.member);
         config.set("partition.assignment.strategy", "cooperative-sticky");
         config.set("session.timeout.ms", MEMBER_AWAY_MS);
         config.set("enable.auto.commit", "false");
-        config
+        Ok(config)
     }
 
     /// The hub that writes the registry, for a producer.
-    pub(super) fn registry_producer(&self) -> ClientConfig {
+    pub(super) fn registry_producer(&self) -> Result<ClientConfig, NoPassword> {
         self.transactional("registry")
     }
 
-    fn transactional(&self, what: &str) -> ClientConfig {
+    fn transactional(&self, what: &str) -> Result<ClientConfig, NoPassword> {
         let timeout = self.transaction_timeout.as_millis().to_string();
-        let mut config = self.client();
+        let mut config = self.client()?;
         config.set("transactional.id", format!("{}.{what}", self.group));
         config.set("transaction.timeout.ms", &timeout);
         // A record that is not taken in time must not outlive its transaction.
         config.set("message.timeout.ms", &timeout);
-        config
+        Ok(config)
     }
 
     /// For reading what is committed, from places that are given by hand.
-    pub(super) fn consumer(&self) -> ClientConfig {
-        let mut config = self.client();
+    pub(super) fn consumer(&self) -> Result<ClientConfig, NoPassword> {
+        let mut config = self.client()?;
         // Nothing is ever committed or joined under this name; librdkafka asks for one.
         config.set("group.id", format!("{}.frontier", self.group));
         config.set("enable.auto.commit", "false");
         config.set("isolation.level", "read_committed");
-        config
+        Ok(config)
     }
 }
 

@@ -3,20 +3,32 @@
 //! A topic that can't be written is refused by itself: its streams wait at the nodes below, and all
 //! others go on.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::config::FromClientConfigAndContext as _;
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::Metadata;
+use rdkafka::producer::{BaseProducer, Producer as _};
 
 use super::context::Context;
 use super::fault::{Fault, text};
 use super::settings::{Create, Settings};
+use crate::clock;
 
 /// How long Kafka may take to say something of a topic, or to make one.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
+/// The same in parts, between which it is seen whether Kafka lets the hub in at all.
+const ANSWER_PARTS: [Duration; 3] =
+    [Duration::from_secs(1), Duration::from_secs(3), Duration::from_secs(6)];
+/// How long reports of what went wrong may be on their way within this process.
+const REPORT_MAX: Duration = Duration::from_millis(50);
+/// How long a topic that refused a record is left alone at first, and at most. To try it costs all
+/// others a pause.
+const WAIT_FIRST: Duration = Duration::from_secs(10);
+const WAIT_MAX: Duration = Duration::from_secs(600);
 /// How often a topic that was just made is asked for until all brokers know it, and how far apart.
 const ASK_MAX: u32 = 50;
 const ASK_EVERY: Duration = Duration::from_millis(100);
@@ -42,22 +54,64 @@ fn is_passing(code: RDKafkaErrorCode) -> bool {
     )
 }
 
+fn client(settings: &Settings) -> Result<Arc<BaseProducer<Context>>, Fault> {
+    let client = BaseProducer::from_config_and_context(&settings.client()?, Context::default());
+    client.map(Arc::new).map_err(|error| does_not_start(&error))
+}
+
+fn does_not_start(error: &KafkaError) -> Fault {
+    Fault::Kafka(format!("librdkafka does not start: {error}"))
+}
+
+fn now() -> Duration {
+    Duration::from_millis(clock::monotonic().ms())
+}
+
 /// The topics of the cluster, as far as they were needed.
 pub(super) struct Topics {
     settings: Arc<Settings>,
-    admin: AdminClient<Context>,
+    /// Sends nothing: it asks. A producer tells what went wrong with its connections, which a
+    /// client for administration keeps to itself.
+    client: Mutex<Arc<BaseProducer<Context>>>,
     known: Mutex<BTreeMap<String, Result<u32, String>>>,
-    /// Those of them that refused a record.
-    written: Mutex<BTreeSet<String>>,
+    /// Those that refused a record.
+    written: Mutex<BTreeMap<String, Rest>>,
     fault: Mutex<Option<Fault>>,
+}
+
+/// How long a topic that refused a record is left alone.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Rest {
+    wait: Duration,
+    /// On the monotonic clock.
+    until: Duration,
+}
+
+impl Rest {
+    /// From now on, if its last rest was that: longer, if it was tried again in vain.
+    fn after(last: Option<Self>, now: Duration) -> Self {
+        let again = last.filter(|last| now < last.until + WAIT_MAX);
+        let wait = again.map_or(WAIT_FIRST, |last| (last.wait * 2).min(WAIT_MAX));
+        Self { wait, until: now + wait }
+    }
 }
 
 impl Topics {
     pub(super) fn new(settings: Arc<Settings>) -> Result<Self, Fault> {
-        let admin = AdminClient::from_config_and_context(&settings.client(), Context::default())
-            .map_err(|error| Fault::Kafka(format!("librdkafka does not start: {error}")))?;
+        let client = Mutex::new(client(&settings)?);
         let (known, written, fault) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Ok(Self { settings, admin, known, written, fault })
+        Ok(Self { settings, client, known, written, fault })
+    }
+
+    /// Asks Kafka as a new client from now on, which reads the password again.
+    pub(super) fn renew(&self) -> Result<(), Fault> {
+        let fresh = client(&self.settings)?;
+        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
+        Ok(())
+    }
+
+    fn client(&self) -> Arc<BaseProducer<Context>> {
+        self.client.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// How many partitions a topic has that records are to be written to; it is looked up, and
@@ -96,7 +150,14 @@ impl Topics {
     /// Takes nothing more for a topic, which refused a record for this reason.
     pub(super) fn refuse(&self, topic: &str, why: &str) {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        written.insert(topic.to_owned());
+        let rest = Rest::after(written.get(topic).copied(), now());
+        tracing::warn!(
+            topic,
+            why,
+            seconds = rest.wait.as_secs(),
+            "Kafka refuses a topic's records"
+        );
+        written.insert(topic.to_owned(), rest);
         drop(written);
         self.known().insert(topic.to_owned(), Err(why.to_owned()));
     }
@@ -110,14 +171,13 @@ impl Topics {
         refused.collect()
     }
 
-    /// Looks up again which topics are there. Those that refused a record are left alone unless
-    /// `all`: to try them costs all others a pause.
-    pub(super) fn forget_refused(&self, all: bool) {
-        let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        if all {
-            written.clear();
-        }
-        self.known().retain(|topic, known| known.is_ok() || written.contains(topic));
+    /// Looks up again topics that are not taken; of those that refused a record, whose rest is
+    /// over.
+    pub(super) fn forget_refused(&self) {
+        let written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = now();
+        let rests = |topic: &str| written.get(topic).is_some_and(|rest| now < rest.until);
+        self.known().retain(|topic, known| known.is_ok() || rests(topic));
     }
 
     /// What kept a topic from being looked up since this was last asked.
@@ -149,11 +209,19 @@ impl Topics {
 
     /// Makes a compacted topic if it is missing. Returns how many partitions it has.
     fn open_compacted(&self, topic: &str, partitions: u32) -> Result<u32, Fault> {
-        if let Some(partitions) = self.ask(topic)? {
-            return Ok(partitions);
+        match self.ask(topic) {
+            Ok(Some(partitions)) => return Ok(partitions),
+            Ok(None) => {}
+            Err(Fault::Refused { .. }) => {
+                return Err(Fault::Denied(format!(
+                    "Kafka does not tell this hub of {topic}; it needs the rights Read, Write and \
+                     Describe on it, and Create if it shall make it"
+                )));
+            }
+            Err(fault) => return Err(fault),
         }
         let create = self.settings.create.ok_or_else(|| {
-            Fault::Frontier(format!(
+            Fault::Denied(format!(
                 "{topic} is missing, and `kafka.create_topics` is false; make it with \
                  cleanup.policy=compact and this number of partitions: {partitions}"
             ))
@@ -161,7 +229,10 @@ impl Topics {
         let create = Create { partitions, ..create };
         let made = self.make(topic, create, &[("cleanup.policy", "compact")]);
         made.map_err(|unmade| match unmade {
-            Unmade::Refused(why) => Fault::Frontier(why),
+            Unmade::Refused(why) => Fault::Denied(format!(
+                "{topic}: {why}; give this hub the right Create on it, or make it with \
+                 cleanup.policy=compact and this number of partitions: {partitions}"
+            )),
             Unmade::Unknown(why) => Fault::Kafka(why),
         })?;
         self.wait_for(topic)
@@ -169,7 +240,7 @@ impl Topics {
 
     /// All topics of the cluster that this hub is shown, each with its number of partitions.
     pub(super) fn all(&self) -> Result<Vec<(String, u32)>, Fault> {
-        let answer = self.admin.inner().fetch_metadata(None, ANSWER_MAX).map_err(|error| {
+        let answer = self.client().client().fetch_metadata(None, ANSWER_MAX).map_err(|error| {
             Fault::Kafka(format!("Kafka does not say which topics are there: {}", text(&error)))
         })?;
         let told = answer.topics().iter();
@@ -182,8 +253,12 @@ impl Topics {
             *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = Some(fault);
             why
         };
-        if let Some(partitions) = self.ask(topic).map_err(note)? {
-            return Ok(partitions);
+        match self.ask(topic) {
+            Ok(Some(partitions)) => return Ok(partitions),
+            Ok(None) => {}
+            // All others go on.
+            Err(Fault::Refused { why, .. }) => return Err(why),
+            Err(fault) => return Err(note(fault)),
         }
         let create = self.settings.create.ok_or(
             "it is missing, and `kafka.create_topics` is false; make it, and its records come",
@@ -201,13 +276,7 @@ impl Topics {
 
     /// Asks how many partitions a topic has; none if it is missing.
     fn ask(&self, topic: &str) -> Result<Option<u32>, Fault> {
-        let answer = self.admin.inner().fetch_metadata(Some(topic), ANSWER_MAX);
-        let answer = answer.map_err(|error| {
-            let trouble = self.admin.inner().context().trouble();
-            let trouble = trouble.map(|trouble| format!("; {trouble}")).unwrap_or_default();
-            let text = text(&error);
-            Fault::Kafka(format!("Kafka does not say whether {topic} is there: {text}{trouble}"))
-        })?;
+        let answer = self.metadata(topic)?;
         let Some(told) = answer.topics().iter().find(|told| told.name() == topic) else {
             return Ok(None);
         };
@@ -216,8 +285,36 @@ impl Topics {
             Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
                 Ok(None)
             }
+            Some(RDKafkaErrorCode::TopicAuthorizationFailed) => Err(Fault::Refused {
+                topic: topic.to_owned(),
+                why: "this hub has no right to it in Kafka; it needs Write and Describe".into(),
+            }),
             Some(code) => Err(Fault::Kafka(format!("Kafka does not tell of {topic}: {code}"))),
         }
+    }
+
+    /// What Kafka says of a topic. If it does not let the hub in, that is told without waiting for
+    /// an answer that can't come.
+    fn metadata(&self, topic: &str) -> Result<Metadata, Fault> {
+        let client = self.client();
+        let mut told = Fault::Broken("Kafka was not asked");
+        for part in ANSWER_PARTS {
+            let error = match client.client().fetch_metadata(Some(topic), part) {
+                Ok(answer) => {
+                    client.context().forget_trouble();
+                    return Ok(answer);
+                }
+                Err(error) => text(&error),
+            };
+            let fault =
+                Fault::Kafka(format!("Kafka does not say whether {topic} is there: {error}"));
+            client.poll(REPORT_MAX);
+            told = fault.amid(client.context().trouble());
+            if let Fault::Denied(_) = told {
+                break;
+            }
+        }
+        Err(told)
     }
 
     fn make(&self, topic: &str, create: Create, told: &[(&str, &str)]) -> Result<(), Unmade> {
@@ -233,7 +330,10 @@ impl Topics {
             .request_timeout(Some(ANSWER_MAX))
             .operation_timeout(Some(ANSWER_MAX));
         let topics = [new];
-        let making = self.admin.create_topics(&topics, &options);
+        let config = self.settings.client().map_err(|error| Unmade::Unknown(error.to_string()))?;
+        let admin = AdminClient::from_config_and_context(&config, Context::default());
+        let admin = admin.map_err(|error| Unmade::Unknown(does_not_start(&error).to_string()))?;
+        let making = admin.create_topics(&topics, &options);
         let runtime = tokio::runtime::Builder::new_current_thread().build();
         let unknown =
             |why| Unmade::Unknown(format!("Kafka does not say that {topic} is made: {why}"));
@@ -262,5 +362,28 @@ impl Topics {
 
     fn known(&self) -> MutexGuard<'_, BTreeMap<String, Result<u32, String>>> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn seconds(count: u64) -> Duration {
+        Duration::from_secs(count)
+    }
+
+    #[test]
+    fn a_topic_that_refuses_again_and_again_is_left_alone_for_longer_until_it_takes_records() {
+        let mut rest = Rest::after(None, seconds(100));
+        assert_eq!(rest, Rest { wait: seconds(10), until: seconds(110) });
+        rest = Rest::after(Some(rest), seconds(115));
+        assert_eq!(rest, Rest { wait: seconds(20), until: seconds(135) });
+        for _ in 0..9 {
+            rest = Rest::after(Some(rest), rest.until);
+        }
+        assert_eq!(rest.wait, WAIT_MAX);
+        let later = rest.until + WAIT_MAX;
+        assert_eq!(Rest::after(Some(rest), later).wait, WAIT_FIRST);
     }
 }

@@ -20,6 +20,7 @@ mod kafka_reader;
 mod kafka_rebuild;
 mod kafka_refuses;
 mod kafka_registry;
+mod kafka_rights;
 mod limits;
 mod links;
 #[cfg(target_os = "linux")]

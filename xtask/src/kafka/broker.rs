@@ -10,6 +10,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use super::jars;
+use super::rights::{self, RightsPorts};
 use crate::shell::{self, Failure};
 use crate::stopwatch::Stopwatch;
 
@@ -24,6 +25,19 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// ApiVersions, version 0: length 10, api key 18, version 0, correlation 1, no client id.
 const QUESTION: [u8; 14] = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 0xFF, 0xFF];
+
+/// What a broker is to be, where that is not as usual.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(crate) struct Wanted {
+    /// The port for clients, if the user chose; zero stands for any.
+    pub(crate) port: Option<u16>,
+    /// The port of a proxy that clients come through, if there is one.
+    pub(crate) proxy: Option<u16>,
+    /// Whether it asks who somebody is, and what they may.
+    pub(crate) rights: bool,
+    /// After how many seconds it forgets who does not write.
+    pub(crate) forget: Option<u16>,
+}
 
 /// A broker and the folder of its files.
 pub(crate) struct Broker {
@@ -56,6 +70,21 @@ impl Broker {
         self.listener("PROXIED://")
     }
 
+    /// Where clients say who they are, with the names of these listeners.
+    pub(crate) fn guarded(&self) -> Result<Vec<(&'static str, SocketAddr)>, Failure> {
+        let mut guarded = Vec::new();
+        for name in rights::names() {
+            let found = self.listener(&format!(",{name}://"))?;
+            guarded.extend(found.map(|address| (name, address)));
+        }
+        Ok(guarded)
+    }
+
+    /// The certificate that clients are to trust, if it asks for rights.
+    pub(crate) fn certificate(&self) -> PathBuf {
+        self.folder.join(rights::CERTIFICATE)
+    }
+
     fn listener(&self, name: &str) -> Result<Option<SocketAddr>, Failure> {
         let settings = shell::read(&self.properties())?;
         Ok(settings.split_once(name).and_then(|(_, rest)| {
@@ -81,12 +110,8 @@ impl Broker {
     }
 
     /// Writes its settings and formats its storage, unless an earlier start has.
-    pub(crate) fn prepare(
-        &self,
-        jars: &Path,
-        port: Option<u16>,
-        proxy: Option<u16>,
-    ) -> Result<(), Failure> {
+    pub(crate) fn prepare(&self, jars: &Path, wanted: Wanted) -> Result<(), Failure> {
+        let Wanted { port, proxy, rights, forget } = wanted;
         let cannot = |error| self.cannot(&error);
         // The last file that formatting writes.
         if self.data().join("meta.properties").is_file() {
@@ -102,12 +127,21 @@ impl Broker {
         }
         fs::create_dir_all(&self.folder).map_err(cannot)?;
         // Held until all are known, so that they differ.
-        let held = [free(port.unwrap_or(PORT))?, free(0)?, free(0)?];
-        let [clients, controller, proxied] = held.each_ref().map(port_of);
+        let held = [free(port.unwrap_or(PORT))?, free(0)?, free(0)?, free(0)?, free(0)?];
+        let [clients, controller, proxied, plain, tls] = held.each_ref().map(port_of);
         let proxy = proxy.map(|proxy| proxied.map(|proxied| (proxied, proxy))).transpose()?;
-        let ports = Ports { clients: clients?, controller: controller?, proxy };
+        let guarded = rights.then_some(RightsPorts([plain?, tls?]));
+        let ports = Ports { clients: clients?, controller: controller?, proxy, guarded };
         drop(held);
-        fs::write(self.properties(), properties(&self.data(), ports)).map_err(cannot)?;
+        let mut settings = properties(&self.data(), ports);
+        if rights {
+            rights::make_certificate(&self.folder)?;
+            settings += &rights::properties(&self.folder);
+        }
+        if let Some(seconds) = forget {
+            settings += &forgetting(seconds);
+        }
+        fs::write(self.properties(), settings).map_err(cannot)?;
         fs::write(self.log4j(), LOG4J).map_err(cannot)?;
         let tool = || {
             let mut java = jars::java(jars, &self.log4j());
@@ -117,7 +151,11 @@ impl Broker {
         let id = shell::output(tool().arg("random-uuid"))?;
         let mut format = tool();
         format.args(["format", "--standalone", "--cluster-id", id.trim(), "--config"]);
-        shell::output(format.arg(self.properties())).map(|_| ())
+        format.arg(self.properties());
+        if rights {
+            format.args(rights::formatting());
+        }
+        shell::output(&mut format).map(|_| ())
     }
 
     /// Starts it and waits until it answers. It outlives this program.
@@ -228,16 +266,21 @@ struct Ports {
     controller: u16,
     /// Where clients of a proxy arrive, and the proxy that they are told to come to.
     proxy: Option<(u16, u16)>,
+    /// Where clients say who they are.
+    guarded: Option<RightsPorts>,
 }
 
 fn properties(data: &Path, ports: Ports) -> String {
-    let Ports { clients, controller, proxy } = ports;
+    let Ports { clients, controller, proxy, guarded } = ports;
     let own = format!("PLAINTEXT://127.0.0.1:{clients},CONTROLLER://127.0.0.1:{controller}");
     let (mut listeners, mut advertised) = (own.clone(), own);
     if let Some((proxied, proxy)) = proxy {
         listeners += &format!(",PROXIED://127.0.0.1:{proxied}");
         advertised += &format!(",PROXIED://127.0.0.1:{proxy}");
     }
+    let own = guarded.map(RightsPorts::listeners).unwrap_or_default();
+    listeners += &own;
+    advertised += &own;
     // One broker has no one to copy to, and few partitions start and recover fast. Tests wait for
     // what retention deletes.
     format!(
@@ -249,7 +292,8 @@ fn properties(data: &Path, ports: Ports) -> String {
          inter.broker.listener.name=PLAINTEXT\n\
          controller.listener.names=CONTROLLER\n\
          listener.security.protocol.map=\
-         CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT\n\
+         CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,\
+         SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL\n\
          log.dirs={}\n\
          auto.create.topics.enable=false\n\
          offsets.topic.replication.factor=1\n\
@@ -264,6 +308,17 @@ fn properties(data: &Path, ports: Ports) -> String {
          log.initial.task.delay.ms=1000\n\
          log.retention.check.interval.ms=1000\n",
         data.display()
+    )
+}
+
+/// Settings by which a broker forgets transactional ids and producers that do not write.
+fn forgetting(seconds: u16) -> String {
+    let ms = u32::from(seconds) * 1_000;
+    format!(
+        "transactional.id.expiration.ms={ms}\n\
+         transaction.remove.expired.transaction.cleanup.interval.ms=500\n\
+         producer.id.expiration.ms={ms}\n\
+         producer.id.expiration.check.interval.ms=500\n"
     )
 }
 
@@ -282,10 +337,14 @@ mod tests {
     fn the_address_is_read_from_the_settings() {
         let broker = Broker::new(shell::target().join("kafka/of-a-test"));
         fs::create_dir_all(broker.folder()).unwrap();
-        let ports = Ports { clients: 4711, controller: 4712, proxy: Some((4713, 4714)) };
+        let guarded = Some(RightsPorts([4715, 4716]));
+        let ports = Ports { clients: 4711, controller: 4712, proxy: Some((4713, 4714)), guarded };
         fs::write(broker.properties(), properties(&broker.data(), ports)).unwrap();
         assert_eq!(broker.address().unwrap(), ([127, 0, 0, 1], 4711).into());
         assert_eq!(broker.proxied().unwrap(), Some(([127, 0, 0, 1], 4713).into()));
+        let guarded = broker.guarded().unwrap();
+        let at = |port| ([127, 0, 0, 1], port).into();
+        assert_eq!(guarded, [("SASL_PLAINTEXT", at(4715)), ("SASL_SSL", at(4716))]);
         fs::remove_dir_all(broker.folder()).unwrap();
     }
 
