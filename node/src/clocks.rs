@@ -29,7 +29,8 @@ pub(crate) const TOPIC: &str = "_clocks";
 const BOOTS_MAX: usize = 16;
 /// Notes take at most this part of the node's own lane.
 const LANE_PART: u64 = 8;
-/// What others say of their clocks is written so often at most.
+/// What others say of their clocks is written, and passed on, so often at most: nobody is told what
+/// a peer says faster.
 const WRITE_EVERY_MS: u64 = 1_000;
 /// A clock that moves by this much between two looks was set; so much more for each millisecond
 /// between them, as a clock may be kept in step, up to a minute.
@@ -356,10 +357,11 @@ impl<M: Media, G: Gate> Core<M, G> {
         let budget = self.journal.usage(self.settings.internal_lane()).1 / LANE_PART;
         let known = self.clocks.known.contains_key(&key);
         let full = self.clocks.bytes + NOTE_BYTES_MAX as u64 > budget;
-        if !known && (full || self.clocks.known.len() >= NOTES_MAX) {
+        // What is over the limit of a machine goes when it is written.
+        let many = self.clocks.of_site(&key.0).count() >= 2 * BOOTS_MAX;
+        if !known && (full || many || self.clocks.known.len() >= NOTES_MAX) {
             return false;
         }
-        self.notes.push_back(Note::Clock(key.0.clone(), Box::new(note.clone())));
         self.clocks.put(key, note, false);
         true
     }
@@ -407,6 +409,7 @@ impl<M: Media, G: Gate> Core<M, G> {
             for key in &news {
                 if let Some(kept) = self.clocks.known.get_mut(key) {
                     kept.written = true;
+                    self.notes.push_back(Note::Clock(key.0.clone(), Box::new(kept.note.clone())));
                 }
             }
         }

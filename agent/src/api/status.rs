@@ -73,7 +73,7 @@ pub struct MediumStatus {
 }
 
 /// The clock of a node's machine.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ClockStatus {
     /// Whether somebody has set it since the machine started.
     pub set: bool,
@@ -82,6 +82,13 @@ pub struct ClockStatus {
     pub behind_ms: Option<i64>,
     /// By how many milliseconds that may be wrong to either side.
     pub error_ms: Option<u32>,
+}
+
+impl Default for ClockStatus {
+    /// A clock of which nothing is wrong as far as is known.
+    fn default() -> Self {
+        Self { set: true, behind_ms: None, error_ms: None }
+    }
 }
 
 /// A view.

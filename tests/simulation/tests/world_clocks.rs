@@ -258,3 +258,45 @@ fn a_clock_that_is_right_leaves_no_trace() {
     assert_eq!(world.told("D", "D/s/0"), [Told::Same(0); 6]);
     assert_eq!((internal(&world, "D"), internal(&world, "H")), (0, 0));
 }
+
+#[test]
+fn a_clock_that_is_kept_in_step_goes_on_as_one_stretch_and_is_told_as_less_certain() {
+    let mut world = away_in_1970(11);
+    for minute in 0..8 {
+        world.set_clock("D", -SINCE_1970_MS + minute * 600);
+        world.append_timed("D", "s", 1);
+        world.run(MINUTE_MS);
+    }
+    world.online("D");
+    world.sync();
+    world.run(MINUTE_MS);
+    assert_eq!(world.node("D").clock().stretches.len(), 1);
+    for told in world.told("D", "D/s/0") {
+        let Told::Corrected { off_ms, error_ms } = told else { panic!("{told:?}") };
+        assert!(off_ms <= error_ms && error_ms < 5_000, "{told:?}");
+    }
+}
+
+#[test]
+fn of_many_starts_the_newest_are_kept() {
+    let mut world = away_in_1970(12);
+    for _ in 0..20 {
+        world.append_timed("D", "s", 1);
+        world.run(MINUTE_MS);
+        world.online("D");
+        world.run(MINUTE_MS);
+        world.sync();
+        world.offline("D");
+        world.crash("D");
+    }
+    world.online("D");
+    world.run(5 * MINUTE_MS);
+    for host in ["D", "H"] {
+        world.crash(host);
+        world.run(5 * MINUTE_MS);
+        let told = world.told(host, "D/s/0");
+        // D was started once more than it wrote in, and once more for this.
+        assert!(told.len() == 20 && corrected(&told[6..]), "{host}: {told:?}");
+        assert!(told[..6].iter().all(|told| matches!(told, Told::Same(_))), "{host}: {told:?}");
+    }
+}

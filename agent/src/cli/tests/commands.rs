@@ -8,8 +8,8 @@ use tokio::sync::watch;
 use super::super::*;
 use crate::api::tests::memory::Memory;
 use crate::api::{
-    Alarm, Client, GapStatus, LaneStatus, LinkState, LinkStatus, MediumStatus, SiteStatus, Target,
-    serve_connection,
+    Alarm, Client, ClockStatus, GapStatus, LaneStatus, LinkState, LinkStatus, MediumStatus,
+    SiteStatus, Target, serve_connection,
 };
 
 struct World {
@@ -191,5 +191,25 @@ async fn people_see_lanes_link_gaps_and_alarms() {
         "ship-1  away   10m ago       -            12  2 KiB  -              in 1h  copy",
     ] {
         assert!(text.contains(line), "{line} is not in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn people_see_a_clock_that_is_wrong_and_only_then() {
+    let world = World::new();
+    let mut status = world.client.status().await.unwrap();
+    for (set, behind_ms, line) in [
+        (true, None, None),
+        (true, Some(-2_010), None),
+        (true, Some(90_000), Some("clock: 1m 30s behind the hub's, give or take 20ms")),
+        (true, Some(-90_000), Some("clock: 1m 30s ahead of the hub's, give or take 20ms")),
+        (false, None, Some("clock: nobody has set it; times are marked")),
+    ] {
+        status.clock = ClockStatus { set, behind_ms, error_ms: behind_ms.map(|_| 20) };
+        let text = status::status_text(&status);
+        match line {
+            Some(line) => assert!(text.contains(line), "{line} is not in\n{text}"),
+            None => assert!(!text.contains("clock"), "nothing is wrong:\n{text}"),
+        }
     }
 }
