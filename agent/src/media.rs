@@ -3,10 +3,14 @@
 //! ```text
 //! DIR/lock                    held by the process that writes
 //! DIR/segments/00000007.seg   slot 7; absent until it is first erased
+//! DIR/segments/spare          was a slot's file and becomes another's
 //! ```
 //!
 //! - A slot's space is reserved when it is erased, so that a full disk stops the journal between
 //!   segments and not inside one.
+//! - One file that was given back is kept for the next slot that needs one: a file system that has
+//!   its blocks written once notes nothing when they are written again, while for each commit into
+//!   space that is only reserved it writes more than the commit.
 //! - What the shape of the medium is stands in the headers of the segments, not beside them.
 //! - Readers on other threads share the open files with the one writer; nothing but opening and
 //!   removing a file happens under their common mutex, so a slow sync stalls no read.
@@ -156,6 +160,19 @@ impl FileMedia {
         self.written.add(place.slot, bytes.len());
     }
 
+    fn reserve(&mut self, slot: SlotIx) -> Result<(), MediaError> {
+        let mut file = self.reader.0.writable(slot).map_err(|fault| while_writing(&fault))?;
+        if file.is_none() && self.reader.0.take_back(slot) {
+            self.directory_unsynced = true;
+            file = self.reader.0.writable(slot).map_err(|fault| while_writing(&fault))?;
+        }
+        let Some(file) = file else { return self.reserve_new(slot) };
+        // A copied or half-made file may lack some of its space.
+        let reserved = space::reserve(&file, self.shape.slot_bytes);
+        self.written.add_zeros(reserved.map_err(|fault| while_writing(&fault))?);
+        Ok(())
+    }
+
     fn reserve_new(&mut self, slot: SlotIx) -> Result<(), MediaError> {
         self.directory_unsynced = true;
         let file = self.reader.0.create(slot).map_err(|fault| while_writing(&fault))?;
@@ -243,13 +260,10 @@ impl Media for FileMedia {
 
     fn erase(&mut self, slot: SlotIx) -> Result<(), MediaError> {
         assert!(slot.0 < self.shape.slots, "the journal erases slots that there are");
-        match self.reader.0.writable(slot).map_err(|fault| while_writing(&fault))? {
-            // A copied or half-made file may lack some of its space.
-            Some(file) => {
-                let reserved = space::reserve(&file, self.shape.slot_bytes);
-                self.written.add_zeros(reserved.map_err(|fault| while_writing(&fault))?);
-            }
-            None => self.reserve_new(slot)?,
+        match self.reserve(slot) {
+            // What is kept to be used again is given up before anything is refused.
+            Err(MediaError::NoSpace) if self.reader.0.give_up_spare() => self.reserve(slot)?,
+            reserved => reserved?,
         }
         self.sync_directory()
     }
@@ -258,7 +272,9 @@ impl Media for FileMedia {
         self.unsynced.remove(&slot);
         self.written.forget(slot);
         self.directory_unsynced = true;
-        self.reader.0.remove(slot).map_err(|fault| while_writing(&fault))?;
+        if self.reader.0.has_spare() || !self.reader.0.put_aside(slot) {
+            self.reader.0.remove(slot).map_err(|fault| while_writing(&fault))?;
+        }
         self.sync_directory()
     }
 }

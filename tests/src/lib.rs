@@ -1,7 +1,10 @@
 //! Worlds, media and helpers for the whole-system tests.
 
 pub mod bench;
+#[cfg(target_os = "linux")]
+pub mod block_disk;
 pub mod broker;
+pub mod budgets;
 pub mod census;
 pub mod fuzz;
 pub mod injection;

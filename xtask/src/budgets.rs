@@ -31,6 +31,20 @@ impl Budgets {
         said.map(|line| budget(line).ok_or_else(|| wrong(line))).collect::<Result<_, _>>().map(Self)
     }
 
+    /// A line for people about each figure that is measured elsewhere.
+    pub(crate) fn others(&self, measured: &[&str]) -> Vec<String> {
+        let others = self.0.iter().filter(|budget| !measured.contains(&budget.name.as_str()));
+        let line = |Budget { name, most, goal }: &Budget| {
+            let by = match name.split_once('_') {
+                Some(("agent", _)) => "`cargo xtask cross` measures it",
+                Some(("rss", _)) => "`cargo xtask bench memory views` measures it",
+                _ => "a test measures it",
+            };
+            format!("{name:<28}{:>9}{most:>9}{goal:>9}  {by}", "")
+        };
+        others.map(line).collect()
+    }
+
     /// A line for people about what was measured.
     ///
     /// # Errors
@@ -73,6 +87,13 @@ mod tests {
         };
         assert!(text.contains("`flash` takes 40001 bytes and may take 40000"), "{text}");
         assert!(budgets.check("ram", 1).is_err());
+    }
+
+    #[test]
+    fn what_is_measured_elsewhere_is_said_to_be() {
+        let budgets = Budgets::parse("flash = [2, 1]\nrss_idle = [4, 3]\n").unwrap();
+        let others = budgets.others(&["flash"]);
+        assert!(others.len() == 1 && others[0].contains("xtask bench"), "{others:?}");
     }
 
     #[test]

@@ -53,6 +53,8 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
     for (name, bytes) in measured {
         println!("{}", budgets.check(name, bytes)?);
     }
+    let measured = measured.map(|(name, _)| name);
+    budgets.others(&measured).iter().for_each(|line| println!("{line}"));
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 //! Files are opened and removed under the mutex, so that a file removed by the writer never stays
 //! behind in the cache. Reading, writing and syncing happen outside it.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -63,11 +63,38 @@ impl Handles {
         OpenOptions::new().read(true).write(true).create_new(true).open(self.path(slot))
     }
 
+    /// Puts the file of a slot aside, to become that of another one. False if it can't be.
+    pub(super) fn put_aside(&self, slot: SlotIx) -> bool {
+        let mut open = self.open();
+        open.retain(|(of, _)| *of != slot);
+        fs::rename(self.path(slot), self.spare()).is_ok()
+    }
+
+    /// Lets the file that was put aside be that of a slot. False if there is none.
+    pub(super) fn take_back(&self, slot: SlotIx) -> bool {
+        let _open = self.open();
+        fs::rename(self.spare(), self.path(slot)).is_ok()
+    }
+
+    /// Gives up the file that was put aside, if there is one.
+    pub(super) fn give_up_spare(&self) -> bool {
+        fs::remove_file(self.spare()).is_ok()
+    }
+
+    /// Whether a file was put aside.
+    pub(super) fn has_spare(&self) -> bool {
+        self.spare().exists()
+    }
+
+    fn spare(&self) -> PathBuf {
+        self.directory.join("spare")
+    }
+
     /// Removes the file of a slot, if there is one. Who still reads it reads on.
     pub(super) fn remove(&self, slot: SlotIx) -> io::Result<()> {
         let mut open = self.open();
         open.retain(|(of, _)| *of != slot);
-        match std::fs::remove_file(self.path(slot)) {
+        match fs::remove_file(self.path(slot)) {
             Err(fault) if fault.kind() != io::ErrorKind::NotFound => Err(fault),
             _ => Ok(()),
         }

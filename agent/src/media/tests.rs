@@ -84,6 +84,47 @@ fn a_half_made_file_reads_as_zeros_and_is_completed_by_the_next_erase() {
 }
 
 #[test]
+fn a_file_that_is_given_back_becomes_that_of_the_next_slot_and_only_one_is_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let spare = dir.path().join("segments/spare");
+    let mut media = opened(&dir);
+    for slot in [1, 2] {
+        media.erase(SlotIx(slot)).unwrap();
+        media.program(place(slot, 0), &[slot as u8; 4096]).unwrap();
+        media.sync(SlotIx(slot)).unwrap();
+    }
+    media.free(SlotIx(1)).unwrap();
+    media.free(SlotIx(2)).unwrap();
+    assert_eq!(fs::read(&spare).unwrap()[..4096], [1; 4096]);
+    let mut bytes = [7; 8];
+    media.read(place(1, 0), &mut bytes).unwrap();
+    assert_eq!(bytes, [0; 8], "a slot that was given back is empty");
+    drop(media);
+
+    let mut media = opened(&dir);
+    media.erase(SlotIx(9)).unwrap();
+    assert!(!spare.exists());
+    media.read(place(9, 4088), &mut bytes).unwrap();
+    assert_eq!(bytes, [1; 8], "it is the same file");
+    media.program(place(9, 0), &[9; 4096]).unwrap();
+    media.sync(SlotIx(9)).unwrap();
+    media.erase(SlotIx(1)).unwrap();
+    media.read(place(1, 0), &mut bytes).unwrap();
+    assert_eq!(bytes, [0; 8], "there was no other");
+    let names = fs::read_dir(dir.path().join("segments")).unwrap();
+    assert_eq!(names.count(), 2);
+}
+
+#[test]
+fn a_spare_file_that_is_too_short_is_completed() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut media = opened(&dir);
+    fs::write(dir.path().join("segments/spare"), [5; 10]).unwrap();
+    media.erase(SlotIx(0)).unwrap();
+    assert_eq!(fs::metadata(dir.path().join("segments/00000000.seg")).unwrap().len(), 16_384);
+}
+
+#[test]
 fn programming_a_slot_whose_file_vanished_fails() {
     let dir = tempfile::tempdir().unwrap();
     let mut media = opened(&dir);

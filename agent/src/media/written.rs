@@ -65,3 +65,53 @@ impl Written {
         self.slots.remove(&slot);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use landfall_core::codec::Writer;
+    use landfall_core::media::{Media, Place};
+    use landfall_core::num::{CommitNo, LogId, Opening, SegmentNo, Seq};
+
+    use super::*;
+    use crate::media::{FileMedia, FileShape};
+
+    const SHAPE: FileShape = FileShape { slots: 4, slot_bytes: 16_384, powersafe: false };
+
+    fn header(slot: u32, lane: u8, shape: Geometry) -> Vec<u8> {
+        let mut bytes = vec![0; 4_096];
+        let header = SegmentHeader {
+            lane: Lane::new(lane),
+            log: LogId::new(1),
+            number: SegmentNo::new(1),
+            base_seq: Seq::ZERO,
+            base_commit: CommitNo::new(1),
+            opening: Opening::new(1),
+            entry_max: 1,
+            slot: SlotIx(slot),
+        };
+        header.encode(&mut Writer::new(&mut bytes), shape, checksum()).unwrap();
+        bytes
+    }
+
+    #[test]
+    fn bytes_are_counted_for_the_lane_of_the_header_also_behind_one_of_an_earlier_opening() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = |slot, at| Place { slot: SlotIx(slot), at };
+        let mut media = FileMedia::open(dir.path(), SHAPE).unwrap();
+        for (slot, lane) in [(0, 2), (1, 5)] {
+            media.erase(SlotIx(slot)).unwrap();
+            let header = header(slot, lane, media.geometry());
+            media.program(place(slot, 0), &header).unwrap();
+        }
+        media.program(place(1, 4_096), &[1; 8_192]).unwrap();
+        let of = |media: &FileMedia, lane| media.written().of(Lane::new(lane));
+        assert_eq!((of(&media, 2), of(&media, 5), of(&media, 0)), (4_096, 12_288, 0));
+        assert_eq!(media.written().sum(), 16_384);
+        drop(media);
+
+        let mut media = FileMedia::open(dir.path(), SHAPE).unwrap();
+        assert_eq!(media.written().sum(), 0);
+        media.program(place(0, 4_096), &[1; 4_096]).unwrap();
+        assert_eq!((of(&media, 2), media.written().sum()), (4_096, 4_096));
+    }
+}

@@ -9,6 +9,7 @@ use super::Options;
 use super::backlog;
 use super::pair::Pair;
 use super::report::{Goal, Report, Row};
+use crate::budgets::budget;
 use crate::process::{Running, pause};
 
 /// Records of the two backlogs: about 1 MiB and 2 GiB as stored.
@@ -28,7 +29,7 @@ pub async fn run(options: &Options, report: &mut Report) -> io::Result<()> {
         let peak = mebibytes(&ship, "VmHWM")?;
         let mib = backlog.stored_bytes as f64 / f64::from(1 << 20);
         let what = format!("peak RSS while catching up from {mib:.1} MiB");
-        report.add(Row::new("memory", what, peak, "MiB").goal(Goal::AtMost(16.0)));
+        report.add(Row::new("memory", what, peak, "MiB").goal(at_most("rss_catching_up")));
         peaks.push(peak);
         ship.terminate().await?;
         if peaks.len() == 1 {
@@ -36,8 +37,8 @@ pub async fn run(options: &Options, report: &mut Report) -> io::Result<()> {
             synced(&mut ship).await?;
             pause(IDLE).await;
             let idle = mebibytes(&ship, "VmRSS")?;
-            report
-                .add(Row::new("memory", "RSS idle, link up", idle, "MiB").goal(Goal::AtMost(10.0)));
+            let row = Row::new("memory", "RSS idle, link up", idle, "MiB");
+            report.add(row.goal(at_most("rss_idle")));
             ship.terminate().await?;
         }
         pair.hub_runs.terminate().await?;
@@ -48,6 +49,11 @@ pub async fn run(options: &Options, report: &mut Report) -> io::Result<()> {
     let what = "the large backlog's peak over the small one's";
     report.add(Row::new("memory", what, more, "MiB").goal(Goal::AtMost(1.0)));
     Ok(())
+}
+
+/// What a budget of bytes allows, in MiB.
+pub(super) fn at_most(name: &str) -> Goal {
+    Goal::AtMost(budget(name) as f64 / f64::from(1 << 20))
 }
 
 /// Waits until all is at the hub, asking seldom so that asking does not count.

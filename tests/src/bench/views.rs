@@ -102,7 +102,7 @@ async fn watched(
     report.add(row(&format!("rows {what} by the program, asked every 10 ms"), rate, "records/s"));
     add_percentiles(report, "views", &format!("a query while rows are {what}"), &mut waits);
     let peak = mebibytes(&running, "VmHWM")?;
-    let goal = Goal::AtMost(24.0);
+    let goal = super::memory::at_most("rss_view");
     report.add(row(&format!("peak RSS while rows are {what}"), peak, "MiB").goal(goal));
     let id = running.id().ok_or_else(|| Error::other("it has ended"))?;
     let written = written_bytes(&id.to_string())? / records as f64;

@@ -7,6 +7,8 @@ mod consumers;
 mod copies;
 mod damage;
 mod emulated;
+#[cfg(target_os = "linux")]
+mod flash;
 mod fleet;
 mod full_disk;
 mod input;
