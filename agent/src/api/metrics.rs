@@ -83,9 +83,20 @@ fn medium(text: &mut Text, status: &Status) {
     for (name, help, value) in [
         ("landfall_log_written_bytes_total", "Written to the log.", medium.written_bytes),
         ("landfall_written_bytes_total", "Written by the process.", medium.process_bytes),
-        ("landfall_life_written_bytes_total", "The same in the node's life.", medium.life_bytes),
+        ("landfall_life_written_bytes_total", "Written in the node's life.", medium.life_bytes),
     ] {
         text.family(name, "counter", help);
+        text.sample(name, &[], value);
+    }
+    let memory = &status.memory;
+    for (name, help, value) in [
+        ("landfall_memory_bytes", "Heap and stacks.", memory.used_bytes),
+        ("landfall_memory_resident_bytes", "With the program's file.", memory.resident_bytes),
+        ("landfall_memory_peak_bytes", "The most that was resident.", memory.peak_bytes),
+        ("landfall_memory_cap_bytes", "What it may take.", memory.cap_bytes),
+    ] {
+        let Some(value) = value else { continue };
+        text.family(name, "gauge", help);
         text.sample(name, &[], value);
     }
     if let Some(days) = medium.days_left {

@@ -58,8 +58,8 @@ pub use read::ReadEnd;
 pub use server::{Access, ListenError, Listener, serve, serve_connection};
 pub use status::{
     Alarm, ClockStatus, ForkStatus, GapStatus, LaneStatus, LinkState, LinkStatus, MediumStatus,
-    NextGeneration, SiteStatus, Status, StreamsSummary, SubscriptionState, SubscriptionStatus,
-    TokenGrant, ViewState, ViewStatus,
+    MemoryStatus, NextGeneration, SiteStatus, Status, StreamsSummary, SubscriptionState,
+    SubscriptionStatus, TokenGrant, ViewState, ViewStatus,
 };
 
 pub use token_file::TokenFileError;

@@ -50,6 +50,22 @@ pub struct Status {
     /// What it does to its medium.
     #[serde(default)]
     pub medium: MediumStatus,
+    /// The memory it takes.
+    #[serde(default)]
+    pub memory: MemoryStatus,
+}
+
+/// Memory of a node's process.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct MemoryStatus {
+    /// Bytes it may take, as it is configured.
+    pub cap_bytes: Option<u64>,
+    /// Bytes of heap and stacks; none where the system does not tell.
+    pub used_bytes: Option<u64>,
+    /// Bytes in memory, with those of the program's file.
+    pub resident_bytes: Option<u64>,
+    /// The most that was ever resident.
+    pub peak_bytes: Option<u64>,
 }
 
 /// What a node does to its medium. Nothing here knows what a file system writes for itself, nor how
@@ -61,10 +77,11 @@ pub struct MediumStatus {
     pub written_bytes: u64,
     /// Bytes of the records that were appended, or came from other nodes.
     pub payload_bytes: u64,
-    /// Bytes that the process wrote to any file since it started, as the system counts them: with
-    /// views. The same as those of the log where the system does not count.
+    /// Bytes that the process wrote to any file since it started, with views, as the system counts
+    /// them: in pages, of which it touches large ones as a whole. At least those of the log.
     pub process_bytes: u64,
-    /// The same over the node's life, as far as it was noted.
+    /// Bytes over the node's life, as far as they were noted: those of the log, or of the process
+    /// if it keeps views.
     pub life_bytes: u64,
     /// What the medium bears, as it is configured.
     pub bears_bytes: Option<u64>,

@@ -9,8 +9,8 @@ use super::sites::sites_table;
 use super::terminal::{Table, ago};
 use super::{Command, DataOptions, Exit, Failure};
 use crate::api::{
-    Client, ClockStatus, LinkState, LinkStatus, MediumStatus, Status, SubscriptionState,
-    SubscriptionStatus,
+    Client, ClockStatus, LinkState, LinkStatus, MediumStatus, MemoryStatus, Status,
+    SubscriptionState, SubscriptionStatus,
 };
 use crate::node::clock::APART_MS_MAX;
 use crate::quantity::{ByteSize, count_text, counted, duration_text};
@@ -94,6 +94,7 @@ pub fn status_text(status: &Status) -> String {
     ));
     text.push_str(&lanes_table(status));
     text.push_str(&medium_text(&status.medium));
+    text.push_str(&memory_text(&status.memory));
     for fork in &status.forks {
         text.push_str(&format!(
             "\nfork: {} at offset {}, branches {}\n  {}\n",
@@ -251,4 +252,14 @@ fn medium_text(medium: &MediumStatus) -> String {
         text.push_str(&format!("  the medium bears {}: {left}\n", ByteSize(bears)));
     }
     text
+}
+
+fn memory_text(memory: &MemoryStatus) -> String {
+    let MemoryStatus { cap_bytes, used_bytes, resident_bytes, peak_bytes } = *memory;
+    let Some(((used, resident), peak)) = used_bytes.zip(resident_bytes).zip(peak_bytes) else {
+        return String::new();
+    };
+    let cap = cap_bytes.map(|cap| format!(" of {}", ByteSize(cap))).unwrap_or_default();
+    let (resident, peak) = (ByteSize(resident), ByteSize(peak));
+    format!("memory: {}{cap}; {resident} with the program's file, {peak} at most\n", ByteSize(used))
 }

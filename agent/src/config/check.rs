@@ -26,6 +26,7 @@ pub(super) fn together(config: &Config) -> Result<(), ConfigError> {
     applications(config)?;
     serial(config)?;
     super::kafka::check(config)?;
+    super::memory::check(config)?;
     topics(config)
 }
 

@@ -15,6 +15,7 @@ mod check;
 mod error;
 mod file;
 mod kafka;
+mod memory;
 mod reference;
 mod sections;
 mod setting;
@@ -27,6 +28,7 @@ use std::path::{Path, PathBuf};
 pub use error::{ConfigError, Place, Problem};
 pub use file::ConfigFile;
 pub use kafka::Kafka;
+pub use memory::Shares;
 pub use reference::reference;
 pub use sections::{
     Api, Application, Hub, Lane, Log, LogFormat, LogLevel, Node, OnFull, Profile, Replicate,

@@ -38,6 +38,13 @@ section! {
     low "`device` at a centre: slower catch-up over long links.";
     high "`hub` on a device: tens of MiB more memory.";
 
+    /// Memory that the node may take. Its queues, windows, caches and SQLite share what the program
+    /// itself leaves of it, and stay below; whoever needs more waits, or is refused.
+    /// [devices.md](devices.md#memory) says who has how much. `none`: each has its own bounds.
+    memory_max: Option<ByteSize> = "none", Allowed::Size("20MiB", "1024GiB");
+    low "lower rates, fewer programs and queries at a time; too little for the rest is refused.";
+    high "a system that has less ends the node when it takes it.";
+
     /// Whether the first record of a topic creates it.
     create_topics: bool = "true", Allowed::Bool;
     low "`false`: every topic needs a `[[topic]]` entry, or its records are refused.";

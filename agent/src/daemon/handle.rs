@@ -43,6 +43,8 @@ pub struct Handle {
     inputs: mpsc::Sender<Input>,
     commits: watch::Receiver<u64>,
     room: Arc<Semaphore>,
+    /// Bytes of the room while nobody is in it.
+    room_bytes: usize,
     next: Arc<AtomicU64>,
     partitions: Arc<BTreeMap<String, u32>>,
     log_id: u64,
@@ -72,12 +74,19 @@ impl Handle {
             inputs,
             commits,
             room: Arc::new(Semaphore::new(APPEND_BYTES_MAX)),
+            room_bytes: APPEND_BYTES_MAX,
             next: Arc::new(AtomicU64::new(1)),
             partitions: Arc::new(partitions),
             log_id,
             #[cfg(feature = "views")]
             views: None,
         }
+    }
+
+    /// The same with room for so many bytes of appends that wait, if that is less.
+    pub(super) fn with_room(self, bytes: usize) -> Self {
+        let room_bytes = bytes.min(APPEND_BYTES_MAX);
+        Self { room: Arc::new(Semaphore::new(room_bytes)), room_bytes, ..self }
     }
 
     /// A producer of one partition of a topic, for programs that the node is built into.
@@ -190,7 +199,7 @@ impl Handle {
         changes: Vec<Change>,
     ) -> Result<AppendReceipt, ApiError> {
         let bytes = group.parts.iter().map(|part| part.records.len()).sum::<usize>();
-        let room = self.room.clone().acquire_many_owned(bytes.clamp(1, APPEND_BYTES_MAX) as u32);
+        let room = self.room.clone().acquire_many_owned(bytes.clamp(1, self.room_bytes) as u32);
         let room = room.await.map_err(|_| stopping())?;
         let (answer, answered) = oneshot::channel();
         let number = self.next.fetch_add(1, Ordering::Relaxed);
@@ -228,7 +237,7 @@ impl Backend for Handle {
         let parts = self.encode(&request)?;
         let mut answers = Vec::new();
         for (partition, (records, clock)) in parts {
-            let bytes = records.len().clamp(1, APPEND_BYTES_MAX) as u32;
+            let bytes = records.len().clamp(1, self.room_bytes) as u32;
             let room = self.room.clone().acquire_many_owned(bytes).await;
             let room = room.map_err(|_| stopping())?;
             let (answer, answered) = oneshot::channel();

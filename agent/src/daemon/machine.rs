@@ -64,6 +64,7 @@ pub(super) struct Machine {
     pub(super) data: PathBuf,
     pub(super) seen: BTreeMap<String, i64>,
     pub(super) wear: Wear,
+    pub(super) memory_max: Option<u64>,
     pub(super) synced: watch::Sender<bool>,
     /// Stands where the upstream node would.
     #[cfg(feature = "kafka")]
@@ -109,8 +110,8 @@ impl Machine {
         synced: watch::Sender<bool>,
     ) -> Self {
         let written = opened.node.journal().media().written().sum();
-        let bears = opened.config.storage.medium_writes_max.map(|most| most.0);
-        let wear = Wear::new((written, opened.node.gate().written()), bears, now());
+        let counts = (written, opened.node.gate().written());
+        let wear = Wear::new(counts, &opened.config, now());
         Self {
             node: opened.node,
             transport,
@@ -124,6 +125,7 @@ impl Machine {
             data: opened.data,
             seen: BTreeMap::new(),
             wear,
+            memory_max: opened.config.node.memory_max.map(|most| most.0),
             synced,
             #[cfg(feature = "kafka")]
             kafka: None,

@@ -275,6 +275,8 @@ fn settings(site: &str, config: &Config, lanes: &[String]) -> Settings {
     let most = millis(config.upstream.backoff_max);
     let standard = Settings::standard(site);
     let hub = config.node.profile == Profile::Hub;
+    let memory = config.memory();
+    let credit_bytes = if hub { HUB_CREDIT_BYTES } else { standard.credit_bytes };
     Settings {
         lanes: lanes.iter().map(lane).collect(),
         default_lane: number("normal"),
@@ -290,7 +292,8 @@ fn settings(site: &str, config: &Config, lanes: &[String]) -> Settings {
         keep_acked_ms: millis(config.storage.keep_acked),
         retention_ms: config.storage.retention.map(millis),
         hold_max_bytes: config.storage.hold_max.0,
-        credit_bytes: if hub { HUB_CREDIT_BYTES } else { standard.credit_bytes },
+        append_bytes_max: standard.append_bytes_max.min(2 * memory.appends),
+        credit_bytes: credit_bytes.min(memory.window),
         lane_bytes: if hub { standard.lane_bytes } else { DEVICE_LANE_BYTES },
         rate_bytes_max: config.upstream.rate_bytes_max.map(|rate| rate.0),
         visit_every: config.upstream.visit_every.map(span),
@@ -308,7 +311,8 @@ fn journal_config(config: &Config, settings: &Settings) -> Result<JournalConfig,
     }
     let internal = slots.get_mut(usize::from(settings.internal_lane().get()));
     *internal.ok_or(StartError::TooManyLanes)? = INTERNAL_SLOTS;
-    let commit = u32::try_from(config.storage.commit_bytes_max.0).unwrap_or(u32::MAX);
+    let commit = config.storage.commit_bytes_max.0.min(config.memory().commit);
+    let commit = u32::try_from(commit).unwrap_or(u32::MAX);
     let slot = u32::try_from(segment).unwrap_or(u32::MAX);
     let commit_max = commit.min(slot / 2);
     Ok(JournalConfig {

@@ -8,12 +8,13 @@ use landfall_core::num::Lane;
 
 use super::machine::{Machine, now};
 use crate::api::{
-    Alarm, ClockStatus, ForkStatus, GapStatus, LaneStatus, LinkState, LinkStatus, SiteStatus,
-    Status, StreamsSummary, SubscriptionState, SubscriptionStatus,
+    Alarm, ClockStatus, ForkStatus, GapStatus, LaneStatus, LinkState, LinkStatus, MemoryStatus,
+    SiteStatus, Status, StreamsSummary, SubscriptionState, SubscriptionStatus,
 };
 use crate::clock;
 use crate::identity::registry::SiteState;
 use crate::node::{AlarmKind, Coming, OnFull, Phase, Uplink};
+use crate::usage;
 
 /// Gaps and forks that a status lists.
 const LISTED_MAX: usize = 100;
@@ -41,6 +42,17 @@ impl Machine {
             views: Vec::new(),
             consumers,
             medium: self.medium(),
+            memory: self.memory(),
+        }
+    }
+
+    fn memory(&self) -> MemoryStatus {
+        let memory = usage::memory();
+        MemoryStatus {
+            cap_bytes: self.memory_max,
+            used_bytes: memory.map(|memory| memory.own),
+            resident_bytes: memory.map(|memory| memory.resident),
+            peak_bytes: memory.map(|memory| memory.peak),
         }
     }
 

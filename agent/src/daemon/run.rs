@@ -115,7 +115,8 @@ impl Daemon {
         }
         let stopped =
             tokio::task::spawn_blocking(move || Some(runtime.block_on(machine.run(taken))));
-        let handle = Handle::new(inputs, committed, partitions, log_id);
+        let appends = config.memory().appends;
+        let handle = Handle::new(inputs, committed, partitions, log_id).with_room(appends);
         Ok(Self {
             handle,
             listening,
@@ -133,7 +134,9 @@ impl Daemon {
     /// A thread can't be started.
     #[cfg(feature = "views")]
     pub fn keep_views(&mut self, config: &Config, data: &Path) -> Result<(), StartError> {
-        let kept = crate::views::keep(self.handle.clone(), data, config.views.clone());
+        let memory = config.memory();
+        let most = (memory.sqlite, memory.queries);
+        let kept = crate::views::keep(self.handle.clone(), data, config.views.clone(), most);
         let kept = kept.map_err(|error| StartError::File(data.into(), error))?;
         if let Some((views, keeping)) = kept {
             let telling =
@@ -162,7 +165,8 @@ impl Daemon {
         };
         let listener = Listener::unix_for(&config.socket(data), mode).await?;
         let (stop, stopping) = watch::channel(false);
-        let places = Arc::new(Semaphore::new(config.api.connections_max as usize));
+        let places = config.api.connections_max.min(config.memory().programs);
+        let places = Arc::new(Semaphore::new(places as usize));
         let record_max = landfall_core::limits::RECORD_BYTES_MAX;
         let applications = Arc::new(applications(config));
         let api = tokio::spawn(serve(
@@ -292,9 +296,14 @@ fn transport_settings(config: &Config) -> Settings {
         Profile::Device => Settings::device(),
         Profile::Hub => Settings::hub(),
     };
+    let memory = config.memory();
+    let window = u32::try_from(memory.window).unwrap_or(u32::MAX);
     let priorities: Vec<_> = config.lanes.iter().map(|lane| i32::from(lane.priority)).collect();
     Settings {
-        connections_max: config.hub.connections_max as usize,
+        connections_max: config.hub.connections_max.min(memory.peers) as usize,
+        stream_window: base.stream_window.min(window),
+        send_window: base.send_window.min(window),
+        queue_max: base.queue_max.min(window as usize),
         handshakes_max: config.hub.handshakes_max as usize,
         // One source must not lock all others out.
         handshakes_per_source_max: (config.hub.handshakes_max as usize).div_ceil(2),

@@ -9,6 +9,7 @@ use landfall_protocol::time::{Duration, Instant};
 
 use super::machine::{Machine, now};
 use crate::api::MediumStatus;
+use crate::config::Config;
 use crate::node::{InternalRecord, Now};
 use crate::usage;
 
@@ -32,6 +33,8 @@ pub(super) struct Wear {
     began: Instant,
     /// What the system had counted before the node was opened.
     base: u64,
+    /// Whether the system is asked, since more than the log is written: views are.
+    asks: bool,
     /// What was written before this start, as far as it was noted.
     before: u64,
     /// What the medium bears in all, if that is known.
@@ -43,12 +46,13 @@ pub(super) struct Wear {
 }
 
 impl Wear {
-    /// Of a node that has written `opening` bytes so far, and `before` bytes in earlier starts, on
-    /// a medium that bears so many.
-    pub(super) fn new((opening, before): (u64, u64), bears: Option<u64>, now: Now) -> Self {
+    /// Of a node with this configuration that has written `opening` bytes so far, and `before`
+    /// bytes in earlier starts.
+    pub(super) fn new((opening, before): (u64, u64), config: &Config, now: Now) -> Self {
         let base = usage::written_bytes().unwrap_or_default().saturating_sub(opening);
+        let bears = config.storage.medium_writes_max.map(|most| most.0);
         let (began, noted) = (now.instant, (0, now.instant));
-        Self { began, base, before, bears, asked: 0, noted }
+        Self { began, base, asks: config.has_views(), before, bears, asked: 0, noted }
     }
 
     /// Whether the count is to be noted.
@@ -76,11 +80,20 @@ fn days_left(bears: u64, life: u64, written: u64, runs: Duration) -> Option<u64>
 }
 
 impl Machine {
-    /// Bytes that this process was seen to write since the node was opened: as the system counts
-    /// them, or the log's alone where it does not.
-    fn written(&self) -> u64 {
+    /// Bytes that this process was seen to write since the node was opened, as the system counts
+    /// them; the log's alone where it does not.
+    fn written_by_process(&self) -> u64 {
         let log = self.node.journal().media().written().sum();
         usage::written_bytes().unwrap_or_default().saturating_sub(self.wear.base).max(log)
+    }
+
+    /// Bytes that count for the medium's life. The log's are exact, and the system's too many where
+    /// it counts in pages that are larger than what is written.
+    fn written(&self) -> u64 {
+        match self.wear.asks {
+            true => self.written_by_process(),
+            false => self.node.journal().media().written().sum(),
+        }
     }
 
     pub(super) fn medium(&self) -> MediumStatus {
@@ -93,7 +106,7 @@ impl Machine {
         MediumStatus {
             written_bytes: log.sum(),
             payload_bytes: lanes.map(|lane| self.node.payload_bytes(lane)).sum(),
-            process_bytes: written,
+            process_bytes: self.written_by_process(),
             life_bytes: life,
             bears_bytes: self.wear.bears,
             days_left: self.wear.bears.and_then(|bears| days_left(bears, life, written, runs)),
@@ -149,7 +162,9 @@ mod tests {
     fn the_count_is_noted_by_bytes_or_by_hours_if_it_is_worth_it() {
         let at = |hours| Instant::from_millis(hours * HOUR.millis());
         let wall = landfall_core::num::Timestamp::new(0);
-        let wear = Wear::new((0, 7), None, Now { instant: at(1), wall });
+        let folder = tempfile::tempdir().unwrap();
+        let config = Config::load(None, folder.path(), []).unwrap();
+        let wear = Wear::new((0, 7), &config, Now { instant: at(1), wall });
         assert!(wear.is_due(NOTE_BYTES, at(1)) && !wear.is_due(NOTE_BYTES - 1, at(6)));
         assert!(wear.is_due(WORTH_BYTES, at(7)) && !wear.is_due(WORTH_BYTES - 1, at(70)));
     }

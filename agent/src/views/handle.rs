@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use super::at::{at, remove_past};
 use super::definition::Definition;
 use super::feed::Told;
-use super::heap::Shed;
+use super::heap::{self, Shed};
 use super::keeper::{Board, begin, start};
 use super::query::{query_until, views_of};
 use super::verify::{remove_shadow, verify};
@@ -63,7 +63,8 @@ fn reader_holds(board: &Board, now_ms: i64) -> Option<String> {
 }
 
 /// Keeps views of a node in the file of `data`. Without any to keep, and none to forget, there is
-/// nothing to do.
+/// nothing to do. All of SQLite takes no more bytes than `most` says, and so many queries run at a
+/// time.
 ///
 /// # Errors
 /// No thread can be had.
@@ -71,10 +72,14 @@ pub(crate) fn keep<B: Backend>(
     backend: B,
     data: &Path,
     wanted: Vec<Definition>,
+    most: (u64, usize),
 ) -> std::io::Result<Option<(Views, Keeping)>> {
     let path = data.join(super::FILE_NAME);
     if wanted.is_empty() && !path.exists() {
         return Ok(None);
+    }
+    if let Err(error) = heap::limit_process(most.0) {
+        tracing::warn!(%error, "SQLite can't be kept to its share of the memory");
     }
     for view in &wanted {
         // What a node that was killed left.
@@ -85,7 +90,7 @@ pub(crate) fn keep<B: Backend>(
     let shed = Shed::default();
     let (asked, hears) = watch::channel(0);
     let (told, board, ended) = start(backend, data, wanted, (shed.clone(), stopping, hears))?;
-    let places = Arc::new(Semaphore::new(QUERIES_MAX));
+    let places = Arc::new(Semaphore::new(most.1.clamp(1, QUERIES_MAX)));
     let verifying = Arc::default();
     let asked = Arc::new(asked);
     let views = Views { board, told, path, places, shed, verifying, asked };

@@ -31,6 +31,12 @@ impl Shed {
     }
 }
 
+/// Lowers the limit of the whole process.
+pub(super) fn limit_process(bytes: u64) -> Result<(), Error> {
+    let bytes = bytes.min(HEAP_BYTES_MAX);
+    Connection::open_in_memory()?.execute_batch(&format!("PRAGMA hard_heap_limit={bytes}"))
+}
+
 /// Keeps what `connection` does within the limits.
 pub(super) fn limit(connection: &Connection) -> Result<(), Error> {
     // The pragma lowers the limit and never raises it, so whoever embeds the node may choose less.

@@ -264,6 +264,7 @@ impl Backend for Memory {
             views: Vec::new(),
             consumers: Vec::new(),
             medium: crate::api::MediumStatus::default(),
+            memory: crate::api::MemoryStatus::default(),
         })
     }
 

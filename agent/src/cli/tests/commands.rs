@@ -9,7 +9,7 @@ use super::super::*;
 use crate::api::tests::memory::Memory;
 use crate::api::{
     Alarm, Client, ClockStatus, GapStatus, LaneStatus, LinkState, LinkStatus, MediumStatus,
-    SiteStatus, Target, serve_connection,
+    MemoryStatus, SiteStatus, Status, Target, serve_connection,
 };
 
 struct World {
@@ -125,6 +125,24 @@ async fn no_node_is_found_where_none_runs() {
     assert!(Path::new(&options.data).exists());
 }
 
+/// What the node does to its medium, and takes of memory.
+fn add_costs(status: &mut Status) {
+    status.medium = MediumStatus {
+        written_bytes: 300 << 10,
+        payload_bytes: 200 << 10,
+        process_bytes: 5 << 20,
+        life_bytes: 9 << 20,
+        bears_bytes: Some(1 << 40),
+        days_left: Some(812),
+    };
+    status.memory = MemoryStatus {
+        cap_bytes: Some(32 << 20),
+        used_bytes: Some(4 << 20),
+        resident_bytes: Some(7 << 20),
+        peak_bytes: Some(8 << 20),
+    };
+}
+
 #[tokio::test]
 async fn people_see_lanes_link_gaps_and_alarms() {
     let world = World::new();
@@ -159,14 +177,7 @@ async fn people_see_lanes_link_gaps_and_alarms() {
         hint: "free space".to_owned(),
         since_ms: 999_000,
     });
-    status.medium = MediumStatus {
-        written_bytes: 300 << 10,
-        payload_bytes: 200 << 10,
-        process_bytes: 5 << 20,
-        life_bytes: 9 << 20,
-        bears_bytes: Some(1 << 40),
-        days_left: Some(812),
-    };
+    add_costs(&mut status);
     status.sites.push(SiteStatus {
         site: "ship-1".to_owned(),
         state: "away".to_owned(),
@@ -187,6 +198,7 @@ async fn people_see_lanes_link_gaps_and_alarms() {
         "gap: ship-17/ais/0@7 to @8: damaged",
         "ALARM: the disk is full (/data, 1s ago)\n  free space",
         "written since the start: 300 KiB, 1.50 a byte of records in the log, 5 MiB in all; 9 MiB",
+        "memory: 4 MiB of 32 MiB; 7 MiB with the program's file, 8 MiB at most",
         "  the medium bears 1024 GiB: 812 days left at this rate",
         "ship-1  away   10m ago       -            12  2 KiB  -              in 1h  copy",
     ] {

@@ -37,7 +37,9 @@ impl Scene {
     }
 
     pub(in crate::views) fn keep(&self, wanted: &[Definition]) -> (Views, Keeping) {
-        keep(self.node.clone(), self.folder.path(), wanted.to_vec()).unwrap().unwrap()
+        keep(self.node.clone(), self.folder.path(), wanted.to_vec(), (32 << 20, 4))
+            .unwrap()
+            .unwrap()
     }
 
     pub(in crate::views) fn ask(&self, sql: &str) -> String {

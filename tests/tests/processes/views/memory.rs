@@ -82,6 +82,50 @@ async fn a_row_wider_than_an_answer_is_refused_before_it_is_copied() {
     assert!(peak < 128 << 10, "{peak} KiB");
 }
 
+/// What the kernel lets a node with views take, with what the system keeps of its files.
+#[cfg(target_os = "linux")]
+const CAPPED: u64 = 64 << 20;
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn views_and_queries_stay_within_a_cap() {
+    use landfall_tests::memory_group::MemoryGroup;
+    let Some(group) = MemoryGroup::make("views_and_queries_stay_within_a_cap", CAPPED) else {
+        return;
+    };
+    let alone = Alone::with(LATEST).await.unwrap();
+    crate::memory::cap(&alone.node, "48MiB");
+    let held = NodeDir::new(&group.program(&alone.node.program), alone.node.path.clone());
+    let mut runs = held.run_up().await.unwrap();
+    let sample = sample();
+    let asking: Vec<_> = greedy()
+        .into_iter()
+        .map(|sql| {
+            let client = alone.node.client();
+            tokio::spawn(async move {
+                let request = QueryRequest { time_max_ms: 300_000, ..QueryRequest::new(&sql) };
+                client.query(&request).await.map(|_| ()).map_err(|error| (sql, error))
+            })
+        })
+        .collect();
+    for part in sample.lines().collect::<Vec<_>>().chunks(500) {
+        alone.append(part).await.unwrap();
+    }
+    for asked in asking {
+        let (sql, error) = asked.await.unwrap().unwrap_err();
+        assert!(
+            matches!(&error, ClientError::Refused(e) if e.code == ErrorCode::TooLarge),
+            "{sql}: {error:?}"
+        );
+    }
+    all(&mut runs, 5_000).await;
+    let memory = runs.until("status", |status| Some(status.memory)).await.unwrap();
+    println!("{memory:?}, {} MiB with files", group.peak() >> 20);
+    assert!(crate::memory::heap_at_most(&memory) <= 48 << 20, "{memory:?}");
+    assert!(runs.terminate().await.unwrap().success());
+    assert_eq!(group.kills(), 0);
+}
+
 /// One record makes 250,000 rows of 150 bytes, more than SQLite may hold, and two indexes of them.
 const WIDE: &str = r#"
 ddl = """
