@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use landfall::api::{
     AdminCommand, AdminReply, ApiError, AppendReceipt, AppendRequest, Backend, ClockStatus,
-    ErrorCode, MediumStatus, Place, QueryReply, QueryRequest, ReadPage, ReadQuery, Status,
-    StreamsSummary, Ticket,
+    ErrorCode, MediumStatus, MemoryStatus, Place, QueryReply, QueryRequest, ReadPage, ReadQuery,
+    Status, StreamsSummary, Ticket,
 };
 use landfall::daemon::Readers;
 use landfall::views::definition::Definition;
@@ -167,6 +167,7 @@ impl Backend for Desk {
             views: Vec::new(),
             consumers: Vec::new(),
             medium: MediumStatus::default(),
+            memory: MemoryStatus::default(),
         })
     }
 
