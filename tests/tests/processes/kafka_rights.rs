@@ -3,12 +3,14 @@
 
 use landfall::api::{Alarm, Status};
 use landfall_tests::broker::{self, Broker, Guarded};
+use landfall_tests::census::{Isolation, census};
 use landfall_tests::kafka_requests::{On, Operation, Rule, make, take_back, transactional_ids};
 use landfall_tests::process::{NodeDir, Program, Running, until};
 
 use crate::fleet::{Fleet, assert_same, is_up, lines, synced};
 use crate::kafka::{append, committed, texts};
 use crate::kafka_lacks::says;
+use crate::kafka_refuses::large;
 
 use Operation::{Create, Describe, Read, Write};
 
@@ -157,6 +159,24 @@ async fn a_hub_that_lost_the_rights_that_it_cannot_do_without_says_which_and_goe
         runs.until("synced", synced).await.unwrap();
     }
     assert_same(texts(&committed(&broker, "fleet.b")), &[&vec![lines("b", 100); 3].concat()]);
+    // The group has given shards, which are written until it is asked again.
+    let right: Right = (On::Group("landfall.shards"), &[Read]);
+    rules.deny(&[right]);
+    says(&mut hub, "the right Read on the groups").await;
+    rules.give_back(&[right]);
+    // Only a hub that begins reads the frontier.
+    let right: Right = (On::Topic("_landfall_frontiers"), &[Read]);
+    rules.deny(&[right]);
+    hub.kill().await.unwrap();
+    let mut hub = fleet.hub.run_up().await.unwrap();
+    says(&mut hub, "`kafka.frontier_topic`").await;
+    rules.give_back(&[right]);
+    // What the hub may do is enough for dead letters, too.
+    broker.make_topic("fleet.small", 1, &[("max.message.bytes", "65536")]).await.unwrap();
+    append(&fleet, &ship, "small", &[large()], &[]).await;
+    runs.until("synced", synced).await.unwrap();
+    let letters = census(broker.address(), "_landfall_dead_letters", Isolation::Committed);
+    assert_eq!(letters.unwrap().len(), 1);
 }
 
 #[tokio::test]
