@@ -5,7 +5,7 @@ use landfall_tests::broker::{self, Broker};
 use landfall_tests::census::Seen;
 use landfall_tests::process::{NodeDir, Running};
 
-use crate::fleet::{Fleet, assert_same, lines, synced};
+use crate::fleet::{Fleet, alarms, assert_same, lines, synced};
 use crate::kafka::{append, committed, texts};
 
 /// Two hubs before a broker, which run.
@@ -48,6 +48,14 @@ async fn all_synced(runs: &mut [Running]) {
     }
 }
 
+/// No hub has heard that a promise is lacking: who owns what changes, what was promised does not.
+async fn assert_promises_kept(hubs: [&Running; 2]) {
+    for hub in hubs {
+        let status = hub.status().await.unwrap();
+        assert!(!alarms(&status).contains(&"promise lacking"), "{:?}", status.alarms);
+    }
+}
+
 /// Whether a record came through both hubs.
 fn is_forwarded(seen: &&Seen) -> bool {
     let path = seen.header(landfall::kafka::birth::PATH).unwrap();
@@ -60,7 +68,7 @@ async fn two_hubs_share_the_shards_and_each_forwards_what_is_of_the_others() {
     if !broker::is_possible(test) {
         return;
     }
-    let (broker, [(first, _one), (second, _two)]) = hubs().await;
+    let (broker, [(first, one), (second, two)]) = hubs().await;
     let of_first = ships(&first, 0..6).await;
     let of_second = ships(&second, 6..12).await;
     let mut runs = run(&of_first).await;
@@ -73,6 +81,7 @@ async fn two_hubs_share_the_shards_and_each_forwards_what_is_of_the_others() {
         }
     }
     all_synced(&mut runs).await;
+    assert_promises_kept([&one, &two]).await;
     let sites = || of_first.iter().chain(&of_second);
     let wanted: Vec<_> = sites().map(|(_, site)| lines(site, 100)).collect();
     assert_same(texts(&committed(&broker, "log")), &[&wanted.concat()]);
@@ -110,11 +119,12 @@ async fn a_hub_that_is_killed_or_frozen_loses_its_shards_and_nothing_comes_twice
         append(&first, ship, "killed", &lines(site, 50), &[]).await;
     }
     all_synced(&mut runs[..6]).await;
-    let _two = second.hub.run_up().await.unwrap();
+    let two = second.hub.run_up().await.unwrap();
     for (ship, site) in &of_second {
         append(&second, ship, "killed", &lines(site, 50), &[]).await;
     }
     all_synced(&mut runs).await;
+    assert_promises_kept([&one, &two]).await;
     for (topic, count) in [("log", 100), ("frozen", 50), ("killed", 50)] {
         let sites = of_first.iter().chain(&of_second);
         let wanted: Vec<_> = sites.map(|(_, site)| lines(site, count)).collect();
