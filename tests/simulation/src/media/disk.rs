@@ -48,6 +48,8 @@ struct Disk {
     fail_reads: Option<Range<u64>>,
     free_slots: Option<u32>,
     garbage: bool,
+    /// The bytes of the slot that was freed last, if the next fresh one has them.
+    spare: Option<Vec<u8>>,
     /// The last programs that came to the platter, oldest first.
     history: VecDeque<(SlotIx, Undo)>,
     counters: Counters,
@@ -81,6 +83,7 @@ impl SimDisk {
             fail_reads: None,
             free_slots: None,
             garbage: false,
+            spare: None,
             history: VecDeque::new(),
             counters: Counters::default(),
         })))
@@ -111,7 +114,8 @@ impl SimDisk {
         self.disk().damage = damage;
     }
 
-    /// Lets slots hold random bytes instead of zeros when they are erased for the first time.
+    /// Lets slots hold other bytes than zeros when they are erased for the first time: those of the
+    /// slot that was freed last, as where files are used again, or random ones.
     pub fn fill_fresh_slots_with_garbage(&self) {
         self.disk().garbage = true;
     }
@@ -355,6 +359,7 @@ impl Disk {
             let mut bytes = vec![0; self.shape.slot_bytes as usize];
             if self.garbage {
                 self.rng.fill(&mut bytes);
+                bytes = self.spare.take().unwrap_or(bytes);
             }
             self.slots[slot.0 as usize] = Some(Slot::new(bytes, self.shape.unit_bytes, false));
         }
@@ -368,6 +373,9 @@ impl Disk {
         self.power.check()?;
         assert!(slot.0 < self.shape.slots, "slot {} is freed and does not exist", slot.0);
         self.counters.frees += 1;
+        if let Some(freed) = self.slots[slot.0 as usize].as_ref().filter(|_| self.garbage) {
+            self.spare = Some(freed.bytes().to_vec());
+        }
         self.forget(slot);
         Ok(())
     }

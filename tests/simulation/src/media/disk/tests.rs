@@ -316,6 +316,10 @@ fn garbage_fills_fresh_slots() {
     disk.fill_fresh_slots_with_garbage();
     disk.erase(SLOT).unwrap();
     assert!(read(&disk, 0, 8).iter().any(|byte| *byte != 0));
+    disk.program(place(0), &[b'o'; UNIT as usize * 8]).unwrap();
+    disk.free(SLOT).unwrap();
+    disk.erase(SLOT).unwrap();
+    assert_eq!(read(&disk, 0, 8), [b'o'; UNIT as usize * 8], "a slot that was freed is used again");
 }
 
 #[test]
