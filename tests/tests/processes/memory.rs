@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use landfall::api::MemoryStatus;
+use landfall_tests::budgets::budget;
 use landfall_tests::memory_group::MemoryGroup;
 use landfall_tests::process::{NodeDir, Outcome};
 
@@ -53,6 +54,28 @@ pub(crate) fn cap(node: &NodeDir, bytes: &str) {
 pub(crate) fn heap_at_most(memory: &MemoryStatus) -> u64 {
     let of_files = memory.resident_bytes.unwrap() - memory.used_bytes.unwrap();
     memory.peak_bytes.unwrap().saturating_sub(of_files)
+}
+
+/// Heap and stacks of a node here, and all of the program for devices, which may be resident as a
+/// whole, are within what that may take. Without optimization they are rather larger.
+#[tokio::test]
+async fn what_a_node_takes_of_memory_is_within_its_budgets() {
+    let program = budget("agent_armv7");
+    let (fleet, hub) = Fleet::running().await.unwrap();
+    let ship = fleet.ship("ship-1").await.unwrap();
+    let file = fleet.file("in", &lines("x", 50_000)).unwrap();
+    ship.done("append", &["log", &file]).await.unwrap();
+    let mut runs = ship.run_up().await.unwrap();
+    runs.until("synced", synced).await.unwrap();
+    let catching_up = runs.until("status", |status| Some(status.memory)).await.unwrap();
+    assert!(runs.terminate().await.unwrap().success());
+    let mut runs = ship.run_up().await.unwrap();
+    runs.until("synced", synced).await.unwrap();
+    let idle = runs.until("status", |status| Some(status.memory)).await.unwrap();
+    println!("{catching_up:?}, {idle:?}");
+    assert!(heap_at_most(&catching_up) + program <= budget("rss_catching_up"), "{catching_up:?}");
+    assert!(idle.used_bytes.unwrap() + program <= budget("rss_idle"), "{idle:?}");
+    drop(hub);
 }
 
 /// Runs a node with a view, for which its cap is too low.

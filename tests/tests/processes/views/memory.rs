@@ -2,7 +2,13 @@
 
 use landfall::api::{ApiError, ClientError, ErrorCode};
 
+use landfall_tests::budgets::budget;
+
 use super::*;
+use crate::memory::heap_at_most;
+
+/// The program with views, stripped, takes less.
+const PROGRAM: u64 = 6 << 20;
 
 /// Queries that grow without end: by what is sorted, by one row, by how values are read.
 fn greedy() -> Vec<String> {
@@ -24,6 +30,23 @@ fn peak_kib(process: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
+}
+
+/// As in [`crate::memory`], for the program with views.
+#[tokio::test]
+async fn what_a_node_with_a_view_takes_of_memory_is_within_its_budget() {
+    let alone = Alone::with(LATEST).await.unwrap();
+    let sample = sample();
+    let lines: Vec<&str> = sample.lines().collect();
+    let mut runs = alone.node.run_up().await.unwrap();
+    for _ in 0..4 {
+        alone.append(&lines).await.unwrap();
+    }
+    all(&mut runs, 20_000).await;
+    let memory = runs.until("status", |status| Some(status.memory)).await.unwrap();
+    println!("{memory:?}");
+    assert!(heap_at_most(&memory) + PROGRAM <= budget("rss_view"), "{memory:?}");
+    assert!(runs.terminate().await.unwrap().success());
 }
 
 #[tokio::test]
