@@ -17,6 +17,8 @@ const REQUEST_RECORDS: u64 = 256;
 const REQUESTS_MAX: usize = 16;
 /// The topic that everything is in.
 pub const TOPIC: &str = "ais";
+/// Where the number of the ship stands in a line.
+const SHIP_AT: usize = "{\"mmsi\":".len();
 /// The sample ends less than this many minutes after it begins, so no lap meets another.
 const LAP_HOURS: u64 = 24;
 
@@ -86,18 +88,17 @@ impl Appender {
     /// # Errors
     /// This request or one before it was refused.
     pub async fn append(&mut self, topic: &str, values: Vec<Bytes>) -> io::Result<()> {
+        let events = values.into_iter().zip(1..);
+        self.append_events(topic, events.map(|(value, line)| Event::of(line, value)).collect())
+            .await
+    }
+
+    async fn append_events(&mut self, topic: &str, events: Vec<Event>) -> io::Result<()> {
         if self.tickets.len() >= self.in_flight {
             self.answered().await?;
         }
-        let events = values.into_iter().zip(1..);
-        let events = events.map(|(value, line)| Event::of(line, value));
-        let request = AppendRequest {
-            request: 1,
-            topic: topic.to_owned(),
-            partition: None,
-            producer: None,
-            events: events.collect(),
-        };
+        let (request, topic) = (1, topic.to_owned());
+        let request = AppendRequest { request, topic, partition: None, producer: None, events };
         self.tickets.push_back(self.handle.append(request).await.map_err(Error::other)?);
         Ok(())
     }
@@ -147,7 +148,20 @@ pub struct Backlog {
 /// # Errors
 /// The node refuses.
 pub async fn fill(data: &Path, records: u64) -> io::Result<Backlog> {
-    fill_with(data, records, REQUEST_RECORDS, REQUESTS_MAX).await
+    fill_with(data, records, (REQUEST_RECORDS, REQUESTS_MAX), Event::of).await
+}
+
+/// The same with the ship of each position as its key.
+///
+/// # Errors
+/// The node refuses.
+pub async fn fill_by_ship(data: &Path, records: u64) -> io::Result<Backlog> {
+    let by_ship = |line, value: Bytes| {
+        let end = value.iter().position(|byte| *byte == b',').unwrap_or(value.len());
+        let key = Some(value.slice(SHIP_AT.min(end)..end));
+        Event { key, ..Event::of(line, value) }
+    };
+    fill_with(data, records, (REQUEST_RECORDS, REQUESTS_MAX), by_ship).await
 }
 
 /// The same with one commit for each record.
@@ -155,18 +169,24 @@ pub async fn fill(data: &Path, records: u64) -> io::Result<Backlog> {
 /// # Errors
 /// The node refuses.
 pub async fn trickle(data: &Path, records: u64) -> io::Result<Backlog> {
-    fill_with(data, records, 1, 1).await
+    fill_with(data, records, (1, 1), Event::of).await
 }
 
-async fn fill_with(data: &Path, records: u64, each: u64, in_flight: usize) -> io::Result<Backlog> {
+async fn fill_with(
+    data: &Path,
+    records: u64,
+    (each, in_flight): (u64, usize),
+    event: impl Fn(u64, Bytes) -> Event,
+) -> io::Result<Backlog> {
     let daemon = offline(data)?;
     let mut appender = Appender::new(daemon.handle.clone(), in_flight);
     let (mut laps, mut left, mut json_bytes) = (Laps::new(), records, 0);
     while left > 0 {
         let now = left.min(each);
-        let values: Vec<Bytes> = laps.by_ref().take(now as usize).map(Bytes::from).collect();
-        json_bytes += values.iter().map(|value| value.len() as u64 + 1).sum::<u64>();
-        appender.append(TOPIC, values).await?;
+        let values = laps.by_ref().take(now as usize).map(Bytes::from);
+        let values = values.inspect(|value| json_bytes += value.len() as u64 + 1);
+        let events = (1..).zip(values).map(|(line, value)| event(line, value)).collect();
+        appender.append_events(TOPIC, events).await?;
         left -= now;
     }
     appender.finish().await?;

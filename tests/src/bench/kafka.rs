@@ -43,10 +43,14 @@ const SMALL: &str = "[storage]\nsegment_bytes = \"1MiB\"\n";
 /// There is no Java, or a node does not do what it should.
 pub async fn run(options: &Options, report: &mut Report) -> io::Result<()> {
     let broker = Broker::start(&options.dir).await?;
-    let (rate, payload) = catch_up(options, &broker, report).await?;
+    let (rate, payload) = catch_up(options, &broker, true, report).await?;
     let best = beside(options, &broker, &payload, report).await?;
-    let row = Row::new("kafka", "1 device: catch-up, committed in Kafka", rate, "records/s");
-    report.add(row.beside("the best of ProducerPerformance", best).goal(Goal::AtLeast(0.8)));
+    let (unkeyed, _) = catch_up(options, &broker, false, report).await?;
+    for (what, rate) in [("by ship", rate), ("without keys", unkeyed)] {
+        let what = format!("1 device, positions {what}: catch-up, committed in Kafka");
+        let row = Row::new("kafka", what, rate, "records/s");
+        report.add(row.beside("the best of ProducerPerformance", best).goal(Goal::AtLeast(0.8)));
+    }
     fleet(options, &broker, report).await?;
     for every in COMMIT_EVERY {
         latency(options, Some((&broker, every)), report).await?;
@@ -75,18 +79,25 @@ fn committed(status: &Status, records: u64) -> bool {
 }
 
 /// A backlog of one device, from the start of its process until all is committed in Kafka, as the
-/// hub says. Returns records a second, and a file with what the records are made of in Kafka.
+/// hub says. The ship of a position is its key, so that they go to all partitions; or they have
+/// none, so that all of one device go to one, as their order has to hold. Returns records a second,
+/// and a file with what the records are made of in Kafka.
 async fn catch_up(
     options: &Options,
     broker: &Broker,
+    by_ship: bool,
     report: &mut Report,
 ) -> io::Result<(f64, PathBuf)> {
     let records = RECORDS / options.divisor;
+    let how = if by_ship { "by-ship" } else { "without-keys" };
     let mut rounds = Vec::new();
     for round in 0..RUNS {
-        let name = format!("one-{round}");
+        let name = format!("{how}-{round}");
         let mut pair = Pair::make_with(options, false, &settings(broker, &name, "100ms")).await?;
-        backlog::fill(&pair.ship.path, records).await?;
+        match by_ship {
+            true => backlog::fill_by_ship(&pair.ship.path, records).await?,
+            false => backlog::fill(&pair.ship.path, records).await?,
+        };
         pair.hub_runs.until("Kafka is reached", reached).await?;
         let cpu = processor_seconds(&pair.hub_runs)?;
         let started = clock::monotonic();
@@ -102,9 +113,12 @@ async fn catch_up(
     }
     rounds.sort_by(|a, b| a.0.total_cmp(&b.0));
     let (seconds, cpu, peak) = rounds[RUNS / 2];
-    report.add(Row::new("kafka", "1 device: peak RSS of the hub", peak, "MiB"));
-    report.add(Row::new("kafka", "1 device: processor time of the hub", cpu, "s"));
-    let topic = format!("one-0.{TOPIC}");
+    let mut row = |what: &str, value, unit| {
+        report.add(Row::new("kafka", format!("1 device, {how}: {what}"), value, unit));
+    };
+    row("peak RSS of the hub", peak, "MiB");
+    row("processor time of the hub", cpu, "s");
+    let topic = format!("{how}-0.{TOPIC}");
     let seen = census(broker.address(), &topic, Isolation::Committed).map_err(Error::other)?;
     if seen.len() as u64 != records {
         return Err(Error::other(format!("{} of {records} records are in Kafka", seen.len())));
@@ -161,7 +175,7 @@ async fn fleet(options: &Options, broker: &Broker, report: &mut Report) -> io::R
         let token = pair.hub.done("token", &[&site]).await?;
         ship.done("init", &["--join", token.trim()]).await?;
         ship.configure(SMALL)?;
-        backlog::fill(&ship.path, each).await?;
+        backlog::fill_by_ship(&ship.path, each).await?;
         ships.push(ship);
     }
     pair.hub_runs.until("Kafka is reached", reached).await?;
