@@ -39,6 +39,7 @@ const CLOCK_SHIFT: u8 = 4;
 
 /// How far the clock that gave the timestamps could be trusted.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub enum ClockQuality {
     /// Nothing is known of it.
     #[default]

@@ -5,10 +5,12 @@
 
 /// A slot of the medium.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct SlotIx(pub u32);
 
 /// A byte of the medium.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Place {
     /// The slot.
     pub slot: SlotIx,
@@ -31,6 +33,7 @@ pub struct Geometry {
 
 /// Why a medium did not do what it was asked.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum MediaError {
     /// These bytes can't be read, now or ever; others may be.

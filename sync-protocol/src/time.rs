@@ -9,6 +9,7 @@ pub struct Instant(u64);
 
 /// A span of time in milliseconds.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Duration(u64);
 
 impl Instant {

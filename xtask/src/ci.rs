@@ -102,10 +102,12 @@ fn clippy(packages: &[&str]) -> Result<(), Failure> {
     cargo(&[&before, packages, &after].concat())
 }
 
-/// The agent switches core's `alloc` on for the whole workspace; a device leaves it off.
+/// The agent switches core's `alloc` on for the whole workspace; a device leaves it off, and may
+/// log.
 fn clippy_without_alloc() -> Result<(), Failure> {
     let packages = ["landfall-core", "landfall-protocol", "landfall-device"];
-    clippy(&packages.map(|package| ["--package", package]).concat())
+    let packages = packages.map(|package| ["--package", package]).concat();
+    clippy(&[packages.as_slice(), &["--features", "landfall-device/defmt"]].concat())
 }
 
 fn documentation() -> Result<(), Failure> {

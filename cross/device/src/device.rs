@@ -40,6 +40,7 @@ pub struct Device<'m, F: NorFlash, const STREAMS: usize> {
 
 /// Why a device can't be opened. The flash is as it was, or as a power cut would leave it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum OpenError {
     /// The name is no site's name.
@@ -54,6 +55,7 @@ pub enum OpenError {
 
 /// Why a record was not appended. Nothing of it will be readable.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum AppendError {
     /// The flash is full of records that the centre does not have yet.

@@ -23,6 +23,7 @@ pub struct Nor<F> {
 
 /// What was done to the flash.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Operations {
     /// Calls that read.
     pub reads: u32,
@@ -38,6 +39,7 @@ pub struct Operations {
 
 /// Why a part of a chip can't hold a journal.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum NorError {
     /// Its start or its slots are not whole blocks that the chip can erase, or there are no two.

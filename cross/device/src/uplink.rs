@@ -100,6 +100,7 @@ struct Due {
 
 /// Why a session ended.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum Ended {
     /// The gateway said goodbye.

@@ -21,6 +21,7 @@ use crate::num::{Epoch, Offset, SegmentNo};
 
 /// A stream within one frontier, for as long as the journal is open.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct StreamIx(pub u32);
 
 /// A branch within its stream. The first is where the stream's own writer goes on.

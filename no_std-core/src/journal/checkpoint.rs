@@ -14,6 +14,7 @@ use crate::tables::Tables;
 
 /// Why a checkpoint was not written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum CheckpointFault {
     /// What the node knows does not fit a slot. The medium needs larger slots.

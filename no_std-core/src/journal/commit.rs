@@ -12,6 +12,7 @@ use crate::tables::{Slot, Tables};
 
 /// Why a commit was given up. Nothing of it will be readable.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum CommitError {
     /// The lane needs another segment and has used its budget.

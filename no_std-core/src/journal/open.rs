@@ -36,6 +36,7 @@ pub struct Fresh {
 
 /// What recovery found.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Recovery {
     /// There was no journal; this is a new one.
     pub created: bool,
@@ -55,6 +56,7 @@ pub struct Recovery {
 
 /// A commit that was cut.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 pub struct Torn {
     /// Its lane.
     pub lane: Lane,
@@ -66,6 +68,7 @@ pub struct Torn {
 
 /// Why a journal can't be opened.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum OpenError {
     /// The limits of the configuration do not fit each other or the medium.

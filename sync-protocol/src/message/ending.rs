@@ -20,6 +20,7 @@ pub struct Goodbye<'a> {
 
 /// Why a session ends.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[cfg_attr(feature = "defmt", derive(defmt::Format))]
 #[non_exhaustive]
 pub enum GoodbyeCode {
     /// The node stops.
