@@ -5,8 +5,10 @@
 //! there for a target but a C compiler and a C library. For whom this is, and what is promised
 //! there, is in `cross/targets.toml`.
 
+mod map;
 mod test;
 
+use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -27,6 +29,8 @@ pub(crate) const TASK: Task = Task {
 
 /// What the agent for devices has of the program.
 pub(crate) const FEATURES: &str = "lean_log";
+/// What the linker notes of an agent.
+const MAP: &str = "landfall.map";
 /// How it is built.
 const BUILD: [&str; 6] = [
     "--profile=device",
@@ -192,11 +196,39 @@ fn needed(targets: &[&Target]) -> Vec<Needed> {
 /// Builds the agent for devices, and holds its size to the budget.
 fn build_within_budget(target: &Target) -> Result<PathBuf, Failure> {
     let program = build(target, FEATURES)?;
-    let cannot = |error| Failure::Machine(format!("cannot read {}: {error}", program.display()));
-    let bytes = program.metadata().map_err(cannot)?.len();
+    let Some(built) = target.built() else {
+        return Err(Failure::Machine(format!("cannot read {}", program.display())));
+    };
+    built.print();
     println!("{:<28}{:>9}{:>9}{:>9}", "budget", "bytes", "most", "goal");
-    println!("{}", Budgets::read()?.check(target.budget, bytes)?);
+    println!("{}", Budgets::read()?.check(target.budget, built.bytes)?);
     Ok(program)
+}
+
+/// An agent for devices that was built.
+pub(crate) struct Built {
+    triple: &'static str,
+    /// Its name in `cross/budgets.toml`.
+    pub(crate) budget: &'static str,
+    /// Of the stripped program.
+    pub(crate) bytes: u64,
+    /// What takes most of it, and how many bytes.
+    largest: Vec<(String, u64)>,
+}
+
+impl Built {
+    /// Prints what takes most.
+    pub(crate) fn print(&self) {
+        println!("\nwhat takes most of the agent for {}, {} bytes", self.triple, self.bytes);
+        for (name, bytes) in &self.largest {
+            println!("{bytes:>8}  {name}");
+        }
+    }
+}
+
+/// The agents for devices that were built.
+pub(crate) fn built() -> Vec<Built> {
+    TARGETS.iter().filter_map(Target::built).collect()
 }
 
 /// The architectures of Debian that are built for, each with its target.
@@ -220,13 +252,21 @@ pub(crate) fn build_with(triple: &str, features: &str) -> Result<(PathBuf, Vec<S
 /// Builds the agent, and returns where it lies.
 fn build(target: &Target, features: &str) -> Result<PathBuf, Failure> {
     let mut cargo = target.cargo()?;
-    cargo.arg("build").args(BUILD).args(["--features", features]);
+    cargo.arg("rustc").args(BUILD).args(["--features", features]);
     if target.whole {
         // Without what prints and catches panics by an unwinder, which is not there.
         cargo.arg("-Zbuild-std-features=optimize_for_size");
     }
+    let kept = target.kept(features);
+    let cannot = |error| Failure::Machine(format!("cannot write {}: {error}", kept.display()));
+    fs::create_dir_all(&kept).map_err(cannot)?;
+    // The program has no symbols, so what takes its bytes is read from what the linker noted.
+    cargo.args(["--", &format!("-Clink-arg=-Wl,-Map={}", kept.join(MAP).display())]);
     shell::run(&mut cargo)?;
-    Ok(folder().join(target.triple).join("device/landfall"))
+    let program = kept.join("landfall");
+    let made = folder().join(target.triple).join("device/landfall");
+    fs::copy(made, &program).map_err(cannot)?;
+    Ok(program)
 }
 
 /// Where all is built for other machines. Programs of this one that are needed for it are shared.
@@ -235,6 +275,21 @@ fn folder() -> PathBuf {
 }
 
 impl Target {
+    /// Where an agent with these features is kept, with what the linker noted of it.
+    fn kept(&self, features: &str) -> PathBuf {
+        folder().join("agents").join(self.triple).join(features)
+    }
+
+    /// The agent for devices, if it was built.
+    fn built(&self) -> Option<Built> {
+        let kept = self.kept(FEATURES);
+        let bytes = kept.join("landfall").metadata().ok()?.len();
+        // Names of symbols are whatever their libraries chose.
+        let map = fs::read(kept.join(MAP)).ok()?;
+        let largest = map::largest(&String::from_utf8_lossy(&map));
+        Some(Built { triple: self.triple, budget: self.budget, bytes, largest })
+    }
+
     /// A call of the compiler for this target.
     fn cargo(&self) -> Result<Command, Failure> {
         let mut cargo = debian::cargo(shell::root(), &folder());
@@ -257,7 +312,7 @@ impl Target {
     /// library.
     fn unwinder(&self) -> Result<PathBuf, Failure> {
         let folder = folder().join("unwinder").join(self.triple);
-        std::fs::create_dir_all(&folder).map_err(|error| {
+        fs::create_dir_all(&folder).map_err(|error| {
             Failure::Machine(format!("cannot make {}: {error}", folder.display()))
         })?;
         let source = shell::root().join("cross/unwind.c");

@@ -80,15 +80,20 @@ pub(crate) fn cargo(folder: &Path, target: &Path) -> Command {
     cargo
 }
 
-/// Builds the programs of a workspace below `cross/` for a Cortex-M3, and returns the folder that
-/// they are in.
-pub(crate) fn build_for_cortex(name: &str) -> Result<PathBuf, Failure> {
+/// What programs for microcontrollers are measured and run as.
+pub(crate) const CORTEX_M3: &str = "thumbv7m-none-eabi";
+/// The same with instructions for signals and floating point.
+pub(crate) const CORTEX_M4: &str = "thumbv7em-none-eabihf";
+
+/// Builds the programs of a workspace below `cross/` for a microcontroller, and returns the folder
+/// that they are in.
+pub(crate) fn build_for_cortex(name: &str, triple: &str) -> Result<PathBuf, Failure> {
     let folder = shell::root().join("cross").join(name);
     let target = shell::target().join(format!("cross-{name}"));
     // The workspace's versions; cargo leaves out what the programs do not use.
     fs::copy(shell::root().join("Cargo.lock"), folder.join("Cargo.lock")).map_err(|error| {
         Failure::Machine(format!("cannot write cross/{name}/Cargo.lock: {error}"))
     })?;
-    shell::run(cargo(&folder, &target).args(["build", "--release"]))?;
-    Ok(target.join("thumbv7m-none-eabi/release"))
+    shell::run(cargo(&folder, &target).args(["build", "--release", "--target", triple]))?;
+    Ok(target.join(triple).join("release"))
 }

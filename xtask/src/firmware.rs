@@ -20,7 +20,8 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
 /// Builds the firmware, and runs and counts the tests with it.
 pub(crate) fn test(counts: &mut Counts) -> Result<(), Failure> {
     debian::install_missing(&size::needed())?;
-    let firmware = debian::build_for_cortex("firmware")?.join("landfall-firmware");
+    let firmware =
+        debian::build_for_cortex("firmware", debian::CORTEX_M3)?.join("landfall-firmware");
     pass(suite("device", "qemu::").env("LANDFALL_FIRMWARE", &firmware), counts)?;
     // The whole chain: the sensor, a gateway on its serial line, and a hub.
     build_programs()?;

@@ -1,22 +1,26 @@
-//! `cargo xtask size`: core, protocol and the firmware built for a Cortex-M3 without std, and their
-//! bytes. That they build proves that none of them needs std or alloc.
+//! `cargo xtask size`: core, protocol and the firmware built for microcontrollers without std, and
+//! their bytes. That they build proves that none of them needs std or alloc. What the agent for
+//! devices takes is told of each target that it was built for.
 
 use std::path::Path;
 use std::process::Command;
 
 use crate::Task;
 use crate::budgets::Budgets;
-use crate::debian::{self, COMPILER, EMULATOR, LINKER, Needed, SIZES};
+use crate::cross::{self, Built};
+use crate::debian::{self, COMPILER, CORTEX_M3, CORTEX_M4, EMULATOR, LINKER, Needed, SIZES};
 use crate::shell::{self, Failure};
 
 pub(crate) const TASK: Task = Task {
     name: "size",
-    about: "build core, protocol and the firmware for a Cortex-M3 and hold them to their budgets",
+    about: "build core, protocol and the firmware for microcontrollers, hold them to their \
+            budgets, and name what takes most, also of agents that `cargo xtask cross` has built",
     run,
 };
 
-/// The measured programs of `cross/size` and what they hold.
-const PROGRAMS: [(&str, &str); 2] = [("core", "core"), ("protocol", "core + protocol")];
+/// The measured programs of `cross/size`, what they hold, and their budgets.
+const PROGRAMS: [(&str, &str, &str); 2] =
+    [("core", "core", "core_flash"), ("protocol", "core + protocol", "device_flash")];
 /// Functions of the firmware that are named as the largest.
 const LARGEST: usize = 10;
 
@@ -29,31 +33,32 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
     shell::no_arguments(TASK.name, arguments)?;
     debian::install_missing(&needed())?;
     let budgets = Budgets::read()?;
-    let built = debian::build_for_cortex("size")?;
-    let firmware = debian::build_for_cortex("firmware")?.join("landfall-firmware");
-    println!("bytes on a Cortex-M3; RAM without the stack");
+    let built = debian::build_for_cortex("size", CORTEX_M3)?;
+    let also = debian::build_for_cortex("size", CORTEX_M4)?;
+    let firmware = debian::build_for_cortex("firmware", CORTEX_M3)?.join("landfall-firmware");
+    println!("bytes; RAM without the stack");
     let heads = [".text", ".rodata", ".data", ".bss", "flash", "RAM"];
-    println!("{:<16}{}", "", heads.map(|head| format!("{head:>9}")).concat());
-    let mut core = None;
-    for (program, holds) in PROGRAMS {
+    println!("{:<28}{}", "", heads.map(|head| format!("{head:>9}")).concat());
+    let mut measured = Vec::new();
+    for (program, holds, budget) in PROGRAMS {
         let sections = Sections::of(&built.join(program))?;
-        println!("{holds:<16}{}", sections.columns().map(|bytes| format!("{bytes:>9}")).concat());
-        core = core.or(Some(sections.flash()));
+        sections.print(&format!("Cortex-M3, {holds}"));
+        measured.push((budget, sections.flash()));
+        Sections::of(&also.join(program))?.print(&format!("Cortex-M4, {holds}"));
     }
     let sections = Sections::of(&firmware)?;
-    println!("{:<16}{}", "firmware", sections.columns().map(|n| format!("{n:>9}")).concat());
+    sections.print("Cortex-M3, firmware");
     largest(&firmware)?;
+    let agents = cross::built();
+    agents.iter().for_each(Built::print);
     println!("\n{:<28}{:>9}{:>9}{:>9}", "budget", "bytes", "most", "goal");
     let ram = sections.data + sections.bss + stack(&firmware)?;
-    let measured = [
-        ("core_flash", core.unwrap_or_default()),
-        ("firmware_flash", sections.flash()),
-        ("firmware_ram", ram),
-    ];
-    for (name, bytes) in measured {
-        println!("{}", budgets.check(name, bytes)?);
+    measured.extend([("firmware_flash", sections.flash()), ("firmware_ram", ram)]);
+    measured.extend(agents.iter().map(|agent| (agent.budget, agent.bytes)));
+    for (name, bytes) in &measured {
+        println!("{}", budgets.check(name, *bytes)?);
     }
-    let measured = measured.map(|(name, _)| name);
+    let measured: Vec<_> = measured.iter().map(|(name, _)| *name).collect();
     budgets.others(&measured).iter().for_each(|line| println!("{line}"));
     Ok(())
 }
@@ -132,6 +137,11 @@ impl Sections {
 
     fn flash(&self) -> u64 {
         self.text + self.rodata + self.data
+    }
+
+    /// A line of the table.
+    fn print(&self, of: &str) {
+        println!("{of:<28}{}", self.columns().map(|bytes| format!("{bytes:>9}")).concat());
     }
 
     fn columns(&self) -> [u64; 6] {

@@ -5,6 +5,7 @@
 #![no_std]
 
 pub mod store;
+pub mod sync;
 
 use core::panic::PanicInfo;
 
