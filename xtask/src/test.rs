@@ -1,6 +1,7 @@
 //! `cargo xtask test`: every test of the workspace, and their number on the last line.
 
 use std::io::{BufRead, BufReader, Write};
+use std::num::NonZero;
 use std::process::{Command, ExitStatus, Stdio};
 
 use crate::counts::Counts;
@@ -17,6 +18,11 @@ pub(crate) const TASK: Task = Task {
 
 /// Asks for every test, whatever the machine must have for it.
 const ALL: &str = "--all";
+/// Says how many tests of a program run at a time.
+const THREADS: &str = "RUST_TEST_THREADS";
+/// As many as that for each processor, unless it is said: those that take long start processes, and
+/// wait for them more than they work.
+const THREADS_PER_PROCESSOR: usize = 2;
 
 fn run(arguments: &[String]) -> Result<(), Failure> {
     match arguments {
@@ -41,6 +47,10 @@ pub(crate) fn all(arguments: &[String], elsewhere: &Counts) -> Result<(), Failur
 fn workspace(arguments: &[String]) -> Command {
     let mut command = shell::cargo(&["test", "--workspace", "--no-fail-fast"]);
     command.args(arguments);
+    if std::env::var_os(THREADS).is_none() {
+        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+        command.env(THREADS, (processors * THREADS_PER_PROCESSOR).to_string());
+    }
     command
 }
 
