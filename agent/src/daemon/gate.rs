@@ -1,22 +1,17 @@
 //! The gate of a hub: the registry of sites and the book of tokens, kept in the node's own topics.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 
 use landfall_core::num::Timestamp;
 use landfall_protocol::message::{Enrol, GoodbyeCode};
 
+use super::enrolling::{self, Asked, Waiting};
 use super::wear;
-use crate::identity::registry::{
-    self, Admission as Admitted, Enrolment, Registry, SiteRecord, SiteState,
-};
+use crate::identity::registry::{self, Admission as Admitted, Enrolment, Registry, SiteState};
 use crate::identity::token::{TokenId, TokenSecret};
-use crate::identity::token_record::{self, TokenBook, TokenUse, TokenVerdict};
+use crate::identity::token_record::{self, TokenBook, TokenVerdict};
 use crate::identity::{Hubs, LineKeys, Owners, PublicKey, Rights, UnixSeconds, hubs, owners};
 use crate::node::{Admission, Gate, InternalRecord, PeerKey, Uplink};
-
-/// Sites that wait to be registered where several hubs do so.
-const WAITING_MAX: usize = 256;
 
 /// Registered sites and tokens, folded from `_sites` and `_tokens`.
 #[derive(Debug, Default)]
@@ -32,8 +27,8 @@ pub struct SiteGate {
     shard: Option<fn(&str, u32) -> u32>,
     /// Whether other hubs share the registry, so that no site is registered here alone.
     shared: bool,
-    /// What would register sites that ask for it, by site, if it is shared.
-    enrolling: Mutex<BTreeMap<String, Vec<InternalRecord>>>,
+    /// The sites that ask to be registered, if it is shared.
+    enrolling: Waiting,
     /// The sites whose keys the serial lines have, by what the keys are known as.
     devices: BTreeMap<PublicKey, String>,
     /// What they may do.
@@ -123,20 +118,26 @@ impl SiteGate {
         self.shared && self.hubs.sites().any(|hub| hub == site)
     }
 
-    /// What would register the sites that have asked for it since, if the registry is shared.
-    pub fn take_enrolling(&self) -> BTreeMap<String, Vec<InternalRecord>> {
-        std::mem::take(&mut self.enrolling.lock().unwrap_or_else(PoisonError::into_inner))
+    /// The sites that have asked to be registered since, if the registry is shared, and what
+    /// registers them.
+    pub fn take_enrolling(&self) -> (Vec<Asked>, Vec<InternalRecord>) {
+        let asked = self.enrolling.take();
+        let records = enrolling::records(&asked, &self.sites, &self.tokens);
+        (asked, records)
     }
 
-    /// Lets a site in, or keeps what would register it where other hubs must hear of it first.
-    fn admitted(&self, site: &str, records: Vec<InternalRecord>) -> Admission {
+    /// Decides again about sites, since others decided something meanwhile.
+    pub fn enrol_again(&self, asked: Vec<Asked>) {
+        self.enrolling.put(asked);
+    }
+
+    /// Lets a site in, or lets it wait where other hubs must hear of it first.
+    fn admitted(&self, site: &str, asked: Asked) -> Admission {
         if !self.shared {
+            let records = enrolling::records(&[asked], &self.sites, &self.tokens);
             return Admission::Admitted { site: site.into(), records };
         }
-        let mut enrolling = self.enrolling.lock().unwrap_or_else(PoisonError::into_inner);
-        if enrolling.len() < WAITING_MAX {
-            enrolling.insert(site.into(), records);
-        }
+        self.enrolling.put([asked]);
         Admission::Later { text: format!("{site} is being registered in Kafka; come again soon") }
     }
 
@@ -146,7 +147,7 @@ impl SiteGate {
         site: &str,
         enrol: Option<Enrol<'_>>,
         now: UnixSeconds,
-    ) -> Result<Vec<InternalRecord>, (GoodbyeCode, String)> {
+    ) -> Result<Asked, (GoodbyeCode, String)> {
         let Some(enrol) = enrol else {
             let text = format!(
                 "{site} is not registered here; make a token with `landfall token` at the hub and \
@@ -184,30 +185,7 @@ impl SiteGate {
                 return Err((GoodbyeCode::Revoked, text));
             }
         }
-        let Some(token) = self.tokens.token(id) else {
-            return Err(refused("the token is unknown"));
-        };
-        let used = token.used(TokenUse { site: site.into(), key, at: now });
-        let record = SiteRecord {
-            key,
-            rights: token.rights.clone(),
-            state: SiteState::Active,
-            enrolled_at: now,
-            token: Some(id.to_string()),
-            split_from: token.split_from.clone(),
-        };
-        Ok(vec![
-            InternalRecord {
-                topic: token_record::TOPIC,
-                key: id.to_string().into_bytes(),
-                value: Some(used.to_json()),
-            },
-            InternalRecord {
-                topic: registry::TOPIC,
-                key: site.as_bytes().to_vec(),
-                value: Some(record.to_json()),
-            },
-        ])
+        Ok(Asked { site: site.into(), key, token: id, secret, at: now })
     }
 
     fn rights(&self, site: &str) -> Option<&Rights> {
@@ -257,7 +235,7 @@ impl Gate for SiteGate {
                 "this key is registered under two names; ask the hub's operator".into(),
             ),
             Admitted::Unknown => match self.enrol(key, site, enrol, now) {
-                Ok(records) => self.admitted(site, records),
+                Ok(asked) => self.admitted(site, asked),
                 Err((code, text)) => refused(code, text),
             },
         }
@@ -318,6 +296,7 @@ impl Gate for SiteGate {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::registry::SiteRecord;
 
     fn keys() -> LineKeys {
         let folder = tempfile::tempdir().unwrap();

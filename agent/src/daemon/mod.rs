@@ -16,6 +16,7 @@ mod answer;
 mod consumers;
 mod corrected;
 mod dial;
+mod enrolling;
 #[cfg(feature = "kafka")]
 mod forwards;
 mod gate;

@@ -8,6 +8,7 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 use tokio::sync::{mpsc, oneshot};
 
 use super::admin::Decision;
+use super::enrolling::Asked;
 use super::input::Input;
 use super::machine::Machine;
 use super::open::{Opened, StartError};
@@ -45,8 +46,8 @@ pub(super) struct Shared {
 enum Pending {
     /// An operator.
     Command { command: AdminCommand, reply: AdminReply, answer: Answer, attempt: u32 },
-    /// A site, which comes again.
-    Site(String),
+    /// Sites, which come again.
+    Sites(Vec<Asked>),
     /// Nobody: it is what only this hub had.
     Own,
 }
@@ -143,17 +144,19 @@ impl Machine {
         }
     }
 
-    /// Proposes the sites that have asked to be registered.
+    /// Proposes the sites that have asked to be registered, unless others are proposed: what is
+    /// decided beside that would be void.
     pub(super) fn propose_enrolling(&mut self) {
         let Some(shared) = &mut self.shared else { return };
-        for (site, records) in self.node.gate().take_enrolling() {
-            let waits =
-                |pending: &Pending| matches!(pending, Pending::Site(waiting) if *waiting == site);
-            // Until all is known, a name may seem to be free that is not.
-            if shared.whole && !shared.waiting.values().any(waits) {
-                // If there is no room, the site comes again.
-                let _ = shared.propose(records, Pending::Site(site));
-            }
+        // Until all is known, a name may seem to be free that is not.
+        let proposed = |pending: &Pending| matches!(pending, Pending::Sites(_));
+        if !shared.whole || shared.waiting.values().any(proposed) {
+            return;
+        }
+        let (asked, records) = self.node.gate().take_enrolling();
+        if !records.is_empty() {
+            // If there is no room, the sites come again.
+            let _ = shared.propose(records, Pending::Sites(asked));
         }
     }
 
@@ -292,11 +295,13 @@ impl Machine {
                     .with_hint("look whether Kafka is there, and try again");
                 let _ = answer.send(Err(error));
             }
-            (Pending::Site(site), Outcome::Failed(why)) => {
-                tracing::warn!(site, why, "a site waits to be registered in Kafka");
+            (Pending::Sites(asked), Outcome::Failed(why)) => {
+                let sites = asked.len();
+                tracing::warn!(sites, why, "sites wait to be registered in Kafka");
             }
-            // It comes again.
-            (Pending::Site(_), Outcome::Written | Outcome::Stale) => {}
+            (Pending::Sites(asked), Outcome::Stale) => self.node.gate().enrol_again(asked),
+            // They come again.
+            (Pending::Sites(_), Outcome::Written) => {}
             (Pending::Own, Outcome::Failed(why)) => {
                 tracing::warn!(why, "other hubs are not told what this one alone knows");
             }
