@@ -54,7 +54,7 @@ fn number(word: &str) -> Option<u64> {
 
 impl Piece<'_> {
     fn owner(&self) -> String {
-        let symbol = self.section.split_once("_ZN").map(|(_, symbol)| symbol);
+        let symbol = self.section.split_once("._R").map(|(_, symbol)| symbol);
         let written_in = symbol.and_then(crate_of);
         let constants = || {
             let rust = self.file.ends_with(".rcgu.o") && self.section.starts_with(".rodata");
@@ -64,17 +64,14 @@ impl Piece<'_> {
     }
 }
 
-/// The crate of a mangled name behind its `_ZN`: its first part; of an `impl`, what it begins with.
+/// The crate of a mangled name behind its `_R`, by rustc's second way to mangle: the first that is
+/// named in it, as `Cs`, a hash, `_`, and the name behind its length.
 fn crate_of(symbol: &str) -> Option<String> {
-    let digits = symbol.find(|letter: char| !letter.is_ascii_digit())?;
-    let (length, rest) = symbol.split_at(digits);
-    let part = rest.get(..length.parse().ok()?)?;
-    if !part.contains('$') {
-        return Some(part.to_owned());
-    }
-    let words = part.split("..").next()?;
-    let name = words.rsplit(|letter: char| !letter.is_alphanumeric() && letter != '_').next()?;
-    (!name.is_empty()).then(|| name.to_owned())
+    let (_, named) = symbol.split_once("Cs")?;
+    let (_, named) = named.split_once('_')?;
+    let digits = named.find(|letter: char| !letter.is_ascii_digit())?;
+    let (length, name) = named.split_at(digits);
+    name.strip_prefix('_').unwrap_or(name).get(..length.parse().ok()?).map(str::to_owned)
 }
 
 /// The library that an object file belongs to, by the archive or the folder that it lies in.
@@ -93,21 +90,21 @@ mod tests {
     const MAP: &str = "\
 Discarded input sections
 
- .text._ZN5tokio4gone17h0123456789abcdefE
+ .text._RNvCs4evGEjQ3AIX_5tokio4gone
                 0x00000000        0x99 /tmp/landfall.rcgu.o
 
 Linker script and memory map
 
 .text           0x0000000000010000     0x2000
  .text          0x0000000000010000       0x10 /usr/lib/crt1.o
- .text._ZN5tokio7runtime4park17h0123456789abcdefE
+ .text._RNvNtCs4evGEjQ3AIX_5tokio7runtime4park
                 0x0000000000010010      0x100 /tmp/landfall.rcgu.o
- .text._ZN56_$LT$landfall_node..Node$u20$as$u20$core..fmt..Debug$GT$3fmt17h0123456789abcdefE
+ .text.unlikely._RNvXs_CsaDqJyvzEkit_13landfall_nodeNtB4_4NodeNtCs4evGEjQ3AIX_4core3fmt5Debug3fmt
                 0x0000000000010110       0x20 /tmp/landfall.rcgu.o
  .rodata..L__unnamed_1
                 0x0000000000020000       0x40 /tmp/landfall.rcgu.o
  .text.sha256   0x0000000000010130       0x80 /tmp/libring-0a1b.rlib(0a1b-sha256.o)
- .bss._ZN5tokio5cache17h0123456789abcdefE
+ .bss._RNvCs4evGEjQ3AIX_5tokio5cache
                 0x0000000000030000     0x1000 /tmp/landfall.rcgu.o
 ";
 
