@@ -4,6 +4,7 @@
 //! makes each so many times as long.
 
 use std::ops::Range;
+use std::thread;
 
 use landfall_simulation::media::damage::DamageModel;
 use landfall_simulation::rng::Rng;
@@ -12,6 +13,8 @@ use landfall_simulation::world::{Backup, World};
 const DEVICES: [&str; 2] = ["D1", "D2"];
 const GATEWAYS: [&str; 2] = ["G1", "G2"];
 const HOSTS: [&str; 5] = ["D1", "D2", "G1", "G2", "H"];
+/// How many replay what once failed.
+const THREADS: usize = 4;
 
 /// A world and what was copied from it.
 struct Chaos {
@@ -62,10 +65,17 @@ const ONCE_FAILED: [(u64, u64); 18] = [
 
 #[test]
 fn what_once_broke_a_rule_breaks_it_no_more() {
-    for (seed, length) in ONCE_FAILED {
-        println!("LANDFALL_SEED={seed} LANDFALL_LENGTH={length}");
-        run(seed, length);
-    }
+    let replay = |seeds: &[(u64, u64)]| {
+        for &(seed, length) in seeds {
+            println!("LANDFALL_SEED={seed} LANDFALL_LENGTH={length}");
+            run(seed, length);
+        }
+    };
+    thread::scope(|scope| {
+        for seeds in ONCE_FAILED.chunks(ONCE_FAILED.len().div_ceil(THREADS)) {
+            scope.spawn(|| replay(seeds));
+        }
+    });
 }
 
 #[test]
