@@ -93,7 +93,7 @@ impl Owner {
         let sent = Cell::new(0);
         let owner = Self { settings, topics, refusals, shard, sending, producer, sent };
         let fenced = owner.producer.init_transactions(FENCE_MAX);
-        fenced.map_err(|error| owner.fault("taking over a shard", &error))?;
+        fenced.map_err(|error| owner.fault("taking over a shard in Kafka", &error))?;
         let site = owner.settings.site.clone();
         let opening = FrontierRecord::Opening { epoch, site: &site }.encode();
         owner.commit(&Work { entries: Vec::new(), frontier: vec![opening] })?;
@@ -115,7 +115,7 @@ impl Owner {
         self.sent.set(0);
         let mut written = Vec::new();
         let begun = self.producer.begin_transaction();
-        begun.map_err(|error| self.fault("beginning a transaction", &error))?;
+        begun.map_err(|error| self.fault("beginning a transaction in Kafka", &error))?;
         for entry in &work.entries {
             let path = path_text(&entry.path);
             for batch in self.own_batches(entry) {
@@ -133,7 +133,7 @@ impl Owner {
         }
         // Any other timeout could leave it open whether it is committed.
         let committed = self.producer.commit_transaction(Timeout::Never);
-        committed.map_err(|error| self.fault("committing", &error))?;
+        committed.map_err(|error| self.fault("committing to Kafka", &error))?;
         Ok(written)
     }
 
@@ -160,7 +160,7 @@ impl Owner {
         self.producer.poll(Duration::ZERO);
         match self.producer.client().fatal_error() {
             None => Ok(()),
-            Some((code, _)) => Err(self.fault("waiting", &KafkaError::Global(code))),
+            Some((code, _)) => Err(self.fault("waiting for Kafka", &KafkaError::Global(code))),
         }
     }
 
@@ -268,7 +268,7 @@ impl Owner {
                         self.producer.context().note_refused(back.delivery_opaque, code);
                     }
                     if code != Some(RDKafkaErrorCode::QueueFull) {
-                        return Err(self.fault("sending", &error));
+                        return Err(self.fault("sending to Kafka", &error));
                     }
                     self.producer.poll(QUEUE_WAIT);
                     record = back;
@@ -291,7 +291,7 @@ impl Owner {
         );
         placed
             .and_then(|()| consumer.assign(&place))
-            .map_err(|error| self.fault("reading the frontier", &error))?;
+            .map_err(|error| self.fault("reading the frontier in Kafka", &error))?;
         let mut restored = Restored::default();
         loop {
             let Some(message) = consumer.poll(READ_MAX) else {
@@ -299,7 +299,8 @@ impl Owner {
                 let text = format!("reading the frontier brought nothing for {seconds} s");
                 return Err(Fault::Kafka(text));
             };
-            let message = message.map_err(|error| self.fault("reading the frontier", &error))?;
+            let message =
+                message.map_err(|error| self.fault("reading the frontier in Kafka", &error))?;
             let key = message.key().unwrap_or_default();
             let Some(value) = message.payload() else { continue };
             if restored.apply(key, value)? == Some(epoch) {

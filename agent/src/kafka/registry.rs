@@ -225,7 +225,7 @@ impl Registry {
         place
             .add_partition_offset(&settings.registry_topic, 0, Offset::Beginning)
             .and_then(|()| consumer.assign(&place))
-            .map_err(|error| fault("reading the registry", &error))?;
+            .map_err(|error| fault("reading the registry in Kafka", &error))?;
         Ok(Self { settings, consumer, producer: None, place: 0 })
     }
 
@@ -253,7 +253,7 @@ impl Registry {
                 .map_err(|error| Fault::Kafka(format!("librdkafka does not start: {error}")))?;
         match producer.init_transactions(WRITE_MAX) {
             Ok(()) => {}
-            Err(error) => match fault("taking over the registry", &error) {
+            Err(error) => match fault("taking over the registry in Kafka", &error) {
                 Fault::Fenced(_) => return Ok(false),
                 fault => return Err(fault.into()),
             },
@@ -305,7 +305,7 @@ impl Registry {
             .map(|(key, record)| (&key[..], record.value.as_deref()))
             .collect();
         self.transact(producer, &written)
-            .map_err(|error| Fault::of(REGISTRY, "writing to the registry", &error))
+            .map_err(|error| Fault::of(REGISTRY, "writing to the registry in Kafka", &error))
     }
 
     fn transact(
@@ -375,7 +375,7 @@ impl Registry {
 
     fn next(&mut self, patience: Duration) -> Result<Option<Item>, Fault> {
         let Some(message) = self.consumer.poll(patience) else { return Ok(None) };
-        let message = message.map_err(|error| fault("reading the registry", &error))?;
+        let message = message.map_err(|error| fault("reading the registry in Kafka", &error))?;
         let item = item(message.key().unwrap_or_default(), message.payload());
         if !matches!(item, Item::Opening(_)) {
             self.place = u64::try_from(message.offset()).unwrap_or_default() + 1;
