@@ -47,13 +47,13 @@ impl Waiting {
 }
 
 /// What registers those of them who may be: one after the other, each by what those before it leave
-/// of its token. Written all or nothing.
+/// of its token. Tokens come first: whatever a crash leaves of this, none lets one more in.
 pub(super) fn records(
     asked: &[Asked],
     sites: &Registry,
     tokens: &TokenBook,
 ) -> Vec<InternalRecord> {
-    let (mut used, mut keys, mut records) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
+    let (mut used, mut keys, mut registered) = (BTreeMap::new(), BTreeSet::new(), Vec::new());
     for asked in asked {
         let Asked { site, key, token: id, secret, at } = asked;
         let open = sites.enrolment(site, key);
@@ -74,18 +74,18 @@ pub(super) fn records(
         };
         let left = token.used(TokenUse { site: site.clone(), key: *key, at: *at });
         used.insert(id.to_string(), left);
-        records.push(InternalRecord {
+        registered.push(InternalRecord {
             topic: registry::TOPIC,
             key: site.as_bytes().to_vec(),
             value: Some(record.to_json()),
         });
     }
-    records.extend(used.into_iter().map(|(id, token)| InternalRecord {
+    let used = used.into_iter().map(|(id, token)| InternalRecord {
         topic: token_record::TOPIC,
         key: id.into_bytes(),
         value: Some(token.to_json()),
-    }));
-    records
+    });
+    used.chain(registered).collect()
 }
 
 #[cfg(test)]
@@ -127,7 +127,9 @@ mod tests {
     /// The sites that come to be registered, and how often the token is used then.
     fn registered(asked: &[Asked], uses_max: u32) -> (Vec<String>, u32) {
         let (mut sites, mut tokens) = (Registry::default(), tokens(uses_max));
-        for record in records(asked, &sites.clone(), &tokens.clone()) {
+        let records = records(asked, &sites, &tokens);
+        assert!(records.is_sorted_by_key(|record| record.topic == registry::TOPIC));
+        for record in records {
             match record.topic {
                 registry::TOPIC => sites.apply(&record.key, record.value.as_deref()).unwrap(),
                 _ => tokens.apply(&record.key, record.value.as_deref()).unwrap(),

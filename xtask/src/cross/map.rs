@@ -35,8 +35,8 @@ fn pieces(map: &str) -> impl Iterator<Item = Piece<'_>> {
     map.lines().filter_map(move |line| {
         // What was left out is listed first.
         kept |= line.starts_with("Linker script and memory map");
-        let mut words = line.split_whitespace().peekable();
-        if line.starts_with(" .") && !line.starts_with("  ") {
+        let mut words = line.split_whitespace();
+        if line.starts_with(" .") {
             section = words.next().unwrap_or_default();
         }
         let address = number(words.next()?)?;
