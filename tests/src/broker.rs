@@ -26,6 +26,10 @@ const PROGRAM_WITH_TLS: &str = "TEST_KAFKA_TLS";
 /// How long a broker may take to start, on a machine that does much else.
 const START_MAX: Duration = Duration::from_secs(120);
 
+/// What Java is told for a broker that lives for a minute or two: to optimise it takes more than it
+/// brings.
+const BRIEFLY: [&str; 2] = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"];
+
 /// A running broker, or one that was killed.
 #[derive(Debug)]
 pub struct Broker {
@@ -34,6 +38,7 @@ pub struct Broker {
     proxied: Option<SocketAddr>,
     guarded: Option<Guarded>,
     pid: Pid,
+    java: &'static [&'static str],
 }
 
 /// How somebody is let in by a broker that asks for rights, and what it is to trust.
@@ -88,7 +93,15 @@ impl Broker {
         Self::start_with(folder, &[]).await
     }
 
-    /// The same, with a second listener whose clients are told to come to a proxy.
+    /// The same, by Java as it is for programs that run long.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub async fn start_for_long(folder: &Path) -> io::Result<Self> {
+        Self::start_as(folder, &[], &[]).await
+    }
+
+    /// The same as the first, with a second listener whose clients are told to come to a proxy.
     ///
     /// # Errors
     /// It does not start.
@@ -114,9 +127,17 @@ impl Broker {
     }
 
     async fn start_with(folder: &Path, words: &[&str]) -> io::Result<Self> {
+        Self::start_as(folder, words, &BRIEFLY).await
+    }
+
+    async fn start_as(
+        folder: &Path,
+        words: &[&str],
+        java: &'static [&'static str],
+    ) -> io::Result<Self> {
         let folder = folder.join("kafka");
-        let Up { address, proxied, guarded, pid } = up(&folder, words).await?;
-        Ok(Self { folder, address, proxied, guarded, pid })
+        let Up { address, proxied, guarded, pid } = up(&folder, words, java).await?;
+        Ok(Self { folder, address, proxied, guarded, pid, java })
     }
 
     /// Where clients find it.
@@ -229,7 +250,7 @@ impl Broker {
     /// # Errors
     /// It does not start.
     pub async fn restart(&mut self) -> io::Result<()> {
-        self.pid = up(&self.folder, &[]).await?.pid;
+        self.pid = up(&self.folder, &[], self.java).await?.pid;
         Ok(())
     }
 }
@@ -263,7 +284,7 @@ fn guarded(said: &str) -> Option<Guarded> {
 }
 
 /// Runs the task that starts a broker.
-async fn up(folder: &Path, words: &[&str]) -> io::Result<Up> {
+async fn up(folder: &Path, words: &[&str], java: &[&str]) -> io::Result<Up> {
     let own = std::env::current_exe()?;
     let beside = own.ancestors().skip(1).take(2).map(|folder| folder.join("xtask"));
     let task = beside.into_iter().find(|path| path.is_file()).ok_or_else(|| {
@@ -272,6 +293,7 @@ async fn up(folder: &Path, words: &[&str]) -> io::Result<Up> {
     })?;
     let mut command = Command::new(task);
     command.args(["kafka", "up", "--port", "0", "--dir"]).arg(folder).args(words);
+    command.env("JDK_JAVA_OPTIONS", java.join(" "));
     let output = tokio::time::timeout(START_MAX, command.kill_on_drop(true).output()).await??;
     let said = String::from_utf8_lossy(&output.stdout);
     let told = said.lines().find_map(|line| {

@@ -3,6 +3,7 @@
 //! Maven fetches it as it is published; a single broker with its controller then runs on loopback,
 //! with its files in one folder. It goes on until it is told to stop.
 
+mod archive;
 mod broker;
 mod jars;
 mod reader;
@@ -94,7 +95,7 @@ fn parse(arguments: &[String]) -> Result<Wish, Failure> {
 /// Fetches Apache Kafka, unless it is there, with what it needs, and what reads from it.
 pub(crate) fn fetch() -> Result<(), Failure> {
     debian::install(&jars::missing())?;
-    jars::fetched()?;
+    archive::make(&jars::fetched()?);
     reader::prepare()
 }
 
@@ -127,8 +128,9 @@ fn up(broker: &Broker, wanted: Wanted) -> Result<(), Failure> {
         return Ok(());
     }
     let jars = jars::fetched()?;
+    archive::make(&jars);
     broker.prepare(&jars, wanted)?;
-    let pid = broker.start(&jars)?;
+    let pid = broker.start(&jars, None)?;
     println!("Kafka {} runs at {}, process {pid}", jars::version()?, broker.address()?);
     if let Some(listener) = broker.proxied()? {
         println!("the proxy leads to {listener}");

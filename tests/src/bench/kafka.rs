@@ -42,7 +42,7 @@ const SMALL: &str = "[storage]\nsegment_bytes = \"1MiB\"\n";
 /// # Errors
 /// There is no Java, or a node does not do what it should.
 pub async fn run(options: &Options, report: &mut Report) -> io::Result<()> {
-    let broker = Broker::start(&options.dir).await?;
+    let broker = Broker::start_for_long(&options.dir).await?;
     let (rate, payload) = catch_up(options, &broker, true, report).await?;
     let best = beside(options, &broker, &payload, report).await?;
     let (unkeyed, _) = catch_up(options, &broker, false, report).await?;

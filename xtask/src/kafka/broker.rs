@@ -23,6 +23,9 @@ const STOP_MAX: Duration = Duration::from_secs(30);
 /// Between two questions whether something has happened.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
+/// The cluster, in base64: each broker is one of its own, and none meets another.
+const CLUSTER: &str = "LandfallTestsKafkaOnly";
+
 /// ApiVersions, version 0: length 10, api key 18, version 0, correlation 1, no client id.
 const QUESTION: [u8; 14] = [0, 0, 0, 10, 0, 18, 0, 0, 0, 0, 0, 1, 0xFF, 0xFF];
 
@@ -143,14 +146,9 @@ impl Broker {
         }
         fs::write(self.properties(), settings).map_err(cannot)?;
         fs::write(self.log4j(), LOG4J).map_err(cannot)?;
-        let tool = || {
-            let mut java = jars::java(jars, &self.log4j());
-            java.arg("kafka.tools.StorageTool");
-            java
-        };
-        let id = shell::output(tool().arg("random-uuid"))?;
-        let mut format = tool();
-        format.args(["format", "--standalone", "--cluster-id", id.trim(), "--config"]);
+        let mut format = jars::java(jars, &self.log4j());
+        format.arg("kafka.tools.StorageTool");
+        format.args(["format", "--standalone", "--cluster-id", CLUSTER, "--config"]);
         format.arg(self.properties());
         if rights {
             format.args(rights::formatting());
@@ -158,14 +156,18 @@ impl Broker {
         shell::output(&mut format).map(|_| ())
     }
 
-    /// Starts it and waits until it answers. It outlives this program.
-    pub(crate) fn start(&self, jars: &Path) -> Result<u32, Failure> {
+    /// Starts it and waits until it answers. It outlives this program. What it has loaded until it
+    /// is stopped is kept in `classes`, if that is said.
+    pub(crate) fn start(&self, jars: &Path, classes: Option<&Path>) -> Result<u32, Failure> {
         let cannot = |error| self.cannot(&error);
         let address = self.address()?;
         // Whoever answers there must be the one that is started.
         drop(free(address.port())?);
         let log = fs::File::create(self.log()).map_err(cannot)?;
         let mut java = jars::java(jars, &self.log4j());
+        if let Some(classes) = classes {
+            java.arg(format!("-XX:ArchiveClassesAtExit={}", classes.display()));
+        }
         java.args(["-Xmx512m", "kafka.Kafka"]).arg(self.properties()).current_dir(&self.folder);
         java.stdin(Stdio::null()).stdout(log.try_clone().map_err(cannot)?).stderr(log);
         // Ctrl-C at this program's terminal is not meant for it.

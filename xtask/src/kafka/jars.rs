@@ -64,9 +64,18 @@ pub(crate) fn version() -> Result<String, Failure> {
     Ok(version.to_owned())
 }
 
+/// Where the classes of these jars are kept as Java has loaded them.
+pub(crate) fn classes(jars: &Path) -> PathBuf {
+    jars.join("classes.jsa")
+}
+
 /// A java command with the jars, and with logging as `log4j` says.
 pub(crate) fn java(jars: &Path, log4j: &Path) -> Command {
     let mut java = Command::new("java");
+    let classes = classes(jars);
+    if classes.is_file() {
+        java.arg(format!("-XX:SharedArchiveFile={}", classes.display()));
+    }
     java.arg("-cp").arg(jars.join("*"));
     java.arg(format!("-Dlog4j2.configurationFile={}", log4j.display()));
     java
