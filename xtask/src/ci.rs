@@ -20,7 +20,7 @@ struct Step {
 }
 
 /// Cheap checks first, so that a slip shows within seconds.
-const STEPS: [Step; 15] = [
+const FIRST: [Step; 8] = [
     Step { name: "formatting", run: |_| formatting() },
     Step { name: "tidy", run: |_| (tidy::TASK.run)(&[]) },
     Step { name: "licences", run: |_| (licences::TASK.run)(&[]) },
@@ -29,28 +29,60 @@ const STEPS: [Step; 15] = [
     Step { name: "clippy without alloc", run: |_| clippy_without_alloc() },
     Step { name: "documentation", run: |_| documentation() },
     Step { name: "build without std", run: |_| (size::TASK.run)(&[]) },
+];
+
+/// The agent for armv7 is built beside these: to link it keeps one processor busy for minutes, and
+/// some of these keep but one busy, too.
+const BESIDE: [Step; 5] = [
     Step { name: "firmware", run: firmware::test },
-    Step { name: "armv7", run: cross::check },
     Step { name: "packages", run: package::check },
     Step { name: "kafka", run: kafka::check },
     Step { name: "fleets", run: |_| fleets() },
     Step { name: "power cuts", run: |_| power_cuts() },
+];
+
+const LAST: [Step; 2] = [
+    Step { name: "armv7", run: cross::check_fleet },
     Step { name: "tests", run: |elsewhere| test::all(&[], elsewhere) },
 ];
 
 fn run(arguments: &[String]) -> Result<(), Failure> {
     shell::no_arguments(TASK.name, arguments)?;
     let (whole, mut elsewhere) = (Stopwatch::start(), Counts::default());
-    for step in &STEPS {
+    run_steps(&FIRST, &mut elsewhere)?;
+    // Two can't install packages at a time.
+    cross::prepare_check()?;
+    let (built, others) = std::thread::scope(|scope| {
+        // No test of these is one that others skip.
+        let step = Step { name: "build for armv7", run: cross::check_build };
+        let built = scope.spawn(move || run_steps(&[step], &mut Counts::default()));
+        let others = run_steps(&BESIDE, &mut elsewhere);
+        (built.join().expect("the thread of a step does not panic"), others)
+    });
+    if let (Err(built), Err(_)) = (&built, &others) {
+        println!("{built}");
+    }
+    others.and(built)?;
+    run_steps(&LAST, &mut elsewhere)?;
+    println!(
+        "all {} steps passed in {}",
+        FIRST.len() + 1 + BESIDE.len() + LAST.len(),
+        whole.text()
+    );
+    Ok(())
+}
+
+/// Runs steps one after the other, up to the first that fails.
+fn run_steps(steps: &[Step], elsewhere: &mut Counts) -> Result<(), Failure> {
+    for step in steps {
         println!("==> {}", step.name);
         let watch = Stopwatch::start();
-        if let Err(failure) = (step.run)(&mut elsewhere) {
+        if let Err(failure) = (step.run)(elsewhere) {
             let text = format!("step `{}` failed after {}: {failure}", step.name, watch.text());
             return Err(Failure::Check(text));
         }
         println!("<== {}: {}", step.name, watch.text());
     }
-    println!("all {} steps passed in {}", STEPS.len(), whole.text());
     Ok(())
 }
 

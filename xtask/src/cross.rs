@@ -29,7 +29,9 @@ pub(crate) const TASK: Task = Task {
 
 /// What the agent for devices has of the program.
 pub(crate) const FEATURES: &str = "lean_log";
-/// What the linker notes of an agent.
+/// An agent that is kept.
+const PROGRAM: &str = "landfall";
+/// What the linker notes of it.
 const MAP: &str = "landfall.map";
 /// How it is built.
 const BUILD: [&str; 6] = [
@@ -135,24 +137,54 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The target that each change is held to.
+fn checked() -> &'static Target {
+    &TARGETS[0]
+}
+
 /// What each change is held to: one target is built, and tested but for the simulator. Counts the
 /// tests.
 pub(crate) fn check(counts: &mut Counts) -> Result<(), Failure> {
-    let target = &TARGETS[0];
-    debian::install_missing(&needed(&[target]))?;
-    build_and_test(target, Suites::Own, counts)
+    prepare_check()?;
+    check_build(counts)?;
+    check_fleet(counts)
 }
 
-/// Builds the agent within its budget, and tests it. Linking it keeps one processor busy for
-/// minutes: the suites, which do not need it, are compiled and run meanwhile.
+/// The first part of [`check`], which installs what it needs.
+pub(crate) fn prepare_check() -> Result<(), Failure> {
+    debian::install_missing(&needed(&[checked()]))
+}
+
+/// The second part: builds the agent and runs the suites, in a folder of their own.
+pub(crate) fn check_build(counts: &mut Counts) -> Result<(), Failure> {
+    build_and_test_suites(checked(), Suites::Own, counts).map(|_| ())
+}
+
+/// The third part: the tests of the agent that was built, by programs of this machine.
+pub(crate) fn check_fleet(counts: &mut Counts) -> Result<(), Failure> {
+    let target = checked();
+    test::fleet(target, &target.kept(FEATURES).join(PROGRAM), counts)
+}
+
+/// Builds the agent within its budget, and tests it.
 fn build_and_test(target: &Target, suites: Suites, counts: &mut Counts) -> Result<(), Failure> {
+    let program = build_and_test_suites(target, suites, counts)?;
+    test::fleet(target, &program, counts)
+}
+
+/// Builds the agent within its budget. Linking it keeps one processor busy for minutes: the suites,
+/// which do not need it, are compiled and run meanwhile.
+fn build_and_test_suites(
+    target: &Target,
+    suites: Suites,
+    counts: &mut Counts,
+) -> Result<PathBuf, Failure> {
     let (program, tested) = std::thread::scope(|scope| {
-        let counts = &mut *counts;
-        let tested = scope.spawn(move || test::suites(target, suites, counts));
+        let tested = scope.spawn(|| test::suites(target, suites, counts));
         (build_within_budget(target), tested.join().expect("the suites' thread does not panic"))
     });
     tested?;
-    test::fleet(target, &program?, counts)
+    program
 }
 
 fn parse(arguments: &[String]) -> Result<Wish, Failure> {
@@ -263,7 +295,7 @@ fn build(target: &Target, features: &str) -> Result<PathBuf, Failure> {
     // The program has no symbols, so what takes its bytes is read from what the linker noted.
     cargo.args(["--", &format!("-Clink-arg=-Wl,-Map={}", kept.join(MAP).display())]);
     shell::run(&mut cargo)?;
-    let program = kept.join("landfall");
+    let program = kept.join(PROGRAM);
     let made = folder().join(target.triple).join("device/landfall");
     fs::copy(made, &program).map_err(cannot)?;
     Ok(program)
@@ -283,7 +315,7 @@ impl Target {
     /// The agent for devices, if it was built.
     fn built(&self) -> Option<Built> {
         let kept = self.kept(FEATURES);
-        let bytes = kept.join("landfall").metadata().ok()?.len();
+        let bytes = kept.join(PROGRAM).metadata().ok()?.len();
         // Names of symbols are whatever their libraries chose.
         let map = fs::read(kept.join(MAP)).ok()?;
         let largest = map::largest(&String::from_utf8_lossy(&map));
