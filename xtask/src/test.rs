@@ -22,7 +22,7 @@ const ALL: &str = "--all";
 const THREADS: &str = "RUST_TEST_THREADS";
 /// As many as that for each processor, unless it is said: those that take long start processes, and
 /// wait for them more than they work.
-const THREADS_PER_PROCESSOR: usize = 2;
+const THREADS_PER_PROCESSOR: usize = 3;
 
 fn run(arguments: &[String]) -> Result<(), Failure> {
     match arguments {

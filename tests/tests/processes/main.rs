@@ -1,6 +1,7 @@
 //! Whole processes: what a person or a service manager does to them, and what a machine does.
 
 mod appends;
+mod at_length;
 mod clocks;
 mod commands;
 mod consumers;
@@ -34,11 +35,7 @@ mod refusals;
 mod replies;
 mod rogue;
 mod serial;
-mod stops;
 mod swarm;
-mod syscalls;
 mod torture;
 mod trace;
 mod views;
-#[cfg(target_os = "linux")]
-mod volatile;
