@@ -46,8 +46,9 @@ const FENCE_MAX: Duration = Duration::from_secs(60);
 const READ_MAX: Duration = Duration::from_secs(30);
 /// How long reports of what went wrong may be on their way within this process.
 const REPORT_MAX: Duration = Duration::from_millis(50);
-/// How long the queue to Kafka may stay full until the wait is looked at again.
-const QUEUE_WAIT: Duration = Duration::from_millis(100);
+/// Between two looks at whether the queue to Kafka has emptied. The library's wait for its reports
+/// lasts as long as it is told, whatever comes; its own before a commit would be 100 ms.
+const QUEUE_WAIT: Duration = Duration::from_millis(1);
 
 /// What goes into one transaction.
 #[derive(Debug, Default)]
@@ -131,10 +132,25 @@ impl Owner {
             let (key, value) = FrontierRecord::Gap { stream, epoch, from, to, why }.encode();
             self.send_frontier(&key, &value)?;
         }
+        self.empty_queue()?;
         // Any other timeout could leave it open whether it is committed.
         let committed = self.producer.commit_transaction(Timeout::Never);
         committed.map_err(|error| self.fault("committing to Kafka", &error))?;
         Ok(written)
+    }
+
+    /// Waits until Kafka has all that was handed to librdkafka, or has refused it, or its time is
+    /// up.
+    fn empty_queue(&self) -> Result<(), Fault> {
+        loop {
+            match self.producer.flush(Duration::ZERO) {
+                Ok(()) => return Ok(()),
+                Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut)) => {
+                    self.producer.poll(QUEUE_WAIT);
+                }
+                Err(error) => return Err(self.fault("sending to Kafka", &error)),
+            }
+        }
     }
 
     /// The batches of an entry that are of this shard.
