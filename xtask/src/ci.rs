@@ -6,7 +6,7 @@ use crate::Task;
 use crate::counts::Counts;
 use crate::shell::{self, Failure};
 use crate::stopwatch::Stopwatch;
-use crate::{cross, firmware, kafka, licences, package, sim, size, test, tidy};
+use crate::{cross, firmware, licences, package, sim, size, test, tidy};
 
 pub(crate) const TASK: Task =
     Task { name: "ci", about: "run every check and all tests, as before each merge", run };
@@ -33,10 +33,9 @@ const FIRST: [Step; 8] = [
 
 /// The agent for armv7 is built beside these: to link it keeps one processor busy for minutes, and
 /// some of these keep but one busy, too.
-const BESIDE: [Step; 5] = [
+const BESIDE: [Step; 4] = [
     Step { name: "firmware", run: firmware::test },
     Step { name: "packages", run: package::check },
-    Step { name: "kafka", run: kafka::check },
     Step { name: "fleets", run: |_| fleets() },
     Step { name: "power cuts", run: |_| power_cuts() },
 ];

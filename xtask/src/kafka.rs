@@ -9,17 +9,12 @@ mod jars;
 mod reader;
 mod rights;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use crate::counts::Counts;
 use crate::shell::{self, Failure};
-use crate::test::{build_programs, pass, suite};
 use crate::{Task, debian};
 use broker::{Broker, Wanted};
-
-/// Tests with real brokers that go on at a time: they wait for time-outs more than they work. Each
-/// takes a broker's memory, which is 512 MiB.
-const AT_A_TIME: &str = "4";
 
 /// What the program with TLS needs to be built, and where it is put.
 const OPENSSL: [debian::Needed; 2] =
@@ -99,14 +94,11 @@ pub(crate) fn fetch() -> Result<(), Failure> {
     reader::prepare()
 }
 
-/// Runs and counts the tests with real brokers, of which several go on at a time.
-pub(crate) fn check(counts: &mut Counts) -> Result<(), Failure> {
+/// Makes ready what tests with real brokers need, and returns the variables that ask for them.
+pub(crate) fn prepare() -> Result<[(&'static str, OsString); 2], Failure> {
     fetch()?;
     let with_tls = program_with_tls()?;
-    build_programs()?;
-    let mut test = suite("processes", "kafka");
-    test.env("TEST_KAFKA", "1").env("TEST_KAFKA_TLS", with_tls);
-    pass(test.env("RUST_TEST_THREADS", AT_A_TIME), counts)
+    Ok([("TEST_KAFKA", "1".into()), ("TEST_KAFKA_TLS", with_tls.into_os_string())])
 }
 
 /// Builds the program with TLS to Kafka, and puts it where the usual one does not replace it.

@@ -21,7 +21,7 @@ const ALL: &str = "--all";
 /// Says how many tests of a program run at a time.
 const THREADS: &str = "RUST_TEST_THREADS";
 /// As many as that for each processor, unless it is said: those that take long start processes, and
-/// wait for them more than they work.
+/// wait for them more than they work. A broker of Kafka takes half a GiB of memory.
 const THREADS_PER_PROCESSOR: usize = 3;
 
 fn run(arguments: &[String]) -> Result<(), Failure> {
@@ -31,7 +31,6 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
             firmware::test(&mut elsewhere)?;
             cross::check(&mut elsewhere)?;
             package::check(&mut elsewhere)?;
-            kafka::check(&mut elsewhere)?;
             all(rest, &elsewhere)
         }
         _ => tests(&mut workspace(arguments), arguments, &Counts::default()).map(|_| ()),
@@ -41,7 +40,9 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
 /// Every test of the workspace, whatever the machine must have for it. Those that `elsewhere` has
 /// seen to pass may be skipped here, and no others.
 pub(crate) fn all(arguments: &[String], elsewhere: &Counts) -> Result<(), Failure> {
-    nothing_skipped(&tests(&mut workspace(arguments), arguments, elsewhere)?)
+    let mut command = workspace(arguments);
+    command.envs(kafka::prepare()?);
+    nothing_skipped(&tests(&mut command, arguments, elsewhere)?)
 }
 
 fn workspace(arguments: &[String]) -> Command {
