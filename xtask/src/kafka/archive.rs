@@ -15,6 +15,7 @@ pub(crate) fn make(jars: &Path) {
     if archive.is_file() {
         return;
     }
+    println!("starting Kafka once to keep what Java loads, some 10 s; later it starts faster");
     // Others may do so at the same time.
     let folder = shell::target().join(format!("kafka/first-{}", std::process::id()));
     let made = record(jars, &Broker::new(folder.clone()), &folder.join("classes"));
