@@ -309,7 +309,8 @@ fn folder() -> PathBuf {
 impl Target {
     /// Where an agent with these features is kept, with what the linker noted of it.
     fn kept(&self, features: &str) -> PathBuf {
-        folder().join("agents").join(self.triple).join(features)
+        // The path stands in an option that the compiler takes apart at commas.
+        folder().join("agents").join(self.triple).join(features.replace(',', "+"))
     }
 
     /// The agent for devices, if it was built.
@@ -363,6 +364,15 @@ mod tests {
 
     fn words(line: &str) -> Vec<String> {
         line.split_whitespace().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn agents_of_several_features_lie_apart_and_where_the_linker_can_write() {
+        let [of_one, of_two] = ["a", "a,b"].map(|features| TARGETS[0].kept(features));
+        assert_ne!(of_one, of_two);
+        assert!(
+            of_two.strip_prefix(folder()).is_ok_and(|path| !path.to_string_lossy().contains(','))
+        );
     }
 
     #[test]
