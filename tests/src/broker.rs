@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use landfall::config::KAFKA_TLS;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
@@ -21,8 +22,6 @@ use crate::process::until;
 /// The variable that asks for real brokers. Its name is none of the program's, which refuses those
 /// that it does not know, and is started by tests with what they were started with.
 const ASKED_FOR: &str = "TEST_KAFKA";
-/// The variable that names a program with TLS to Kafka.
-const PROGRAM_WITH_TLS: &str = "TEST_KAFKA_TLS";
 /// How long a broker may take to start, on a machine that does much else.
 const START_MAX: Duration = Duration::from_secs(120);
 
@@ -74,14 +73,13 @@ pub fn is_possible(test: &str) -> bool {
     missing.is_none()
 }
 
-/// The program with TLS to Kafka, which is not the usual one. If there is none, says so loudly: the
-/// test is then skipped.
-pub fn program_with_tls(test: &str) -> Option<PathBuf> {
-    let program = std::env::var_os(PROGRAM_WITH_TLS).map(PathBuf::from);
-    if program.is_none() {
-        skipped(test, &format!("{PROGRAM_WITH_TLS} names no program with the feature `kafka_tls`"));
+/// Whether the programs speak TLS to Kafka: they have the features of these tests. If not, says so
+/// loudly: the test is then skipped.
+pub fn has_tls(test: &str) -> bool {
+    if !KAFKA_TLS {
+        skipped(test, "the programs lack the feature `kafka_tls`: no libssl-dev, or no pkg-config");
     }
-    program
+    KAFKA_TLS
 }
 
 impl Broker {

@@ -6,7 +6,7 @@ use crate::Task;
 use crate::counts::Counts;
 use crate::shell::{self, Failure};
 use crate::stopwatch::Stopwatch;
-use crate::{cross, firmware, licences, package, sim, size, test, tidy};
+use crate::{cross, debian, firmware, kafka, licences, package, sim, size, test, tidy};
 
 pub(crate) const TASK: Task =
     Task { name: "ci", about: "run every check and all tests, as before each merge", run };
@@ -20,20 +20,20 @@ struct Step {
 }
 
 /// Cheap checks first, so that a slip shows within seconds.
-const FIRST: [Step; 8] = [
+const FIRST: [Step; 4] = [
     Step { name: "formatting", run: |_| formatting() },
     Step { name: "tidy", run: |_| (tidy::TASK.run)(&[]) },
     Step { name: "licences", run: |_| (licences::TASK.run)(&[]) },
     Step { name: "dependencies of core", run: |_| core_without_serde() },
-    Step { name: "clippy", run: |_| clippy(&["--workspace", "--all-targets"]) },
-    Step { name: "clippy without alloc", run: |_| clippy_without_alloc() },
-    Step { name: "documentation", run: |_| documentation() },
-    Step { name: "build without std", run: |_| (size::TASK.run)(&[]) },
 ];
 
 /// The agent for armv7 is built beside these: to link it keeps one processor busy for minutes, and
 /// some of these keep but one busy, too.
-const BESIDE: [Step; 4] = [
+const BESIDE: [Step; 8] = [
+    Step { name: "clippy", run: |_| clippy_all() },
+    Step { name: "clippy without alloc", run: |_| clippy_without_alloc() },
+    Step { name: "documentation", run: |_| documentation() },
+    Step { name: "build without std", run: |_| (size::TASK.run)(&[]) },
     Step { name: "firmware", run: firmware::test },
     Step { name: "packages", run: package::check },
     Step { name: "fleets", run: |_| fleets() },
@@ -51,6 +51,9 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
     run_steps(&FIRST, &mut elsewhere)?;
     // Two can't install packages at a time.
     cross::prepare_check()?;
+    debian::install_missing(&size::needed())?;
+    // Without it the programs would have other features by the time that all tests run.
+    kafka::prepare_tls()?;
     let (built, others) = std::thread::scope(|scope| {
         // No test of these is one that others skip.
         let step = Step { name: "build for armv7", run: cross::check_build };
@@ -58,9 +61,6 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
         let others = run_steps(&BESIDE, &mut elsewhere);
         (built.join().expect("the thread of a step does not panic"), others)
     });
-    if let (Err(built), Err(_)) = (&built, &others) {
-        println!("{built}");
-    }
     others.and(built)?;
     run_steps(&LAST, &mut elsewhere)?;
     println!(
@@ -78,6 +78,8 @@ fn run_steps(steps: &[Step], elsewhere: &mut Counts) -> Result<(), Failure> {
         let watch = Stopwatch::start();
         if let Err(failure) = (step.run)(elsewhere) {
             let text = format!("step `{}` failed after {}: {failure}", step.name, watch.text());
+            // Told at once: what goes on beside it may take minutes to end.
+            println!("{text}");
             return Err(Failure::Check(text));
         }
         println!("<== {}: {}", step.name, watch.text());
@@ -115,7 +117,7 @@ fn fleets() -> Result<(), Failure> {
     let tree = ["rev-parse", "--verify", "HEAD^{tree}"];
     let tree = shell::output(Command::new("git").args(tree).current_dir(shell::root()));
     let seed = tree.ok().as_deref().and_then(seed_of).unwrap_or(1);
-    (sim::TASK.run)(&["--seed", &seed.to_string(), "--seconds", "30"].map(str::to_owned))
+    simulate(&["--seed", &seed.to_string(), "--seconds", "30"])
 }
 
 /// The first seed for a state of the sources: what the name of its tree begins with.
@@ -125,7 +127,19 @@ fn seed_of(tree: &str) -> Option<u64> {
 
 /// The same seeds each time.
 fn power_cuts() -> Result<(), Failure> {
-    (sim::TASK.run)(&["--cuts", "20000", "--seed", "1"].map(str::to_owned))
+    simulate(&["--cuts", "20000", "--seed", "1"])
+}
+
+/// By the programs of the tests: the simulator by itself would be compiled anew, with fewer
+/// features of what it stands on.
+fn simulate(arguments: &[&str]) -> Result<(), Failure> {
+    test::build_programs()?;
+    let arguments: Vec<_> = arguments.iter().map(|&word| word.to_owned()).collect();
+    sim::drive(&arguments)
+}
+
+fn clippy_all() -> Result<(), Failure> {
+    clippy(&[&["--workspace", "--all-targets"], kafka::features()].concat())
 }
 
 fn clippy(packages: &[&str]) -> Result<(), Failure> {
@@ -143,7 +157,7 @@ fn clippy_without_alloc() -> Result<(), Failure> {
 
 fn documentation() -> Result<(), Failure> {
     let mut command = shell::cargo(&["doc", "--locked", "--workspace", "--no-deps"]);
-    shell::run(command.env("RUSTDOCFLAGS", "-D warnings"))
+    shell::run(command.args(kafka::features()).env("RUSTDOCFLAGS", "-D warnings"))
 }
 
 #[cfg(test)]

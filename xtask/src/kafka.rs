@@ -9,17 +9,15 @@ mod jars;
 mod reader;
 mod rights;
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::shell::{self, Failure};
 use crate::{Task, debian};
 use broker::{Broker, Wanted};
 
-/// What the program with TLS needs to be built, and where it is put.
+/// What a program with TLS to Kafka needs to be built.
 const OPENSSL: [debian::Needed; 2] =
     [("/usr/include/openssl/ssl.h", "libssl-dev"), ("/usr/bin/pkg-config", "pkg-config")];
-const WITH_TLS: &str = "kafka/landfall-with-tls";
 
 pub(crate) const TASK: Task = Task {
     name: "kafka",
@@ -94,24 +92,19 @@ pub(crate) fn fetch() -> Result<(), Failure> {
     reader::prepare()
 }
 
-/// Makes ready what tests with real brokers need, and returns the variables that ask for them.
-pub(crate) fn prepare() -> Result<[(&'static str, OsString); 2], Failure> {
-    fetch()?;
-    let with_tls = program_with_tls()?;
-    Ok([("TEST_KAFKA", "1".into()), ("TEST_KAFKA_TLS", with_tls.into_os_string())])
+/// Installs what a program with TLS to Kafka is built with.
+pub(crate) fn prepare_tls() -> Result<(), Failure> {
+    debian::install_missing(&OPENSSL)
 }
 
-/// Builds the program with TLS to Kafka, and puts it where the usual one does not replace it.
-fn program_with_tls() -> Result<PathBuf, Failure> {
-    debian::install_missing(&OPENSSL)?;
-    // Chosen as the usual one is, so that all but what has the feature is built once.
-    let chosen = ["build", "--locked", "--workspace", "--bin", "landfall"];
-    shell::run(shell::cargo(&chosen).args(["--features", "landfall/kafka_tls"]))?;
-    let (built, kept) = (shell::target().join("debug/landfall"), shell::target().join(WITH_TLS));
-    let copied = std::fs::copy(&built, &kept);
-    let failed = |error| Failure::Machine(format!("cannot write {}: {error}", kept.display()));
-    copied.map_err(failed)?;
-    Ok(kept)
+/// The features of the programs that tests start: where OpenSSL is there to build with, one that
+/// speaks TLS to Kafka stands for the usual one, which lacks nothing else. To have both would be to
+/// compile librdkafka twice.
+pub(crate) fn features() -> &'static [&'static str] {
+    match debian::missing(&OPENSSL).as_slice() {
+        [] => &["--features", "landfall/kafka_tls"],
+        _ => &[],
+    }
 }
 
 fn up(broker: &Broker, wanted: Wanted) -> Result<(), Failure> {

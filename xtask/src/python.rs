@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use crate::Task;
 use crate::counts::Counts;
 use crate::shell::{self, Failure};
-use crate::test::copy;
+use crate::test::{build_programs, copy};
 
 pub(crate) const TASK: Task = Task {
     name: "python",
@@ -29,7 +29,7 @@ const CHECKER: &str = "mypy>=1.8";
 
 fn run(arguments: &[String]) -> Result<(), Failure> {
     shell::no_arguments(TASK.name, arguments)?;
-    shell::run(&mut shell::cargo(&["build", "--package", "landfall", "--bins"]))?;
+    build_programs()?;
     let mut counts = Counts::default();
     let outcome = test(&mut counts);
     println!("{}", counts.summary());

@@ -18,10 +18,22 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
     {
         return mutants::run(rest.first().map(String::as_str));
     }
-    let cuts = arguments.iter().any(|argument| argument == "--cuts");
-    let driver = if cuts { "landfall-cuts" } else { "landfall-sim" };
-    // The profile of the tests: its checks of arithmetic find more, and it is built already.
-    shell::run(&mut shell::cargo(&["build", "--package", "landfall-simulation", "--bin", driver]))?;
-    let program = shell::target().join("debug").join(driver);
+    // The profile of the tests: its checks of arithmetic find more.
+    let driver = ["build", "--package", "landfall-simulation", "--bin", driver(arguments)];
+    shell::run(&mut shell::cargo(&driver))?;
+    drive(arguments)
+}
+
+/// The program that does what these arguments ask for.
+fn driver(arguments: &[String]) -> &'static str {
+    match arguments.iter().any(|argument| argument == "--cuts") {
+        true => "landfall-cuts",
+        false => "landfall-sim",
+    }
+}
+
+/// Does what these arguments ask for, by a program that is built already.
+pub(crate) fn drive(arguments: &[String]) -> Result<(), Failure> {
+    let program = shell::target().join("debug").join(driver(arguments));
     shell::run(std::process::Command::new(program).args(arguments))
 }

@@ -18,6 +18,8 @@ pub(crate) const TASK: Task = Task {
 
 /// Asks for every test, whatever the machine must have for it.
 const ALL: &str = "--all";
+/// Asks the tests for real brokers of Kafka.
+const WITH_KAFKA: &str = "TEST_KAFKA";
 /// Says how many tests of a program run at a time.
 const THREADS: &str = "RUST_TEST_THREADS";
 /// As many as that for each processor, unless it is said: those that take long start processes, and
@@ -28,6 +30,7 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
     match arguments {
         [first, rest @ ..] if first == ALL => {
             let mut elsewhere = Counts::default();
+            kafka::prepare_tls()?;
             firmware::test(&mut elsewhere)?;
             cross::check(&mut elsewhere)?;
             package::check(&mut elsewhere)?;
@@ -40,14 +43,15 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
 /// Every test of the workspace, whatever the machine must have for it. Those that `elsewhere` has
 /// seen to pass may be skipped here, and no others.
 pub(crate) fn all(arguments: &[String], elsewhere: &Counts) -> Result<(), Failure> {
+    kafka::fetch()?;
     let mut command = workspace(arguments);
-    command.envs(kafka::prepare()?);
+    command.env(WITH_KAFKA, "1");
     nothing_skipped(&tests(&mut command, arguments, elsewhere)?)
 }
 
 fn workspace(arguments: &[String]) -> Command {
     let mut command = shell::cargo(&["test", "--workspace", "--no-fail-fast"]);
-    command.args(arguments);
+    command.args(kafka::features()).args(arguments);
     if std::env::var_os(THREADS).is_none() {
         let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
         command.env(THREADS, (processors * THREADS_PER_PROCESSOR).to_string());
@@ -89,12 +93,14 @@ fn tests(
 /// each set of features, and the set depends on what is chosen. So is a [`suite`].
 pub(crate) fn build_programs() -> Result<(), Failure> {
     let chosen = ["build", "--locked", "--workspace", "--bins", "--test", "processes"];
-    shell::run(&mut shell::cargo(&chosen))
+    shell::run(shell::cargo(&chosen).args(kafka::features()))
 }
 
 /// A call of those tests of one suite of the workspace whose names begin like this.
 pub(crate) fn suite(name: &str, tests: &str) -> Command {
-    shell::cargo(&["test", "--locked", "--workspace", "--test", name, tests])
+    let mut command = shell::cargo(&["test", "--locked", "--workspace", "--test", name, tests]);
+    command.args(kafka::features());
+    command
 }
 
 /// Runs a command with tests to its end, passes on what it prints, and counts.

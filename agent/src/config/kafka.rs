@@ -8,6 +8,9 @@ use super::error::ConfigError;
 use super::file::Scope;
 use super::setting::{Allowed, Setting, section};
 
+/// Whether this program speaks TLS and SCRAM to Kafka.
+pub const KAFKA_TLS: bool = cfg!(feature = "kafka_tls");
+
 section! {
     /// A Kafka cluster behind this hub, into which it commits what it receives; see
     /// [kafka.md](kafka.md). All hubs of a group have the same settings here.
@@ -159,7 +162,7 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
         }
     }
     check_route(kafka)?;
-    check_tls(kafka)?;
+    check_tls(kafka, KAFKA_TLS)?;
     if !kafka.is_there() {
         return Ok(());
     }
@@ -176,7 +179,7 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
 }
 
 /// What needs OpenSSL is refused in a program without it, which else would try for ever.
-fn check_tls(kafka: &Kafka) -> Result<(), ConfigError> {
+fn check_tls(kafka: &Kafka, has_tls: bool) -> Result<(), ConfigError> {
     let needs = |(name, value): (&str, &str)| {
         let value = value.to_ascii_lowercase();
         match name {
@@ -186,7 +189,7 @@ fn check_tls(kafka: &Kafka) -> Result<(), ConfigError> {
         }
     };
     match kafka.librdkafka().find(|property| needs(*property)) {
-        Some((name, _)) if !cfg!(feature = "kafka_tls") => {
+        Some((name, _)) if !has_tls => {
             let why = format!(
                 "this program was built without TLS and SCRAM to Kafka, so it does not know \
                  `{name}`; build it with the feature `kafka_tls`"
@@ -221,6 +224,7 @@ fn check_route(_: &Kafka) -> Result<(), ConfigError> {
 mod tests {
     use std::path::Path;
 
+    use super::{KAFKA_TLS, check_tls};
     use crate::config::{Config, ConfigFile};
 
     fn config(text: &str) -> Result<Config, String> {
@@ -249,11 +253,11 @@ mod tests {
         let ssl = ["security.protocol=SASL_SSL", "sasl.mechanisms=SCRAM-SHA-256", "ssl.ca.pem=x"];
         for property in ssl {
             let told = config(&format!("[kafka]\nproperties = [\"{property}\"]\n"));
-            if cfg!(feature = "kafka_tls") {
-                told.unwrap();
-                continue;
-            }
-            let error = told.unwrap_err();
+            assert_eq!(told.is_ok(), KAFKA_TLS, "{property}");
+            let mut kafka = config("").unwrap().kafka;
+            kafka.properties = vec![property.to_owned()];
+            check_tls(&kafka, true).unwrap();
+            let error = check_tls(&kafka, false).unwrap_err().to_string();
             assert!(error.contains("kafka.properties") && error.contains("kafka_tls"), "{error}");
         }
     }

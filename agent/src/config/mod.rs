@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 
 pub use error::{ConfigError, Place, Problem};
 pub use file::ConfigFile;
-pub use kafka::Kafka;
+pub use kafka::{KAFKA_TLS, Kafka};
 pub use memory::Shares;
 pub use reference::reference;
 pub use sections::{
