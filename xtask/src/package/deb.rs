@@ -150,6 +150,10 @@ fn libraries(told: &str) -> Result<String, String> {
             }
             "libgcc_s" => drop(packages.insert("libgcc-s1".to_owned())),
             "libz" => drop(packages.insert("zlib1g".to_owned())),
+            // Of a program with TLS to Kafka. The next OpenSSL will be another package.
+            "libssl" | "libcrypto" if library.ends_with(".so.3") => {
+                packages.insert("libssl3".to_owned());
+            }
             loader if loader.starts_with("ld-linux") => {}
             _ => return Err(format!("the program needs {library}; say in which package it is")),
         }
