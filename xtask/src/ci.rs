@@ -6,7 +6,7 @@ use crate::Task;
 use crate::counts::Counts;
 use crate::shell::{self, Failure};
 use crate::stopwatch::Stopwatch;
-use crate::{cross, debian, firmware, kafka, licences, package, sim, size, test, tidy};
+use crate::{cross, firmware, kafka, licences, package, sim, size, test, tidy};
 
 pub(crate) const TASK: Task =
     Task { name: "ci", about: "run every check and all tests, as before each merge", run };
@@ -27,13 +27,19 @@ const FIRST: [Step; 4] = [
     Step { name: "dependencies of core", run: |_| core_without_serde() },
 ];
 
-/// The agent for armv7 is built beside these: to link it keeps one processor busy for minutes, and
-/// some of these keep but one busy, too.
-const BESIDE: [Step; 8] = [
+/// What keeps one processor busy for minutes, or waits for the network, and needs nothing of
+/// [`BESIDE`]. No test of these is one that others skip.
+const ASIDE: [Step; 3] = [
+    Step { name: "build for armv7", run: cross::check_build },
+    Step { name: "build without std", run: |_| (size::TASK.run)(&[]) },
+    Step { name: "Kafka", run: |_| kafka::fetch() },
+];
+
+/// What is done meanwhile.
+const BESIDE: [Step; 7] = [
     Step { name: "clippy", run: |_| clippy_all() },
     Step { name: "clippy without alloc", run: |_| clippy_without_alloc() },
     Step { name: "documentation", run: |_| documentation() },
-    Step { name: "build without std", run: |_| (size::TASK.run)(&[]) },
     Step { name: "firmware", run: firmware::test },
     Step { name: "packages", run: package::check },
     Step { name: "fleets", run: |_| fleets() },
@@ -49,23 +55,19 @@ fn run(arguments: &[String]) -> Result<(), Failure> {
     shell::no_arguments(TASK.name, arguments)?;
     let (whole, mut elsewhere) = (Stopwatch::start(), Counts::default());
     run_steps(&FIRST, &mut elsewhere)?;
-    // Two can't install packages at a time.
     cross::prepare_check()?;
-    debian::install_missing(&size::needed())?;
     // Without it the programs would have other features by the time that all tests run.
     kafka::prepare_tls()?;
-    let (built, others) = std::thread::scope(|scope| {
-        // No test of these is one that others skip.
-        let step = Step { name: "build for armv7", run: cross::check_build };
-        let built = scope.spawn(move || run_steps(&[step], &mut Counts::default()));
-        let others = run_steps(&BESIDE, &mut elsewhere);
-        (built.join().expect("the thread of a step does not panic"), others)
+    let (aside, beside) = std::thread::scope(|scope| {
+        let aside = scope.spawn(|| run_steps(&ASIDE, &mut Counts::default()));
+        let beside = run_steps(&BESIDE, &mut elsewhere);
+        (aside.join().expect("the thread of a step does not panic"), beside)
     });
-    others.and(built)?;
+    beside.and(aside)?;
     run_steps(&LAST, &mut elsewhere)?;
     println!(
         "all {} steps passed in {}",
-        FIRST.len() + 1 + BESIDE.len() + LAST.len(),
+        FIRST.len() + ASIDE.len() + BESIDE.len() + LAST.len(),
         whole.text()
     );
     Ok(())

@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, PoisonError};
 
 use crate::shell::{self, Failure};
 
@@ -30,6 +31,11 @@ pub(crate) fn install_missing(needed: &[Needed]) -> Result<(), Failure> {
     install(&missing(needed))
 }
 
+/// Held while packages are installed: steps that run beside each other may both lack some.
+static INSTALLING: Mutex<()> = Mutex::new(());
+/// Held while a program for a microcontroller is built: its list of versions is written anew.
+static BUILDING: Mutex<()> = Mutex::new(());
+
 /// Installs packages, if this is Debian and we are root; else says how to.
 pub(crate) fn install(missing: &[&str]) -> Result<(), Failure> {
     if missing.is_empty() {
@@ -40,6 +46,7 @@ pub(crate) fn install(missing: &[&str]) -> Result<(), Failure> {
     if !by_root || !Path::new("/usr/bin/apt-get").exists() {
         return Err(lacking(missing));
     }
+    let _alone = INSTALLING.lock().unwrap_or_else(PoisonError::into_inner);
     println!("installing {}", missing.join(" "));
     let apt = |arguments: &[&str]| {
         let mut command = Command::new("apt-get");
@@ -90,6 +97,7 @@ pub(crate) const CORTEX_M4: &str = "thumbv7em-none-eabihf";
 pub(crate) fn build_for_cortex(name: &str, triple: &str) -> Result<PathBuf, Failure> {
     let folder = shell::root().join("cross").join(name);
     let target = shell::target().join(format!("cross-{name}"));
+    let _alone = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
     // The workspace's versions; cargo leaves out what the programs do not use.
     fs::copy(shell::root().join("Cargo.lock"), folder.join("Cargo.lock")).map_err(|error| {
         Failure::Machine(format!("cannot write cross/{name}/Cargo.lock: {error}"))

@@ -8,10 +8,10 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::Task;
 use crate::counts::Counts;
 use crate::shell::{self, Failure};
 use crate::test::{build_programs, copy};
+use crate::{Task, debian};
 
 pub(crate) const TASK: Task = Task {
     name: "python",
@@ -110,9 +110,7 @@ pub(crate) fn environment(path: &Path) -> Result<PathBuf, Failure> {
         shell::run(&mut command)
     };
     if make().is_err() {
-        println!("python3 or its venv is missing; installing them");
-        let install = "apt-get update -qq && apt-get install -qq -y python3 python3-venv";
-        shell::run(Command::new("sh").args(["-c", install]))?;
+        debian::install(&["python3", "python3-venv"])?;
         make()?;
     }
     Ok(path.to_owned())

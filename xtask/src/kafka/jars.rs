@@ -44,7 +44,9 @@ pub(crate) fn fetched() -> Result<PathBuf, Failure> {
     fs::create_dir_all(&folder).map_err(cannot)?;
     let fresh = folder.join("jars.new");
     let mut maven = Command::new("mvn");
-    maven.args(["--batch-mode", "--quiet", "--no-transfer-progress", "--file"]);
+    maven.args(["--batch-mode", "--quiet", "--no-transfer-progress"]);
+    // Else it prints codes of colours even where nobody sees them.
+    maven.arg("-Dstyle.color=never").arg("--file");
     maven.arg(shell::root().join(POM)).arg("dependency:copy-dependencies");
     maven.arg(format!("-DoutputDirectory={}", fresh.display()));
     shell::run(&mut maven).map_err(|failure| {
