@@ -19,7 +19,7 @@ const PORT: u16 = 9092;
 /// How long a broker may take until it answers. A busy machine needs a multiple of the usual 3 s.
 const START_MAX: Duration = Duration::from_secs(90);
 /// How long it may take to end when it is asked to; it is killed then.
-const STOP_MAX: Duration = Duration::from_secs(30);
+const STOP_MAX: Duration = Duration::from_secs(90);
 /// Between two questions whether something has happened.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 

@@ -44,17 +44,24 @@ pub(crate) fn fetched() -> Result<PathBuf, Failure> {
     fs::create_dir_all(&folder).map_err(cannot)?;
     let fresh = folder.join("jars.new");
     let mut maven = Command::new("mvn");
-    maven.args(["--batch-mode", "--quiet", "--no-transfer-progress"]);
-    // Else it prints codes of colours even where nobody sees them.
-    maven.arg("-Dstyle.color=never").arg("--file");
+    maven.args(["--batch-mode", "--quiet", "--no-transfer-progress", "--file"]);
     maven.arg(shell::root().join(POM)).arg("dependency:copy-dependencies");
     maven.arg(format!("-DoutputDirectory={}", fresh.display()));
-    shell::run(&mut maven).map_err(|failure| {
-        Failure::Machine(format!("{failure}; Maven says why above. Is its registry reached?"))
-    })?;
+    run_maven(&mut maven)?;
     fs::rename(&fresh, &jars).map_err(cannot)?;
     fs::write(&made_of, pom).map_err(cannot)?;
     Ok(jars)
+}
+
+/// Shows what Maven says only if it fails: it prints codes of colours even where nobody sees them.
+fn run_maven(maven: &mut Command) -> Result<(), Failure> {
+    let output = maven.output().map_err(|error| shell::cannot_start(maven, &error))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = [output.stdout, output.stderr].concat();
+    let (line, said) = (shell::line(maven), String::from_utf8_lossy(&said).into_owned());
+    Err(Failure::Machine(format!("{said}`{line}` failed; is Maven's registry reached?")))
 }
 
 /// The version of Apache Kafka that is pinned.
