@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use landfall_core::batch::ClockQuality;
+use landfall_protocol::clock::SET_MS_MIN;
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
 /// Milliseconds on a clock that never goes back and counts suspend; its zero is arbitrary.
@@ -55,7 +56,7 @@ impl WallMs {
     /// know.
     #[must_use]
     pub const fn quality(self) -> ClockQuality {
-        if self.0 < PLAUSIBLE_MS_MIN { ClockQuality::Unset } else { ClockQuality::Local }
+        if self.0 < SET_MS_MIN { ClockQuality::Unset } else { ClockQuality::Local }
     }
 }
 
@@ -79,9 +80,6 @@ pub fn quality_of(own: ClockQuality, given: impl IntoIterator<Item = bool>) -> C
     let each = given.into_iter().map(|given| if given { ClockQuality::Unknown } else { own });
     each.reduce(quality_of_both).unwrap_or(own)
 }
-
-/// 2025-01-01T00:00:00Z; no node ran before.
-const PLAUSIBLE_MS_MIN: i64 = 1_735_689_600_000;
 
 /// The time for timers.
 #[must_use]
@@ -119,8 +117,8 @@ mod tests {
     #[test]
     fn a_clock_nobody_set_is_recognised() {
         assert_eq!(WallMs::from_ms(86_400_000).quality(), ClockQuality::Unset);
-        assert_eq!(WallMs::from_ms(PLAUSIBLE_MS_MIN - 1).quality(), ClockQuality::Unset);
-        assert_eq!(WallMs::from_ms(PLAUSIBLE_MS_MIN).quality(), ClockQuality::Local);
+        assert_eq!(WallMs::from_ms(SET_MS_MIN - 1).quality(), ClockQuality::Unset);
+        assert_eq!(WallMs::from_ms(SET_MS_MIN).quality(), ClockQuality::Local);
     }
 
     #[test]

@@ -11,13 +11,12 @@ use landfall_core::codec::Malformed;
 use landfall_core::media::Media;
 use landfall_core::name::site_is_valid;
 use landfall_core::num::{BootId, Epoch, Partition, Timestamp};
+use landfall_protocol::clock::{ClockOffset, EPOCHS_MAX, STRETCHES_MAX, Stretch, is_plausible};
 use landfall_protocol::message;
 use landfall_protocol::session::Fault;
 use landfall_protocol::time::Instant;
 
-use super::clock::{
-    ClockNote, ClockOffset, EPOCHS_MAX, NOTE_BYTES_MAX, STRETCHES_MAX, Stretch, is_plausible,
-};
+use super::clock::{ClockNote, NOTE_BYTES_MAX};
 use super::link::LinkState;
 use super::note::Note;
 use super::say::Say;
@@ -152,11 +151,9 @@ impl OwnClock {
     fn hear(&mut self, above: Timestamp, asked: Instant, now: Now) {
         self.look(now);
         let took = now.instant.since(asked).millis();
-        let half = u32::try_from(took.div_ceil(2)).unwrap_or(u32::MAX);
-        let above = above.get().saturating_add(i64::from(half));
         let Some(last) = self.note.stretches.last().copied() else { return };
-        let delta_ms = above.saturating_sub(running(now.instant)).saturating_sub(last.zero_ms);
-        let heard = ClockOffset { delta_ms, error_ms: half };
+        let shown_ms = last.zero_ms.saturating_add(running(now.instant));
+        let heard = ClockOffset::heard(above, took, shown_ms);
         if let Some(known) = last.offset {
             if known.agrees(&heard) {
                 if heard.error_ms < known.error_ms / 2 {
@@ -201,8 +198,7 @@ impl OwnClock {
 
 /// What is known of one stretch, for another one of the same start.
 fn between(offset: ClockOffset, of: &Stretch, to: &Stretch) -> ClockOffset {
-    let delta_ms = offset.delta_ms.saturating_add(of.zero_ms.saturating_sub(to.zero_ms));
-    ClockOffset { delta_ms, ..offset }
+    offset.of_clock_ahead(to.zero_ms.saturating_sub(of.zero_ms))
 }
 
 impl Clocks {

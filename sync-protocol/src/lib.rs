@@ -20,6 +20,7 @@ extern crate std;
 pub mod backoff;
 pub mod buffer;
 pub mod channel;
+pub mod clock;
 pub mod frame;
 pub mod limits;
 pub mod line;

@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::time::Duration;
 
+use landfall_protocol::clock::APART_MS_MAX;
+
 use super::arguments::{Arguments, Stop};
 use super::node::flag;
 use super::sites::sites_table;
@@ -12,7 +14,6 @@ use crate::api::{
     Client, ClockStatus, LinkState, LinkStatus, MediumStatus, MemoryStatus, Status,
     SubscriptionState, SubscriptionStatus,
 };
-use crate::node::clock::APART_MS_MAX;
 use crate::quantity::{ByteSize, count_text, counted, duration_text};
 
 pub(super) const HELP: &str = "\

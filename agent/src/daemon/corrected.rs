@@ -2,9 +2,10 @@
 
 use landfall_core::batch::{BatchHead, ClockQuality};
 use landfall_core::num::{Epoch, Timestamp};
+use landfall_protocol::clock::Corrected;
 
 use crate::event_json::{Correction, RecordClock};
-use crate::node::clock::{ClockNote, Corrected};
+use crate::node::clock::ClockNote;
 
 /// Finds what is known of the clock of an origin in an epoch.
 pub(super) type ClockOf<'a> = &'a dyn Fn(&str, Epoch) -> Option<ClockNote>;

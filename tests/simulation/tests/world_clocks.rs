@@ -2,7 +2,7 @@
 //! of the times that they gave. D is a device, G its gateway, H the hub at the root; each record of
 //! `s` knows the true time.
 
-use landfall_node::clock::STRETCHES_MAX;
+use landfall_protocol::clock::STRETCHES_MAX;
 use landfall_simulation::world::{Told, World};
 
 const MINUTE_MS: u64 = 60_000;

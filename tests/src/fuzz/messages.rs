@@ -1,11 +1,12 @@
 //! One of each message, as it stands in a frame.
 
-use landfall::node::clock::{ClockNote, ClockOffset, Stretch};
+use landfall::node::clock::ClockNote;
 use landfall_core::gap::GapReason;
 use landfall_core::hash::StreamHash;
 use landfall_core::limits::COUNTER_MAX;
 use landfall_core::name::StreamId;
 use landfall_core::num::{BootId, CommitNo, Epoch, LogId, Offset, Partition, Seq, Timestamp};
+use landfall_protocol::clock::{ClockOffset, Stretch};
 use landfall_protocol::message::{
     Begin, Clock, Control, Diverged, DivergedKind, Durable, Enrol, Entry, Features, Gap, Goodbye,
     GoodbyeCode, Hello, Introduction, LaneMessage, List, Opened, Promise, Purpose, Refused,

@@ -1,9 +1,10 @@
 //! What a hub tells readers of a device that began in 1970: a peer that says so, since the clock of
 //! this machine is not a test's to set.
 
-use landfall::node::clock::{ClockNote, ClockOffset, Stretch};
+use landfall::node::clock::ClockNote;
 use landfall_core::batch::ClockQuality;
 use landfall_core::num::{BootId, Epoch, Timestamp};
+use landfall_protocol::clock::{ClockOffset, Stretch};
 use landfall_protocol::message::{Clock, Control};
 use landfall_tests::process::until;
 use landfall_tests::rogue::{Forged, Heard, Identity, Peer, control, entry};

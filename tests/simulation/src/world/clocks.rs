@@ -5,7 +5,7 @@ use landfall_core::codec::Reader;
 use landfall_core::num::{BootId, Epoch, Timestamp};
 use landfall_core::record::Record;
 use landfall_node::AppendOutcome;
-use landfall_node::clock::Corrected;
+use landfall_protocol::clock::Corrected;
 
 use super::World;
 
