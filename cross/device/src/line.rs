@@ -37,9 +37,8 @@ impl<'a, S: Read + ReadReady + Write + WriteReady> Line<'a, S> {
     }
 
     /// Lets the uplink and the line work: at most 64 bytes in, and as many out of one frame as the
-    /// line takes. Calls the gateway, and calls again whenever a session has ended. `wall` is the
-    /// time by the calendar, zero if it is not known. Returns whether there was anything to do for
-    /// the uplink; if not, nothing is due for it before the next byte, append, or second.
+    /// line takes. Calls the gateway, and calls again whenever a session has ended. `now`, `wall`
+    /// and what is returned are those of [`Uplink::poll`].
     pub fn poll<F: NorFlash, const STREAMS: usize>(
         &mut self,
         device: &mut Device<'_, F, STREAMS>,
@@ -49,11 +48,11 @@ impl<'a, S: Read + ReadReady + Write + WriteReady> Line<'a, S> {
     ) -> bool {
         self.now = now;
         match self.turn() {
-            Ok(Turn::Opened) => uplink.connected(now, wall),
+            Ok(Turn::Opened) => uplink.connected(now),
             Ok(Turn::Same | Turn::Payload) => {}
             Ok(Turn::Lost) | Err(_) => uplink.disconnected(),
         }
-        let busy = uplink.poll(device, now, self);
+        let busy = uplink.poll(device, now, wall, self);
         if uplink.ended().is_some() && self.caller.is_open() {
             self.caller.hang_up(now);
         }

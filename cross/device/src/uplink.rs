@@ -7,6 +7,7 @@
 //! The byte stream must be reliable and in order, and whoever is at its other end is believed. A
 //! serial line is made such a stream by [`crate::line`].
 
+mod clock;
 mod inbox;
 mod judge;
 mod outbox;
@@ -26,6 +27,7 @@ use landfall_protocol::message::GoodbyeCode;
 use landfall_protocol::time::{Duration, Instant};
 
 use crate::device::{Device, LANE};
+use clock::Clock;
 use inbox::Inbox;
 use outbox::Outbox;
 use progress::Progress;
@@ -33,6 +35,8 @@ use progress::Progress;
 /// Bytes that an uplink is lent for what comes in.
 pub const INBOX_BYTES: usize = FRAME_PREFIX_BYTES + FRAME_BYTES_MIN;
 
+/// Openings that the hello and a clock's note tell of: all that a device remembers.
+const OPENINGS: usize = 4;
 /// Bytes that are read from the stream at once.
 const READ_BYTES: usize = 64;
 /// Bytes that the gateway may have under way on its lanes; all of them are dropped.
@@ -54,8 +58,9 @@ pub struct Uplink<'m, const STREAMS: usize> {
     outbox: Outbox<'m>,
     state: State,
     due: Due,
-    /// The clock as a caller knows it, for the gateway's people.
+    /// The calendar as a caller knows it, for the gateway's people.
     wall: Timestamp,
+    clock: Clock,
     heard: Instant,
     pinged: Option<Instant>,
     /// Something was said that an answer is due to.
@@ -89,6 +94,7 @@ enum State {
 #[derive(Clone, Copy, Debug, Default)]
 struct Due {
     hello: bool,
+    clock: bool,
     /// At the end of the lane.
     tips: bool,
     /// At once.
@@ -135,6 +141,7 @@ impl<'m, const STREAMS: usize> Uplink<'m, STREAMS> {
             state: State::Down(None),
             due: Due::default(),
             wall: Timestamp::new(0),
+            clock: Clock::new(),
             heard: Instant::default(),
             pinged: None,
             said: false,
@@ -149,14 +156,13 @@ impl<'m, const STREAMS: usize> Uplink<'m, STREAMS> {
         }
     }
 
-    /// There is a new connection: a session begins. `wall` is the time by the calendar, zero if it
-    /// is not known.
-    pub fn connected(&mut self, now: Instant, wall: Timestamp) {
+    /// There is a new connection: a session begins.
+    pub fn connected(&mut self, now: Instant) {
         self.inbox.clear();
         self.outbox.clear();
         self.state = State::Greeting(now);
         self.due = Due { hello: true, ..Due::default() };
-        (self.wall, self.heard, self.pinged, self.said) = (wall, now, None, false);
+        (self.heard, self.pinged, self.said) = (now, None, false);
         (self.allowed, self.spent, self.granted) = (0, 0, CREDIT_BYTES);
         (self.peer, self.root) = (None, None);
     }
@@ -185,12 +191,19 @@ impl<'m, const STREAMS: usize> Uplink<'m, STREAMS> {
     /// Moves bytes: at most 64 in, and as many out of one message as the stream takes. Returns
     /// whether there was anything to do; if not, nothing is due before the next byte, append, or
     /// second.
+    ///
+    /// `wall` is the time by the calendar, zero as long as it is not known. The timestamps of
+    /// records are by the same clock, and by `now` where that is zero: once the gateway has said
+    /// its time, readers are told what those should have been that were wrong.
     pub fn poll<F: NorFlash, S: Read + ReadReady + Write + WriteReady>(
         &mut self,
         device: &mut Device<'_, F, STREAMS>,
         now: Instant,
+        wall: Timestamp,
         stream: &mut S,
     ) -> bool {
+        self.wall = wall;
+        self.due.clock |= self.clock.look(now, wall);
         match self.step(device, now, stream) {
             Ok(busy) => busy,
             Err(ended) => {
@@ -267,7 +280,7 @@ impl<'m, const STREAMS: usize> Uplink<'m, STREAMS> {
     /// The gateway has accepted: everything is sent that the root does not have.
     fn open<F: NorFlash>(&mut self, device: &Device<'_, F, STREAMS>) {
         self.state = State::Open;
-        self.due.tips = true;
+        (self.due.tips, self.due.clock) = (true, true);
         self.cursor = device.journal.first(LANE);
         for (ix, progress) in (0..).map(StreamIx).zip(&mut self.streams) {
             let branch = device.journal.frontier().branch(ix, BranchIx::MAIN);

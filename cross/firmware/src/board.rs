@@ -17,15 +17,16 @@ const FLAGS: usize = 0x18;
 const EMPTY: u32 = 1 << 4;
 const FULL: u32 = 1 << 5;
 
-/// The timer of the core: control, and the ticks after which it begins again.
+/// The timer of the core: control, where it begins again, and where it is on its way down.
 const TIMER: *mut u32 = 0xE000_E010 as *mut u32;
 const TIMER_RELOAD: *mut u32 = 0xE000_E014 as *mut u32;
+const TIMER_VALUE: *mut u32 = 0xE000_E018 as *mut u32;
 /// It runs by the core's clock.
 const TIMER_ON: u32 = 0b101;
-/// It has begun again since this was last read.
-const TIMER_PASSED: u32 = 1 << 16;
+/// It counts 24 bits.
+const TIMER_MAX: u32 = 0xFF_FFFF;
 /// Ticks of a millisecond, at 12.5 MHz.
-const MILLISECOND: u32 = 12_500;
+const MILLISECOND: u64 = 12_500;
 
 /// What the start-up code paints the stack with.
 const PAINT: u32 = 0xCCCC_CCCC;
@@ -135,25 +136,31 @@ impl embedded_io::Write for Uart {
     }
 }
 
-/// Milliseconds since the start. A turn of the loop that takes longer counts as one.
-pub(crate) struct Clock(u64);
+/// The time since the start. It must be read once in 1.3 s.
+pub(crate) struct Clock {
+    ticks: u64,
+    value: u32,
+}
 
 impl Clock {
     /// Starts the timer.
     pub(crate) fn start() -> Self {
         // SAFETY: the two are registers of the core's timer, which nobody else uses.
         unsafe {
-            TIMER_RELOAD.write_volatile(MILLISECOND - 1);
+            TIMER_RELOAD.write_volatile(TIMER_MAX);
             TIMER.write_volatile(TIMER_ON);
+            TIMER_VALUE.write_volatile(0);
         }
-        Self(0)
+        Self { ticks: 0, value: TIMER_MAX }
     }
 
     /// The time.
     pub(crate) fn now(&mut self) -> Instant {
-        // SAFETY: as above; reading it clears only what is read here.
-        self.0 += u64::from(unsafe { TIMER.read_volatile() } & TIMER_PASSED != 0);
-        Instant::from_millis(self.0)
+        // SAFETY: as above, and reading it changes nothing.
+        let value = unsafe { TIMER_VALUE.read_volatile() };
+        self.ticks += u64::from(self.value.wrapping_sub(value) & TIMER_MAX);
+        self.value = value;
+        Instant::from_millis(self.ticks / MILLISECOND)
     }
 }
 

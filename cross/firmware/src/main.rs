@@ -28,6 +28,9 @@ const SLOTS: u32 = 16;
 
 /// Who this is; the gateway has a key of it.
 const SITE: &str = "buoy-4";
+/// The board knows no date. Records have the time since the start, and the hub tells readers when
+/// that was.
+const NO_CALENDAR: Timestamp = Timestamp::new(0);
 /// Turns of the loop for each reading.
 const TURNS: u32 = 16;
 /// Readings for which there is no room, until nobody is taken to be at the other end of the line.
@@ -39,7 +42,8 @@ fn main() -> ! {
     let (mut commit, mut read) = ([0; 1_536], [0; 560]);
     let (mut inbox, mut outbox) = ([0; INBOX_BYTES], [0; 560]);
     let memory = Memory { slots: &mut slots, commit: &mut commit, read: &mut read };
-    let ended = run(memory, Uplink::new(&mut inbox, &mut outbox));
+    let mut uplink = Uplink::new(&mut inbox, &mut outbox);
+    let ended = run(memory, &mut uplink);
     Console.line("stack", &[u64::from(board::stack_used())]);
     match ended {
         Ended::Full => board::exit(),
@@ -57,7 +61,7 @@ enum Ended {
 }
 
 /// Opens the journal, appends, and brings to the node what is stored.
-fn run(memory: Memory<'_>, mut uplink: Uplink<'_, 1>) -> Ended {
+fn run(memory: Memory<'_>, uplink: &mut Uplink<'_, 1>) -> Ended {
     let flash = FileFlash::open().and_then(|file| Nor::new(file, 0, SLOTS, BLOCK_BYTES).ok());
     let Some(flash) = flash else { return Ended::Failed(1) };
     let boot = board::random();
@@ -75,12 +79,13 @@ fn run(memory: Memory<'_>, mut uplink: Uplink<'_, 1>) -> Ended {
     let mut line = Line::new(Uart, SITE, board::key(), board::seed());
     loop {
         for _ in 0..TURNS {
-            line.poll(&mut device, &mut uplink, clock.now(), Timestamp::new(0));
+            line.poll(&mut device, uplink, clock.now(), NO_CALENDAR);
         }
         // What a sensor would say; no two starts say the same.
         reading = reading.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         let value = reading.to_le_bytes();
-        let record = Record::new(Timestamp::new(0), None, Some(&value));
+        let stamp = Timestamp::new(clock.now().millis() as i64);
+        let record = Record::new(stamp, None, Some(&value));
         match device.append(sea, &record, ClockQuality::Unset) {
             Ok(offset) => {
                 refused = 0;

@@ -38,8 +38,9 @@ pub fn exercise() {
     let value = black_box([7_u8; 32]);
     let record = Record::new(Timestamp::new(black_box(1)), None, Some(&value));
     let mut uplink = Uplink::new(&mut inbox, &mut outbox);
-    uplink.connected(black_box(Instant::default()), Timestamp::new(0));
-    while uplink.poll(&mut device, black_box(Instant::default()), &mut Wire) {
+    uplink.connected(black_box(Instant::default()));
+    let (now, wall) = (Instant::default(), Timestamp::new(0));
+    while uplink.poll(&mut device, black_box(now), black_box(wall), &mut Wire) {
         let _ = black_box(device.append(stream, &record, ClockQuality::Unset));
     }
 }

@@ -14,6 +14,7 @@ use std::{env, fs, io};
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use landfall::{clock, time_text};
 use landfall_protocol::line::{Caller, LineKey};
 use landfall_protocol::time::Instant;
 use landfall_simulation::rng::Rng;
@@ -92,6 +93,15 @@ impl Scene {
         }
         found
     }
+
+    /// When the newest record was made, as the hub tells it of a device that knows no date.
+    async fn dated(&self) -> Option<i64> {
+        let read = self.fleet.hub.done("read", &["sea", "--corrected"]).await.unwrap();
+        let record: serde_json::Value = serde_json::from_str(read.lines().last()?).unwrap();
+        assert_eq!(record["clock"], "unset");
+        assert!(record["timestamp"].as_str().unwrap().starts_with("1970-01-01T00:0"));
+        time_text::parse(record["corrected"].as_str()?)
+    }
 }
 
 #[tokio::test]
@@ -126,6 +136,9 @@ async fn what_a_microcontroller_acknowledged_is_at_the_hub_once_whatever_happens
     assert!(bad_line.damaged() > 5, "{} bytes were damaged", bad_line.damaged());
     assert!(scene.offences("line_noise").await > 0, "noise is counted");
     assert_eq!(scene.offences("line_key").await, 0, "and is nobody");
+    let dated = until("the hub knows when the last record was made", || scene.dated()).await;
+    let ago_ms = clock::wall().ms() - dated.unwrap();
+    assert!((-5_000..600_000).contains(&ago_ms), "{ago_ms} ms ago");
     let hub = scene.hub.status().await.unwrap();
     assert!(hub.offences.is_empty() && hub.alarms.is_empty(), "{:?}", hub.alarms);
 }

@@ -42,7 +42,7 @@ impl<const STREAMS: usize> Uplink<'_, STREAMS> {
     ) -> Result<(), Ended> {
         match (self.state, message) {
             (_, Control::Goodbye(goodbye)) => Err(Ended::Goodbye(goodbye.code)),
-            (State::Greeting(_), Control::Hello(hello)) => self.on_hello(hello, now),
+            (State::Greeting(since), Control::Hello(hello)) => self.on_hello(hello, since, now),
             (State::Waiting(_), Control::Accept(_)) => {
                 self.open(device);
                 Ok(())
@@ -52,11 +52,12 @@ impl<const STREAMS: usize> Uplink<'_, STREAMS> {
         }
     }
 
-    fn on_hello(&mut self, hello: &Hello<'_>, now: Instant) -> Result<(), Ended> {
+    fn on_hello(&mut self, hello: &Hello<'_>, called: Instant, now: Instant) -> Result<(), Ended> {
         let terms = &hello.terms;
         if PROTOCOL_MAX.min(terms.protocol_max) < PROTOCOL_MIN.max(terms.protocol_min) {
             return Err(Ended::Incompatible);
         }
+        self.clock.hear(hello.introduction.clock, called, now);
         self.allowed = terms.credit;
         self.peer = Some(hello.introduction.log);
         self.root = hello.introduction.root;

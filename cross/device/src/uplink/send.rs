@@ -11,18 +11,16 @@ use landfall_core::name::StreamId;
 use landfall_core::num::{Epoch, Offset};
 use landfall_protocol::limits::{FRAME_BYTES_MIN, PROTOCOL_MAX, PROTOCOL_MIN};
 use landfall_protocol::message::{
-    Begin, Control, Entry as Sent, Features, Gap, Hello, Introduction, LaneMessage, LaneOffer,
-    Lanes, List, Opened, Promise, Purpose, StreamPoint, Terms, Tip, Tips,
+    Begin, Clock, Control, Entry as Sent, Features, Gap, Hello, Introduction, LaneMessage,
+    LaneOffer, Lanes, List, Opened, Promise, Purpose, StreamPoint, Terms, Tip, Tips,
 };
 
 use super::progress::Progress;
-use super::{CREDIT_BYTES, Ended, State, Uplink};
+use super::{CREDIT_BYTES, Ended, OPENINGS, State, Uplink, clock};
 use crate::device::{Device, LANE};
 
 /// Entries that are looked at in one call; most need not be sent again.
 const LOOKED_AT: usize = 4;
-/// Openings that the hello tells of: all that a device remembers.
-const OPENINGS: usize = 4;
 /// The name of the lane.
 const LANE_NAME: &str = "normal";
 /// What the hello says of the software.
@@ -48,6 +46,9 @@ impl<const STREAMS: usize> Uplink<'_, STREAMS> {
             return self.say_hello(device);
         }
         if self.state != State::Open {
+            return Ok(());
+        }
+        if core::mem::take(&mut self.due.clock) && self.say_clock(device)? {
             return Ok(());
         }
         let granted = self.inbox.dropped + CREDIT_BYTES;
@@ -109,6 +110,18 @@ impl<const STREAMS: usize> Uplink<'_, STREAMS> {
             credit: CREDIT_BYTES,
         };
         Ok(self.outbox.put_control(&Control::Hello(Hello { terms, introduction }))?)
+    }
+
+    /// What readers need to know of the device's clock, if there is something.
+    // Within its caller it would take 200 bytes more of flash.
+    #[inline(never)]
+    fn say_clock<F: NorFlash>(&mut self, device: &Device<'_, F, STREAMS>) -> Result<bool, Ended> {
+        let (openings, mut note) = (device.journal.openings(), [0; clock::NOTE_BYTES_MAX]);
+        let boot = openings.last().map(|opening| opening.boot).unwrap_or_default();
+        let Some(note) = self.clock.note(openings, &mut note) else { return Ok(false) };
+        let clock = Clock { site: device.site, boot, note };
+        self.outbox.put_control(&Control::Clock(clock))?;
+        Ok(true)
     }
 
     /// Where all streams end.

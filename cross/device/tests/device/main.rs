@@ -1,5 +1,6 @@
 //! A device on simulated flash, which loses power wherever it hurts.
 
+mod clocks;
 mod cuts;
 mod flash;
 mod life;

@@ -10,6 +10,7 @@ use landfall_core::media::{Media, MediaError, Place, SlotIx};
 use landfall_core::num::{BootId, CommitNo, Epoch, Lane, LogId, Offset, Partition, Timestamp};
 use landfall_core::record::Record;
 use landfall_core::tables::Slot;
+use landfall_device::uplink::{INBOX_BYTES, Uplink};
 use landfall_device::{AppendError, Device, Memory, Nor, OpenError};
 use landfall_simulation::media::nor::SimNor;
 
@@ -118,6 +119,11 @@ pub(crate) fn open_on<const READ: usize>(
         first_commit: CommitNo::new(1),
     };
     Device::open(nor, "buoy-4", memory, fresh)
+}
+
+/// An uplink of a device, without a connection.
+pub(crate) fn uplink() -> Uplink<'static, 2> {
+    Uplink::new(vec![0; INBOX_BYTES].leak(), vec![0; 640].leak())
 }
 
 /// Appends a number to the topic `sea`.

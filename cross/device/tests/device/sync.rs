@@ -2,19 +2,18 @@
 //! cuts.
 
 use landfall_core::num::{Offset, Timestamp};
-use landfall_device::uplink::{Ended, INBOX_BYTES, Uplink};
+use landfall_device::uplink::{Ended, Uplink};
 use landfall_protocol::time::Instant;
 use landfall_simulation::media::disk::SimDisk;
 use landfall_simulation::media::power::Step;
 use landfall_simulation::rng::Rng;
 
-use crate::rig::{Chip, Opened, append, open, stored};
+use crate::rig::{Chip, Opened, append, open, stored, uplink};
 use crate::site::{Chain, Site};
 use crate::wire::Wire;
 
-fn uplink() -> Uplink<'static, 2> {
-    Uplink::new(vec![0; INBOX_BYTES].leak(), vec![0; 640].leak())
-}
+/// A device that does not know the date.
+const NO_CALENDAR: Timestamp = Timestamp::new(0);
 
 /// How far the device's records are durable at the root, as far as the device knows.
 fn durable(device: &Opened) -> u64 {
@@ -33,7 +32,7 @@ fn settle(
 ) {
     let mut idle = 0;
     while idle < 5 {
-        let busy = uplink.poll(device, Instant::from_millis(*now), wire);
+        let busy = uplink.poll(device, Instant::from_millis(*now), NO_CALENDAR, wire);
         turn(wire, *now);
         idle = if busy || !wire.down.is_empty() { 0 } else { idle + 1 };
         *now += 1;
@@ -42,7 +41,7 @@ fn settle(
 
 fn connect(uplink: &mut Uplink<'_, 2>, wire: &mut Wire, now: u64) {
     *wire = Wire::default();
-    uplink.connected(Instant::from_millis(now), Timestamp::new(0));
+    uplink.connected(Instant::from_millis(now));
 }
 
 #[test]
@@ -90,7 +89,7 @@ fn wherever_the_stream_breaks_and_the_power_goes_each_record_arrives_once() {
                         acknowledged.resize(offset.get() as usize, None);
                         acknowledged.push(Some(number));
                     }
-                    uplink.poll(&mut device, Instant::from_millis(now), &mut wire);
+                    uplink.poll(&mut device, Instant::from_millis(now), NO_CALENDAR, &mut wire);
                     hub.turn(&mut wire, now);
                     now += 1;
                 }
@@ -218,7 +217,7 @@ fn a_gateway_that_falls_silent_is_pinged_and_given_up() {
     assert!(uplink.is_open(), "pings and their answers keep it open");
     let heard = now;
     while uplink.ended().is_none() && now < heard + 120_000 {
-        uplink.poll(&mut device, Instant::from_millis(now), &mut wire);
+        uplink.poll(&mut device, Instant::from_millis(now), NO_CALENDAR, &mut wire);
         wire.up.clear();
         now += 1_000;
     }
@@ -237,7 +236,7 @@ fn any_bytes_end_the_session_and_nothing_else() {
         hub.connect(now);
         connect(&mut uplink, &mut wire, now);
         for _ in 0..rng.below(40) {
-            uplink.poll(&mut device, Instant::from_millis(now), &mut wire);
+            uplink.poll(&mut device, Instant::from_millis(now), NO_CALENDAR, &mut wire);
             hub.turn(&mut wire, now);
             now += 1;
         }
@@ -249,7 +248,7 @@ fn any_bytes_end_the_session_and_nothing_else() {
                 wire.down.extend([0, noise.len() as u8, 0]);
             }
             wire.down.extend(noise);
-            uplink.poll(&mut device, Instant::from_millis(now), &mut wire);
+            uplink.poll(&mut device, Instant::from_millis(now), NO_CALENDAR, &mut wire);
         }
         ended += u64::from(uplink.ended().is_some());
         assert_eq!(append(&mut device, 8), Ok(Offset::new(1)), "seed {seed}");
