@@ -109,10 +109,14 @@ impl Feed {
         self.asked.is_some_and(|from| offsets.contains(&from))
     }
 
-    /// Whether a batch repeats on from where one of its histories has come.
+    /// Whether a batch goes on from where one of its histories has come, which is here or seems to
+    /// be.
     pub(crate) fn repeats(&self, base: Offset, before: StreamHash) -> bool {
-        let mut strands = self.strands.values();
-        strands.any(|strand| matches!(strand, Strand::Behind { at, .. } if at.meets(base, before)))
+        let behind = self.strands.values().filter_map(|strand| match strand {
+            Strand::Behind { at, .. } => Some(*at),
+            Strand::Parted(_) => None,
+        });
+        behind.chain(self.end).any(|at| at.meets(base, before))
     }
 
     /// Whether a batch that seems to repeat ours may be taken to, until something proves it.

@@ -153,3 +153,31 @@ fn a_node_learns_its_own_topics_although_its_disk_refuses_at_first() {
     assert!(world.first_offset("G", "D/s/0") > 0, "what H has is not asked for again");
     world.check_delivered("H");
 }
+
+#[test]
+fn what_is_repeated_is_not_looked_up_piece_by_piece_behind_a_pause() {
+    let mut world = World::device_two_gateways_and_hub(3);
+    world.device("R", "G1");
+    world.roam("D", "R");
+    world.offline("H");
+    for _ in 0..300 {
+        ["a", "b", "c", "d"].iter().for_each(|topic| world.append("D", topic, 20));
+    }
+    world.run(60_000);
+    world.roam("R", "G2");
+    world.run(60_000);
+    let before = world.disk("G1").counters().reads;
+    world.set_network(1, Some(10));
+    world.roam("R", "G1");
+    world.run(5_000);
+    world.part("R", "G1");
+    world.run(5_000);
+    world.heal();
+    world.run(60_000);
+    let reads = world.disk("G1").counters().reads - before;
+    assert!((1..60).contains(&reads), "{reads} reads, most of them to look at what is repeated");
+    world.set_network(1, None);
+    world.online("H");
+    world.sync();
+    world.check_delivered("H");
+}
