@@ -88,7 +88,7 @@ pub use standing::HeardStanding;
 pub use subscribe::Coming;
 pub use uplinks::{UPLINKS_MAX, Uplink};
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use landfall_core::frontier::{Frontier, StreamIx};
@@ -207,8 +207,8 @@ pub(crate) struct Core<M: Media, G> {
     pub(crate) scratch: Vec<u8>,
     /// The body that was sent last: its memory takes the next one.
     pub(crate) body: Vec<u8>,
-    /// Where a repeated point was found last: its stream, and the place before its entry.
-    pub(crate) looked: Cell<Option<(StreamIx, Lane, Cursor)>>,
+    /// Where a repeated point of a stream was found last: the place before its entry.
+    pub(crate) looked: RefCell<BTreeMap<StreamIx, (Lane, Cursor)>>,
     /// Packs and unpacks bodies.
     pub(crate) codec: Codec,
     /// Whether all that is stored of the node's own topics has been read.
@@ -272,7 +272,7 @@ impl<M: Media, G: Gate> Node<M, G> {
             trimmed_at: now.instant,
             scratch: vec![0; SCRATCH_BYTES],
             body: Vec::new(),
-            looked: Cell::new(None),
+            looked: RefCell::default(),
             codec: Codec::default(),
             knows_internal: false,
             cursors: cursors::Cursors::default(),

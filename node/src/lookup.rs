@@ -26,6 +26,8 @@ pub(crate) enum Held {
 
 /// Entries in which a point is looked for behind the last one that was found.
 const NEAR_ENTRIES: usize = 64;
+/// Streams of which it is known where a point was found last: those that take turns.
+const LOOKED_MAX: usize = 256;
 
 impl<M: Media, G: Gate> Core<M, G> {
     /// Whether the stored records of a stream pass through a point.
@@ -46,7 +48,7 @@ impl<M: Media, G: Gate> Core<M, G> {
             there.extend(hash_at(batch, next).map(StreamHash::bytes));
             let found = there.contains(&hash.bytes());
             if found {
-                self.looked.set(Some((ix, lane, before)));
+                self.note_looked(ix, lane, before);
             }
             !found
         })?;
@@ -64,28 +66,35 @@ impl<M: Media, G: Gate> Core<M, G> {
         })
     }
 
-    /// The same, close behind where the point before was found: what is repeated comes in order.
+    /// The same, close behind where a point of the stream was found last: what is repeated comes in
+    /// order.
     fn holds_behind_last(
         &self,
         ix: StreamIx,
         next: Offset,
         hash: StreamHash,
     ) -> Result<bool, MediaError> {
-        let Some((last, lane, start)) = self.looked.get() else { return Ok(false) };
-        if last != ix {
-            return Ok(false);
-        }
+        let last = self.looked.borrow().get(&ix).copied();
+        let Some((lane, start)) = last else { return Ok(false) };
         let mut buffer = vec![0; super::SCRATCH_BYTES];
-        let place = Place { lane, start, entries_max: NEAR_ENTRIES };
+        let place = Place { lane, start, reach: Reach::Entries(NEAR_ENTRIES) };
         let mut found = false;
         self.each_batch_from(place, ix, (next, next), &mut buffer, |(lane, before), batch| {
             found = hash_at(batch, next) == Some(hash);
             if found {
-                self.looked.set(Some((ix, lane, before)));
+                self.note_looked(ix, lane, before);
             }
             !found
         })?;
         Ok(found)
+    }
+
+    fn note_looked(&self, ix: StreamIx, lane: Lane, before: Cursor) {
+        let mut looked = self.looked.borrow_mut();
+        if looked.len() >= LOOKED_MAX && !looked.contains_key(&ix) {
+            looked.pop_first();
+        }
+        looked.insert(ix, (lane, before));
     }
 
     /// Whether the record of a stream is stored that ends at a point.
@@ -164,7 +173,7 @@ impl<M: Media, G: Gate> Core<M, G> {
                 if !self.journal.may_hold(lane, start.segment, ix, range, &mut buffer)? {
                     continue;
                 }
-                let place = Place { lane, start, entries_max: usize::MAX };
+                let place = Place { lane, start, reach: Reach::Segment };
                 if !self.each_batch_from(place, ix, range, &mut buffer, &mut see)? {
                     return Ok(());
                 }
@@ -173,10 +182,10 @@ impl<M: Media, G: Gate> Core<M, G> {
         Ok(())
     }
 
-    /// The same within one segment, from a place on. Whether `see` wants more.
+    /// The same from a place on, as far as it reaches. Whether `see` wants more.
     fn each_batch_from(
         &self,
-        Place { lane, start, entries_max }: Place,
+        Place { lane, start, reach }: Place,
         ix: StreamIx,
         (from, to): (Offset, Offset),
         buffer: &mut [u8],
@@ -184,12 +193,17 @@ impl<M: Media, G: Gate> Core<M, G> {
     ) -> Result<bool, MediaError> {
         let mut reader = Reader::new(buffer);
         let mut cursor = start;
+        let entries_max = match reach {
+            Reach::Segment => usize::MAX,
+            Reach::Entries(max) => max,
+        };
         for _ in 0..entries_max {
             let before = cursor;
-            let entry = match self.journal.read_on(lane, &mut cursor, &mut reader) {
-                ReadStep::Entry(_) | ReadStep::Missing(..) if cursor.segment != start.segment => {
-                    break;
-                }
+            let step = self.journal.read_on(lane, &mut cursor, &mut reader);
+            if reach == Reach::Segment && cursor.segment != start.segment {
+                break;
+            }
+            let entry = match step {
                 ReadStep::Entry(entry) => entry,
                 ReadStep::Missing(..) => continue,
                 ReadStep::End | ReadStep::TooLong(_) => break,
@@ -215,7 +229,15 @@ impl<M: Media, G: Gate> Core<M, G> {
 struct Place {
     lane: Lane,
     start: Cursor,
-    entries_max: usize,
+    reach: Reach,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Reach {
+    /// To the end of the segment.
+    Segment,
+    /// So many entries.
+    Entries(usize),
 }
 
 /// The points behind each record of a batch.

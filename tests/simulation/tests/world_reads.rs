@@ -5,7 +5,7 @@
 
 use landfall_core::gap::GapReason;
 use landfall_node::{AlarmKind, TrimAt};
-use landfall_simulation::world::World;
+use landfall_simulation::world::{DiskShape, World};
 
 /// Runs a scenario with failing reads behind none, one, two, ... others that succeed, and returns
 /// in how many of the runs somebody noticed.
@@ -177,6 +177,33 @@ fn what_is_repeated_is_not_looked_up_piece_by_piece_behind_a_pause() {
     let reads = world.disk("G1").counters().reads - before;
     assert!((1..60).contains(&reads), "{reads} reads, most of them to look at what is repeated");
     world.set_network(1, None);
+    world.online("H");
+    world.sync();
+    world.check_delivered("H");
+}
+
+#[test]
+fn streams_that_take_turns_are_looked_up_from_where_each_was_found() {
+    let mut world = World::new(4);
+    world.set_disks(DiskShape::LARGE);
+    world.hub("H");
+    ["G1", "G2"].iter().for_each(|gateway| world.device(gateway, "H"));
+    world.device("R", "G1");
+    world.device("D", "R");
+    world.offline("H");
+    for _ in 0..60 {
+        ["a", "b", "c", "d"].iter().for_each(|topic| world.append_bulk("D", topic, 100));
+        world.run(1_000);
+        world.restart("D");
+    }
+    world.run(60_000);
+    world.roam("R", "G2");
+    world.run(60_000);
+    let before = world.disk("G1").counters().reads;
+    world.roam("R", "G1");
+    world.run(60_000);
+    let reads = world.disk("G1").counters().reads - before;
+    assert!((1..4_000).contains(&reads), "{reads} reads to look at 240 entries");
     world.online("H");
     world.sync();
     world.check_delivered("H");
