@@ -147,8 +147,7 @@ impl<M: Media, G: Gate> Core<M, G> {
         let sends = self.check_sender(state, &site, stream);
         let passed = |hop: Hop<'_>| hop.site == self.settings.site;
         let looped = own || hops(entry.path).flatten().any(passed);
-        // Where streams go from one node above to another, what went out may come in again.
-        let looped = looped && !self.uplinks.are_several();
+        let looped = looped && !self.settings.in_group;
         let code = if looped || hops(entry.path).count() >= HOPS_MAX {
             RefusedCode::Loop
         } else if let Err(code) = sends {

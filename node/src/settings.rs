@@ -31,6 +31,9 @@ pub struct Settings {
     /// Whether it looks into each record although it has an upstream: the last node that can blame
     /// the one that sent it.
     pub verifies: bool,
+    /// Whether it is one of a group of hubs, between which streams move: what went out from it may
+    /// come in again.
+    pub in_group: bool,
     /// The id and the secret of the token by which it asks to be registered.
     pub enrol: Option<(String, Vec<u8>)>,
     /// When records may be forgotten.
@@ -149,6 +152,7 @@ impl Settings {
             create_topics: true,
             upstream: false,
             verifies: false,
+            in_group: false,
             enrol: None,
             trim_at: TrimAt::Root,
             keep_acked_ms: 24 * 60 * 60 * 1_000,

@@ -285,6 +285,7 @@ fn settings(site: &str, config: &Config, lanes: &[String]) -> Settings {
         upstream: !config.upstream.addresses.is_empty() || config.kafka.is_there(),
         // Kafka takes what it is given.
         verifies: config.kafka.is_there(),
+        in_group: config.kafka.is_there(),
         trim_at: match config.upstream.trim_at {
             config::TrimAt::Root => TrimAt::Root,
             config::TrimAt::Hop => TrimAt::Hop,

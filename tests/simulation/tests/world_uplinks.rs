@@ -20,9 +20,8 @@ const NORMAL: Lane = Lane::new(0);
 fn two_hubs(seed: u64) -> World {
     let mut world = World::new(seed);
     world.hub("R");
-    for (name, upstream) in [("A", "R"), ("B", "R"), ("D", "A"), ("E", "A")] {
-        world.device(name, upstream);
-    }
+    ["A", "B"].iter().for_each(|hub| world.hub_of_group(hub, "R"));
+    ["D", "E"].iter().for_each(|ship| world.device(ship, "A"));
     world.open_uplink("A", OTHER, "B");
     world.open_uplink("B", OTHER, "A");
     owns(&mut world, "A", "D");
@@ -212,6 +211,25 @@ fn hubs_that_each_take_the_other_for_the_owner_bounce_nothing() {
     world.assign("B", "E", Uplink::FIRST);
     world.sync();
     world.expect("R", "E/s/0", of_e, &[0..10]);
+    world.check_delivered("R");
+    world.expect_calm();
+}
+
+#[test]
+fn what_went_out_comes_in_again_at_a_hub_that_has_all_shards() {
+    let mut world = two_hubs(8);
+    world.offline("R");
+    world.append("E", "s", 10);
+    world.run(5_000);
+    let of_e = world.epoch("E");
+    world.expect("B", "E/s/0", of_e, &[0..10]);
+    world.online("R");
+    ["D", "E"].iter().for_each(|ship| owns(&mut world, "A", ship));
+    world.close_uplink("A", OTHER);
+    world.roam("E", "B");
+    world.append("E", "s", 10);
+    world.sync();
+    world.expect("R", "E/s/0", of_e, &[0..20]);
     world.check_delivered("R");
     world.expect_calm();
 }

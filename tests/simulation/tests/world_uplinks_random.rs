@@ -56,7 +56,7 @@ impl Chaos {
             world.verbose();
         }
         world.hub("R");
-        HUBS.iter().for_each(|hub| world.device(hub, "R"));
+        HUBS.iter().for_each(|hub| world.hub_of_group(hub, "R"));
         for (device, hub) in [("D", "A"), ("E", "B"), ("F", "A")] {
             world.device(device, hub);
         }

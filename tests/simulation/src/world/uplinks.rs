@@ -1,6 +1,6 @@
 //! Hosts with several uplinks, such as the hubs of a group, and what each of them may bring.
 
-use landfall_node::{InternalRecord, Uplink};
+use landfall_node::{InternalRecord, Settings, Uplink};
 
 use super::World;
 use super::gate::{OWNERS, WorldGate};
@@ -17,6 +17,12 @@ impl Host {
 }
 
 impl World {
+    /// A node that dials another one, as one of a group.
+    pub fn hub_of_group(&mut self, name: &str, upstream: &str) {
+        let settings = Settings { upstream: true, in_group: true, ..Settings::standard(name) };
+        self.add_host(name, settings, Some(upstream));
+    }
+
     /// Opens an uplink of a host, which leads to another one.
     pub fn open_uplink(&mut self, name: &str, uplink: Uplink, to: &str) {
         self.host_mut(name).uplinks.insert(uplink, to.into());
