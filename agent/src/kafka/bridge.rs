@@ -163,8 +163,10 @@ impl Bridge {
         let shards = owned.iter().map(take_over).collect::<Result<BTreeMap<_, _>, Fault>>()?;
         let mut restored = Restored::default();
         let mut openings = BTreeMap::new();
+        // Whoever has them now may wait for this hub in turn.
+        let look = || if group.shards()? == owned { Ok(()) } else { Err(Fault::Moved) };
         for (number, shard) in &shards {
-            let opened = shard.opened()?;
+            let opened = shard.opened(look)?;
             openings.insert(*number, opened.opened_at);
             restored.add(opened);
         }

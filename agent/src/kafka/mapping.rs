@@ -59,7 +59,7 @@ pub fn set_mapping(settings: Settings) -> Result<Mapping, NoMapping> {
     let Some(first) = shards.first() else {
         return Err(Fault::Broken("there is no shard").into());
     };
-    if first.opened()?.group.log.is_none() {
+    if first.opened(|| Ok(()))?.group.log.is_none() {
         let text = "the group has not begun: its first hub will map topics as its file says";
         return Err(NoMapping(text.into()));
     }

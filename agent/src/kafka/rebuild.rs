@@ -95,7 +95,7 @@ pub fn rebuild(settings: Settings, data: &Path, wanted: &[String]) -> Result<Reb
     let shards = (0..settings.shards).map(take_over).collect::<Result<Vec<_>, _>>()?;
     let mut restored = Restored::default();
     for shard in &shards {
-        restored.add(shard.opened()?);
+        restored.add(shard.opened(|| Ok(()))?);
     }
     if let Some((log, _)) = restored.group.log {
         return Err(NotRebuilt(format!(

@@ -23,6 +23,8 @@ use super::topics::Topics;
 const OPEN_MAX: Duration = Duration::from_secs(120);
 /// How much longer than its timeout a transaction may take until it is given up.
 const COMMIT_GRACE: Duration = Duration::from_secs(15);
+/// How often it is asked, while a shard's thread is waited for, whether it still is to be.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How often a client that has nothing to do looks after its connections.
 const TEND_EVERY: Duration = Duration::from_secs(1);
 
@@ -63,9 +65,10 @@ impl Shard {
         Ok(Self { number, tasks, words, commit_max })
     }
 
-    /// How far the shard is, once it is owned.
-    pub(super) fn opened(&self) -> Result<Restored, Fault> {
-        match self.word(OPEN_MAX, "to be taken over")? {
+    /// How far the shard is, once it is owned. Meanwhile `look` is asked now and then whether it is
+    /// still to be.
+    pub(super) fn opened(&self, look: impl Fn() -> Result<(), Fault>) -> Result<Restored, Fault> {
+        match self.word(OPEN_MAX, "to be taken over", look)? {
             Word::Opened(restored) => Ok(restored),
             Word::Committed(_) => Err(Fault::Broken("a shard committed before it was owned")),
         }
@@ -80,7 +83,7 @@ impl Shard {
 
     /// Returns when the transaction is committed: for what it holds dead letters.
     pub(super) fn committed(&self) -> Result<Vec<Aside>, Fault> {
-        match self.word(self.commit_max, "to commit")? {
+        match self.word(self.commit_max, "to commit", || Ok(()))? {
             Word::Committed(letters) => Ok(letters),
             Word::Opened(_) => Err(Fault::Broken("a shard was taken over twice")),
         }
@@ -91,16 +94,23 @@ impl Shard {
         self.words.try_recv().ok().and_then(Result::err)
     }
 
-    fn word(&self, patience: Duration, doing: &str) -> Result<Word, Fault> {
-        let number = self.number;
-        match self.words.recv_timeout(patience) {
-            Ok(word) => word,
-            Err(RecvTimeoutError::Timeout) => Err(Fault::Kafka(format!(
-                "Kafka took more than {} s for shard {number} {doing}",
-                patience.as_secs()
-            ))),
-            Err(RecvTimeoutError::Disconnected) => Err(Fault::Broken("a shard's thread ended")),
+    fn word(
+        &self,
+        patience: Duration,
+        doing: &str,
+        look: impl Fn() -> Result<(), Fault>,
+    ) -> Result<Word, Fault> {
+        for _ in 0..patience.as_millis().div_ceil(LOOK_EVERY.as_millis()) {
+            match self.words.recv_timeout(LOOK_EVERY) {
+                Ok(word) => return word,
+                Err(RecvTimeoutError::Timeout) => look()?,
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Fault::Broken("a shard's thread ended"));
+                }
+            }
         }
+        let (number, seconds) = (self.number, patience.as_secs());
+        Err(Fault::Kafka(format!("Kafka took more than {seconds} s for shard {number} {doing}")))
     }
 }
 
