@@ -13,7 +13,7 @@
 //! - [`producer`]: who appends, with and without numbering its lines for the node.
 //! - [`pair`]: the two nodes and the relay between them.
 //! - [`storm`]: what befalls them, drawn from a seed.
-//! - [`kafka`]: the same with a Kafka behind the hub, and a census of what is there.
+//! - [`kafka`]: the same with a Kafka behind one hub or several, and a census of what is there.
 //! - [`check`]: both journals, read record by record, against the ledger and each other.
 
 pub mod check;
@@ -87,7 +87,7 @@ pub async fn run(options: &Options) -> Result<Tally, SoakError> {
     std::fs::create_dir_all(&options.dir)?;
     let mut tally = Tally::load(&options.dir)?;
     let ledger = Arc::new(Mutex::new(Ledger::open(&options.dir)?));
-    let mut pair = Pair::open(&options.dir, &mut tally, options.seed, "").await?;
+    let mut pair = Pair::open(&options.dir, ["hub", "ship"], &mut tally, options.seed, "").await?;
     let (stop, stopped) = watch::channel(false);
     let mut producers = JoinSet::new();
     for who in 0..producer::PRODUCERS.len() {

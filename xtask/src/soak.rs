@@ -5,8 +5,8 @@ use crate::{Task, kafka};
 
 pub(crate) const TASK: Task = Task {
     name: "soak",
-    about: "[--kafka] --kills N [--seed S] [--dir D] [--minutes M]: kill hub and device, with a \
-            Kafka behind them if it is asked for, then check",
+    about: "[--kafka HUBS] --kills N [--seed S] [--dir D] [--minutes M]: kill hub and device, with \
+            a Kafka behind one hub or two if it is asked for, then check",
     run,
 };
 

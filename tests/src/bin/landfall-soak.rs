@@ -4,20 +4,19 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use landfall_tests::soak::kafka::HUBS_MAX;
 use landfall_tests::soak::{self, Options, SoakError};
 
 const USAGE: &str = "\
-usage: landfall-soak [--kafka] --kills N [--seed S] [--dir D] [--minutes M]
+usage: landfall-soak [--kafka HUBS] --kills N [--seed S] [--dir D] [--minutes M]
 
 Without a folder, the nodes are made in a temporary one, which stays only after a violation. With
---kafka, first of all words, there is one behind the hub, and the broker is killed, too.
+--kafka, there is one behind one hub or two that share its shards, and the broker is killed, too.
 ";
 
 fn main() -> ExitCode {
-    let mut words: Vec<String> = std::env::args().skip(1).collect();
-    let kafka = words.first().is_some_and(|word| word == "--kafka");
-    words.drain(..usize::from(kafka));
-    let Some(options) = parse(&words) else {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let Some((options, hubs)) = parse(&words) else {
         eprint!("{USAGE}");
         return ExitCode::from(2);
     };
@@ -25,7 +24,7 @@ fn main() -> ExitCode {
     println!("seed {}, nodes in {}", options.seed, options.dir.display());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let outcome = match runtime {
-        Ok(runtime) => runtime.block_on(until_interrupted(&options, kafka)),
+        Ok(runtime) => runtime.block_on(until_interrupted(&options, hubs)),
         Err(error) => Err(error.into()),
     };
     match outcome {
@@ -44,12 +43,12 @@ fn main() -> ExitCode {
 }
 
 /// The processes end when the soak is dropped, so an interrupted one leaves none behind.
-async fn until_interrupted(options: &Options, kafka: bool) -> Result<(), SoakError> {
+async fn until_interrupted(options: &Options, hubs: Option<usize>) -> Result<(), SoakError> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminated = signal(SignalKind::terminate())?;
     let interrupted = std::io::Error::from(std::io::ErrorKind::Interrupted);
     tokio::select! {
-        done = strike(options, kafka) => {
+        done = strike(options, hubs) => {
             println!("{}; nothing lost, nothing twice", done?);
             Ok(())
         }
@@ -58,18 +57,22 @@ async fn until_interrupted(options: &Options, kafka: bool) -> Result<(), SoakErr
     }
 }
 
-async fn strike(options: &Options, kafka: bool) -> Result<String, SoakError> {
-    if kafka {
-        return Ok(soak::kafka::run(options).await?.to_string());
-    }
-    Ok(soak::run(options).await?.to_string())
+/// `hubs` are those before a Kafka; none if there is no Kafka.
+async fn strike(options: &Options, hubs: Option<usize>) -> Result<String, SoakError> {
+    Ok(match hubs {
+        Some(hubs) => soak::kafka::run(options, hubs).await?.to_string(),
+        None => soak::run(options).await?.to_string(),
+    })
 }
 
-fn parse(words: &[String]) -> Option<Options> {
-    let (mut kills, mut seed, mut dir, mut minutes) = (None, None, None, None);
+fn parse(words: &[String]) -> Option<(Options, Option<usize>)> {
+    let (mut kills, mut seed, mut dir, mut minutes, mut hubs) = (None, None, None, None, None);
     for pair in words.chunks(2) {
         let [name, value] = pair else { return None };
         match name.as_str() {
+            "--kafka" => {
+                hubs = Some(value.parse().ok().filter(|hubs| (1..=HUBS_MAX).contains(hubs))?)
+            }
             "--kills" => kills = Some(value.parse().ok()?),
             "--seed" => seed = Some(value.parse().ok()?),
             "--dir" => dir = Some(PathBuf::from(value)),
@@ -82,5 +85,5 @@ fn parse(words: &[String]) -> Option<Options> {
         None => landfall::entropy::number().ok()?,
     };
     let dir = dir.unwrap_or_else(|| std::env::temp_dir().join(format!("landfall-soak-{seed:x}")));
-    Some(Options { kills: kills?, seed, dir, minutes, verbose: true })
+    Some((Options { kills: kills?, seed, dir, minutes, verbose: true }, hubs))
 }

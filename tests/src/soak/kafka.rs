@@ -1,11 +1,13 @@
-//! The soak with a Kafka behind the hub: hub, broker and ship are killed at random while records
-//! come, commits are lost on their way to the broker, and so are answers to them.
+//! The soak with a Kafka behind the hub, or behind several that share its shards, each with a ship:
+//! hubs, broker and ships are killed at random while records come, commits are lost on their way to
+//! the broker, and so are answers to them.
 //!
 //! ```text
 //! producers ─▶ ship ──relay──▶ hub ──proxy──▶ broker
-//!                 ▲             ▲     ▲          ▲
-//!                 └── SIGKILL ──┴─────┼──────────┘
-//!                      commits lost, or not answered
+//!                 ▲             ▲ │    ▲         ▲
+//!                 └── SIGKILL ──┤ │    │         │
+//!                   away, frozen┘ │    └ commits lost, or not answered
+//!                                 └ to the hub that has the ship's shard
 //! ```
 //!
 //! The check is a census: of what is committed, each record that was acknowledged once, and nothing
@@ -18,6 +20,7 @@ use std::time::Duration;
 
 use landfall::api::{LinkState, Status};
 use landfall::clock;
+use landfall::kafka::birth;
 use landfall_simulation::rng::Rng;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -34,16 +37,24 @@ use crate::kafka_proxy::{Commits, KafkaProxy};
 use crate::process::{pause, until};
 use crate::walk::Visit;
 
+/// Hubs at most.
+pub const HUBS_MAX: usize = 2;
+/// Hubs, and the ship of each.
+const NAMES: [[&str; 2]; HUBS_MAX] = [["hub-1", "ship-1"], ["hub-2", "ship-2"]];
 /// Blows after which all must be seen to go on.
 const BLOWS_PER_CALM: u64 = 12;
+/// How long a hub is away so that the others get its shards: longer than the group keeps its place.
+const AWAY: Duration = Duration::from_secs(12);
 /// How long a commit to be hit is waited for.
 const HIT_MAX: Duration = Duration::from_millis(1_500);
 
 /// What happened in a soak, and what was found.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct KafkaTally {
-    /// SIGKILLs of the hub, the broker and the ship.
+    /// SIGKILLs of hubs, the broker and ships.
     pub kills: [u64; 3],
+    /// Times a hub was frozen, or down, for so long that another got its shards.
+    pub away: u64,
     /// Commits that did not arrive, and commits whose answer did not.
     pub hit: [u64; 2],
     /// Times all was seen to go on.
@@ -52,6 +63,8 @@ pub struct KafkaTally {
     pub acknowledged: u64,
     /// Records that are committed in Kafka.
     pub committed: u64,
+    /// Those of them that came through more than one hub.
+    pub forwarded: u64,
     /// Records besides that were there and were aborted.
     pub aborted: u64,
     /// Seconds that it took.
@@ -63,23 +76,24 @@ struct Rig {
     rng: Rng,
     broker: Broker,
     proxy: KafkaProxy,
-    pair: Pair,
+    pairs: Vec<Pair>,
     tally: KafkaTally,
 }
 
-/// Kills, lets everything settle, and takes the census, in a folder that is new.
+/// Kills, lets everything settle, and takes the census, in a folder that is new, with so many hubs.
 ///
 /// # Errors
 /// See [`SoakError`].
-pub async fn run(options: &Options) -> Result<KafkaTally, SoakError> {
+pub async fn run(options: &Options, hubs: usize) -> Result<KafkaTally, SoakError> {
     let started = clock::monotonic();
     std::fs::create_dir_all(&options.dir)?;
     let ledger = Arc::new(Mutex::new(Ledger::open(&options.dir)?));
-    let mut rig = Rig::start(options).await?;
+    let mut rig = Rig::start(options, hubs).await?;
     let (stop, stopped) = watch::channel(false);
     let mut producers = JoinSet::new();
     for who in 0..PRODUCERS.len() {
-        let (client, ledger, stopped) = (rig.pair.ship.client(), ledger.clone(), stopped.clone());
+        let client = rig.pairs[who % hubs].ship.client();
+        let (ledger, stopped) = (ledger.clone(), stopped.clone());
         producers.spawn(produce(who, client, ledger, options.seed, stopped));
     }
     let struck = rig.strike(options).await;
@@ -97,15 +111,19 @@ pub async fn run(options: &Options) -> Result<KafkaTally, SoakError> {
 }
 
 impl Rig {
-    async fn start(options: &Options) -> io::Result<Self> {
+    async fn start(options: &Options, hubs: usize) -> io::Result<Self> {
         let proxy = KafkaProxy::start().await?;
         let broker = Broker::start_behind(&options.dir, proxy.address()).await?;
         proxy.lead_to(broker.proxied().ok_or_else(|| io::Error::other("no listener"))?);
         let settings = broker.settings_at(proxy.address());
-        let mut counts = Tally::default();
-        let pair = Pair::open(&options.dir, &mut counts, options.seed, &settings).await?;
+        let mut pairs = Vec::new();
+        for names in &NAMES[..hubs] {
+            let mut ports = Tally::default();
+            let pair = Pair::open(&options.dir, *names, &mut ports, options.seed, &settings);
+            pairs.push(pair.await?);
+        }
         let (rng, tally) = (Rng::new(options.seed), KafkaTally::default());
-        Ok(Self { rng, broker, proxy, pair, tally })
+        Ok(Self { rng, broker, proxy, pairs, tally })
     }
 
     async fn strike(&mut self, options: &Options) -> Result<(), SoakError> {
@@ -134,21 +152,27 @@ impl Rig {
         }
     }
 
-    /// Often commits are hit, and then the hub is killed, or nobody is, or the broker is.
+    /// Often commits are hit, and then a hub is killed, or nobody is, or the broker is.
     async fn blow(&mut self) -> io::Result<()> {
         match self.rng.below(100) {
             0..30 => self.hit(Commits::Lost).await,
             30..60 => self.hit(Commits::Unanswered).await,
             _ => {}
         }
+        let at = self.rng.below(self.pairs.len() as u64) as usize;
         let done = match self.rng.below(100) {
-            0..40 => self.kill_node(&[Side::Hub]).await,
-            40..60 => self.kill_node(&[Side::Ship]).await,
-            60..70 => self.kill_node(&[Side::Hub, Side::Ship]).await,
+            0..40 => self.kill_node(at, &[Side::Hub], Duration::ZERO).await,
+            40..60 => self.kill_node(at, &[Side::Ship], Duration::ZERO).await,
+            60..70 => self.kill_node(at, &[Side::Hub, Side::Ship], Duration::ZERO).await,
             70..85 => {
                 self.tally.kills[1] += 1;
                 self.broker.kill().await?;
                 self.broker.restart().await
+            }
+            85..90 if self.pairs.len() > 1 => self.freeze(at).await,
+            90..95 if self.pairs.len() > 1 => {
+                self.tally.away += 1;
+                self.kill_node(at, &[Side::Hub], AWAY).await
             }
             _ => Ok(()),
         };
@@ -167,34 +191,57 @@ impl Rig {
         self.tally.hit[at] += self.proxy.hit() - before;
     }
 
-    async fn kill_node(&mut self, sides: &[Side]) -> io::Result<()> {
+    /// Kills nodes of a pair, and starts them again after so long.
+    async fn kill_node(&mut self, at: usize, sides: &[Side], after: Duration) -> io::Result<()> {
         for side in sides {
-            self.pair.kill(*side).await?;
+            self.pairs[at].kill(*side).await?;
             self.tally.kills[if *side == Side::Hub { 0 } else { 2 }] += 1;
         }
-        sides.iter().try_for_each(|side| self.pair.start(*side))
+        pause(after).await;
+        sides.iter().try_for_each(|side| self.pairs[at].start(*side))
+    }
+
+    /// Lets a hub do nothing for so long that others get its shards, which it does not know when it
+    /// goes on.
+    async fn freeze(&mut self, at: usize) -> io::Result<()> {
+        self.tally.away += 1;
+        let hub = self.pairs[at].running(Side::Hub)?;
+        hub.freeze()?;
+        pause(AWAY).await;
+        hub.thaw()
     }
 
     /// All run, and what is appended becomes durable at the root.
     async fn calm(&mut self) -> io::Result<()> {
         self.tally.calms += 1;
-        self.pair.running(Side::Hub)?.up().await?;
         let durable = |status: Status| -> u64 {
             status.lanes.iter().map(|lane| lane.next_seq - lane.behind_records).sum()
         };
-        let ship = self.pair.running(Side::Ship)?;
-        let before = durable(ship.up().await?);
-        let goes_on = |status| (durable(status) > before).then_some(());
-        ship.until("records become durable in Kafka", goes_on).await
+        for pair in &mut self.pairs {
+            pair.running(Side::Hub)?.up().await?;
+        }
+        for pair in &mut self.pairs {
+            let ship = pair.running(Side::Ship)?;
+            let before = durable(ship.up().await?);
+            let goes_on = |status| (durable(status) > before).then_some(());
+            ship.until("records become durable in Kafka", goes_on).await?;
+        }
+        Ok(())
     }
 
-    /// Waits until all is in Kafka, and stops both nodes.
+    /// Waits until all is in Kafka, and stops all nodes.
     async fn settle(&mut self) -> io::Result<()> {
         for side in [Side::Ship, Side::Hub] {
-            self.pair.running(side)?.until("all is in Kafka", synced).await?;
+            for pair in &mut self.pairs {
+                pair.running(side)?.until("all is in Kafka", synced).await?;
+            }
         }
-        self.pair.stop(Side::Ship).await?;
-        self.pair.stop(Side::Hub).await
+        for side in [Side::Ship, Side::Hub] {
+            for pair in &mut self.pairs {
+                pair.stop(side).await?;
+            }
+        }
+        Ok(())
     }
 
     /// The census.
@@ -206,6 +253,7 @@ impl Rig {
             };
             let mut seen = census(Isolation::Committed)?;
             self.tally.committed += seen.len() as u64;
+            self.tally.forwarded += seen.iter().filter(|seen| is_forwarded(seen)).count() as u64;
             let all = census(Isolation::Uncommitted)?;
             self.tally.aborted += (all.len() - seen.len()) as u64;
             wrong.extend(is_whole(&seen).err());
@@ -232,6 +280,12 @@ fn shelve(shelves: &mut Shelves, seen: &Seen, wrong: &mut Vec<String>) {
     shelves.take(&visit, wrong);
 }
 
+/// Whether a record came through more than one hub.
+fn is_forwarded(seen: &Seen) -> bool {
+    let path = seen.header(birth::PATH).unwrap_or_default();
+    NAMES.iter().filter(|[hub, _]| path.contains(&format!("{hub}@"))).count() > 1
+}
+
 fn synced(status: Status) -> Option<()> {
     let synced = status.link.is_some_and(|link| link.state == LinkState::Synced);
     let behind: u64 = status.lanes.iter().map(|lane| lane.behind_records).sum();
@@ -243,14 +297,17 @@ impl fmt::Display for KafkaTally {
         let ([hub, broker, ship], [lost, unanswered]) = (self.kills, self.hit);
         write!(
             f,
-            "{} kills (hub {hub}, broker {broker}, ship {ship}), {lost} commits lost, {unanswered} \
-             not answered, {} calms in {} s; {} records acknowledged, {} committed, {} besides \
-             that were aborted",
+            "{} kills (hub {hub}, broker {broker}, ship {ship}), a hub {} times away for long, \
+             {lost} commits lost, {unanswered} not answered, {} calms in {} s; {} records \
+             acknowledged, {} committed, of which {} came through two hubs, {} besides that were \
+             aborted",
             hub + broker + ship,
+            self.away,
             self.calms,
             self.seconds,
             self.acknowledged,
             self.committed,
+            self.forwarded,
             self.aborted
         )
     }

@@ -64,12 +64,18 @@ budget_bytes = "{budget}"
 }
 
 impl Pair {
-    /// Makes the nodes in `dir`, the hub with `more` settings, or goes on with those that are
-    /// there, and starts them.
+    /// Makes the nodes of these names in `dir`, the hub with `more` settings, or goes on with those
+    /// that are there, and starts them.
     ///
     /// # Errors
     /// What keeps them from starting.
-    pub async fn open(dir: &Path, tally: &mut Tally, seed: u64, more: &str) -> io::Result<Self> {
+    pub async fn open(
+        dir: &Path,
+        [hub, ship]: [&str; 2],
+        tally: &mut Tally,
+        seed: u64,
+        more: &str,
+    ) -> io::Result<Self> {
         let program = Program::find()?;
         if tally.hub_port == 0 {
             let mut rng = Rng::new(seed);
@@ -77,8 +83,8 @@ impl Pair {
         }
         let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let mut pair = Self {
-            hub: NodeDir::new(&program, dir.join("hub")),
-            ship: NodeDir::new(&program, dir.join("ship")),
+            hub: NodeDir::new(&program, dir.join(hub)),
+            ship: NodeDir::new(&program, dir.join(ship)),
             hub_runs: None,
             ship_runs: None,
             hub_address: address(tally.hub_port),
@@ -87,12 +93,12 @@ impl Pair {
             relays: seed,
         };
         if !pair.hub.path.join("site").exists() {
-            pair.make_hub(more).await?;
+            pair.make_hub(hub, more).await?;
         }
         pair.start(Side::Hub)?;
         pair.running(Side::Hub)?.up().await?;
         if !pair.ship.path.join("site").exists() {
-            pair.make_ship().await?;
+            pair.make_ship(ship).await?;
         }
         pair.connect().await?;
         pair.start(Side::Ship)?;
@@ -100,16 +106,16 @@ impl Pair {
         Ok(pair)
     }
 
-    async fn make_hub(&self, more: &str) -> io::Result<()> {
+    async fn make_hub(&self, site: &str, more: &str) -> io::Result<()> {
         let (listen, advertise) = (self.hub_address.to_string(), self.relay_address.to_string());
-        let words = ["--site", "hub", "--listen", &listen, "--advertise", &advertise];
+        let words = ["--site", site, "--listen", &listen, "--advertise", &advertise];
         self.hub.done("init", &words).await?;
         // The check wants every record at the hub, however long the soak.
         self.hub.configure(&format!("{}{more}", settings("2MiB", "3650d", "8GiB")))
     }
 
-    async fn make_ship(&self) -> io::Result<()> {
-        let token = self.hub.done("token", &["ship"]).await?;
+    async fn make_ship(&self, site: &str) -> io::Result<()> {
+        let token = self.hub.done("token", &[site]).await?;
         self.ship.done("init", &["--join", token.trim()]).await?;
         // The last table of a node that has joined is the one of its upstream node.
         let settings = settings("512KiB", "10s", "32MiB");

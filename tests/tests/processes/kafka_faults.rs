@@ -93,7 +93,7 @@ async fn hub_broker_and_ship_are_killed_at_random_and_all_is_in_kafka_once() {
     println!("seed {seed}");
     let (dir, minutes) = (dir.path().to_path_buf(), Some(2));
     let options = Options { kills: 15, seed, dir, minutes, verbose: true };
-    let tally = soak::kafka::run(&options).await.unwrap_or_else(|error| panic!("{error}"));
+    let tally = soak::kafka::run(&options, 1).await.unwrap_or_else(|error| panic!("{error}"));
     println!("{tally}");
     assert!(tally.committed >= tally.acknowledged && tally.acknowledged > 100, "{tally}");
 }
