@@ -171,7 +171,8 @@ async fn a_write_or_sync_that_fails_once_breaks_no_promise() {
             while !happened(&trace) {
                 refused += u64::from(!pair.append().await);
                 let taken = monotonic().ms_since(started);
-                assert!(taken < PATIENCE.as_millis() as u64, "{call} {when} does not come");
+                // A hub without room for a moment tells the ship to come back in 10 s or later.
+                assert!(taken < 2 * PATIENCE.as_millis() as u64, "{call} {when} does not come");
                 pause(Duration::from_millis(1)).await;
             }
             assert!(attached.detach().await.unwrap());
