@@ -146,8 +146,10 @@ impl<M: Media, G: Gate> Core<M, G> {
         };
         let sends = self.check_sender(state, &site, stream);
         let passed = |hop: Hop<'_>| hop.site == self.settings.site;
-        let looped = own || hops(entry.path).flatten().any(passed);
-        let looped = looped && !self.settings.in_group;
+        // Records of its own come in again only from a hub that it forwards to.
+        let own = own && !self.uplinks.are_several();
+        let again = !self.settings.in_group && hops(entry.path).flatten().any(passed);
+        let looped = own || again;
         let code = if looped || hops(entry.path).count() >= HOPS_MAX {
             RefusedCode::Loop
         } else if let Err(code) = sends {
